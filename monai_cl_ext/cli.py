@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``monai-cl`` and ``python -m monai_cl_ext``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+import fire
+
+
+class Commands:
+    """Contrastive pre-training for medical images, inside MONAI.
+
+    Training runs through MONAI itself, in a folder of bundles/: python -m monai.bundle run --config_file ...
+    """
+
+    def phantom(self, output: str, patients: int = 40, seed: int = 0, frames: int = 1) -> None:
+        """Writes heart-like phantom volumes with labels, so that everything can be tried without data.
+
+        The folder has the layout of the Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr.
+        Labels are those of ACDC: 1 right ventricle, 2 myocardium, 3 left ventricle.
+
+        Args:
+            output: Folder to write to; it must be empty or not exist yet.
+            patients: How many patients.
+            seed: Patients are the same for the same seed.
+            frames: 1 for end-diastole alone, 2 for end-systole too.
+        """
+        from monai_cl_ext.data.phantom import write_phantom
+
+        folder = write_phantom(str(output), patients, seed, frames, progress=True)
+        print(f"{patients} patients written to {folder}")
+
+
+def main() -> None:
+    """Runs the command that the arguments name; a user's mistake ends in one line and status 1."""
+    arguments = sys.argv[1:] or ["--help"]
+    try:
+        _refuse_unknown_options(arguments)
+        fire.Fire(Commands(), arguments, name="monai-cl")
+    except (ValueError, OSError) as error:
+        sys.exit(f"monai-cl: {error}")
+
+
+def _refuse_unknown_options(arguments: list[str]) -> None:
+    """Fire would run the command first and then complain of a misspelt option."""
+    command = getattr(Commands, arguments[0], None)
+    if command is None or "--help" in arguments:
+        return
+    known = [name for name in inspect.signature(command).parameters if name != "self"]
+    for argument in arguments[1:]:
+        option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
+        if argument.startswith("--") and option and option not in known:
+            options = ", ".join(f"--{name}" for name in known)
+            raise ValueError(f"{arguments[0]} has no option {argument.partition('=')[0]}; it has {options}")

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes, slices, batches by partition, splits by patient, and a phantom."""
+
+from monai_cl_ext.data.folders import find_cases
+from monai_cl_ext.data.gcl_lists import released_patients, released_split
+from monai_cl_ext.data.partitions import slice_partitions
+from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
+from monai_cl_ext.data.preprocessing import volume_transform
+from monai_cl_ext.data.sampler import PartitionBatchSampler
+from monai_cl_ext.data.slices import SliceDataset
+from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients
+
+__all__ = [
+    "PartitionBatchSampler",
+    "Phantom",
+    "PhantomVolume",
+    "SliceDataset",
+    "draw_patients",
+    "find_cases",
+    "released_patients",
+    "released_split",
+    "slice_partitions",
+    "split_by_patient",
+    "split_patients",
+    "volume_transform",
+    "write_phantom",
+]

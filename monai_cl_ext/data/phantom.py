@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heart-like phantom volumes with labels, for trying things without data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.data.phantom_anatomy import LABEL_OF_TISSUE, Grid, draw_anatomy
+from monai_cl_ext.data.phantom_appearance import draw_image
+
+LABELS = {"0": "background", "1": "RV", "2": "myocardium", "3": "LV"}
+
+
+@dataclass(frozen=True)
+class PhantomVolume:
+    """One volume: image and label (height, width, slices), affine (4, 4) in mm."""
+
+    image: NDArray[np.uint8] | NDArray[np.int16]
+    label: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+
+
+class Phantom:
+    """Short-axis heart volumes from base to apex, labelled as in ACDC: 1 RV, 2 myocardium, 3 LV cavity.
+
+    Patients differ in shape, pose, contrast (bright blood, low contrast, dark blood), bias field, blur, noise and
+    intensity scale (0..255, or some thousands). Chest wall, lungs, liver, gut and vessels around the heart look
+    like parts of it. In-plane spacing is 1.2 to 1.7 mm, slice spacing 8 to 10 mm, 8 to 12 slices of 128 to 160 pixels.
+
+    Args:
+        seed: of all patients, at least 0; patient k is the same whatever other patients are asked for.
+        frames: 1: end-diastole; 2: end-systole too.
+    """
+
+    def __init__(self, seed: int = 0, frames: int = 1) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed must be an integer of at least 0, found {seed!r}")
+        self.seed = seed
+        self.frames = one_of("frames", frames, (1, 2))
+
+    def patient(self, number: int) -> list[PhantomVolume]:
+        """The frames of patient ``number``, which counts from 1."""
+        seeds = np.random.SeedSequence((self.seed, positive_integer("number", number))).spawn(5)
+        scanner, anatomy, protocol, *noise = seeds
+        grid, affine = _draw_grid(np.random.default_rng(scanner))
+        volumes = []
+        for frame in range(self.frames):
+            tissue = draw_anatomy(grid, np.random.default_rng(anatomy), contraction=float(frame))
+            image = draw_image(tissue, grid, np.random.default_rng(protocol), np.random.default_rng(noise[frame]))
+            volumes.append(PhantomVolume(image, LABEL_OF_TISSUE[tissue], affine))
+        return volumes
+
+
+def write_phantom(
+    output: str | Path, patients: int = 40, seed: int = 0, frames: int = 1, *, progress: bool = False
+) -> Path:
+    """Writes phantom patients as NIfTI files in the layout of the Medical Segmentation Decathlon.
+
+    Args:
+        output: folder to be made, or an empty one.
+        patients: how many, named patient001, patient002, ...
+        seed, frames: see :class:`Phantom`; files are named ``patient001_frame01.nii.gz`` and so on.
+        progress: shows a bar.
+
+    Returns:
+        The folder, which holds ``dataset.json``, ``imagesTr`` and ``labelsTr``.
+
+    Raises:
+        FileExistsError: when ``output`` is a file or a folder with something in it.
+        ValueError: when a number is out of range.
+    """
+    folder = Path(output)
+    phantom = Phantom(seed, frames)
+    positive_integer("patients", patients)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"output {folder}: exists and is not an empty folder; give another, or remove it first")
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    entries = []
+    for number in tqdm(range(1, patients + 1), "Patients", disable=not progress):
+        for frame, volume in enumerate(phantom.patient(number), start=1):
+            name = f"patient{number:03d}_frame{frame:02d}.nii.gz"
+            _write(volume.image, volume.affine, folder / "imagesTr" / name)
+            _write(volume.label, volume.affine, folder / "labelsTr" / name)
+            entries.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
+    description = {
+        "name": "Phantom",
+        "description": f"Synthetic short-axis hearts, seed {seed}; slice axis 2, base to apex",
+        "tensorImageSize": "3D",
+        "modality": {"0": "MRI"},
+        "labels": LABELS,
+        "numTraining": len(entries),
+        "numTest": 0,
+        "training": entries,
+        "test": [],
+    }
+    (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    return folder
+
+
+def _draw_grid(scanner: np.random.Generator) -> tuple[Grid, NDArray[np.float64]]:
+    """Voxels and where they lie in the world: an oblique short-axis stack."""
+    in_plane = round(scanner.uniform(1.2, 1.7), 3)
+    spacing = (in_plane, in_plane, round(scanner.uniform(8, 10), 1))
+    height, width = (int(length) for length in 4 * scanner.integers(32, 41, 2))
+    grid = Grid((height, width, int(scanner.integers(8, 13))), spacing)
+    axes, _ = np.linalg.qr(np.eye(3) + 0.5 * scanner.standard_normal((3, 3)))
+    axes *= np.sign(np.diag(axes)) * (-1, -1, 1)
+    affine = np.eye(4)
+    affine[:3, :3] = axes * spacing
+    affine[:3, 3] = scanner.uniform(-20, 20, 3) - affine[:3, :3] @ (np.array(grid.size) - 1) / 2
+    return grid, affine
+
+
+def _write(voxels: NDArray[np.uint8] | NDArray[np.int16], affine: NDArray[np.float64], path: Path) -> None:
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The deterministic preparation of a volume, made of stock MONAI transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.transforms import (
+    Compose,
+    LoadImaged,
+    ResizeWithPadOrCropd,
+    ScaleIntensityRangePercentilesd,
+    Spacingd,
+)
+
+from monai_cl_ext.arguments import one_of
+
+
+def volume_transform(
+    keys: Sequence[str] = ("image", "label"),
+    image_size: Sequence[int] | None = None,
+    pixdim: Sequence[float] | None = None,
+    slice_axis: int = 2,
+) -> Compose:
+    """Loads a volume, scales its intensities, resamples and crops or pads its slices; the slice axis stays as it is.
+
+    Intensities go to (x - p1) / (p99 - p1) with the volume's 1st and 99th percentiles and are not clipped
+    (Chaitanya et al. 2020, section 4); this happens before padding with 0, so padding does not move the percentiles.
+
+    Args:
+        keys: the image first; the others are label maps. Keys that a case lacks are passed over.
+        image_size: in-plane size in pixels, reached by central crop or zero padding; None leaves the size.
+        pixdim: in-plane spacing in mm, image bilinear, label nearest; None leaves the spacing.
+        slice_axis: axis of the volume that counts the slices.
+
+    Raises:
+        ValueError: when ``image_size`` or ``pixdim`` is not a pair, or the axis is not 0, 1 or 2.
+    """
+    one_of("slice_axis", slice_axis, (0, 1, 2))
+    image, *labels = keys
+    transforms = [
+        LoadImaged(keys, image_only=True, ensure_channel_first=True, allow_missing_keys=True),
+        ScaleIntensityRangePercentilesd(image, lower=1, upper=99, b_min=0.0, b_max=1.0, clip=False),
+    ]
+    if pixdim is not None:
+        modes = ["bilinear"] + ["nearest"] * len(labels)
+        spacing = _beside_slices("pixdim", pixdim, slice_axis)
+        transforms.append(Spacingd(keys, pixdim=spacing, mode=modes, allow_missing_keys=True))
+    if image_size is not None:
+        size = _beside_slices("image_size", image_size, slice_axis)
+        transforms.append(ResizeWithPadOrCropd(keys, spatial_size=size, allow_missing_keys=True))
+    return Compose(transforms)
+
+
+def _beside_slices(name: str, pair: Sequence[float], slice_axis: int) -> list[float]:
+    """The two in-plane numbers with MONAI's -1 (leave alone) at the slice axis."""
+    if len(pair) != 2 or not all(number > 0 for number in pair):
+        raise ValueError(f"{name} must be two numbers above 0, one for each in-plane axis, found {pair!r}")
+    return [*pair[:slice_axis], -1, *pair[slice_axis:]]

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of m volumes x S partitions, one random slice of each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from monai_cl_ext import distributed
+from monai_cl_ext.arguments import positive_integer
+
+
+class PartitionBatchSampler(Sampler[list[int]]):
+    """Batches for contrast across partitions (Chaitanya et al. 2020, section 3.2).
+
+    A batch holds ``volumes_per_batch`` volumes with one random slice of each of their S partitions, volume by volume:
+    row r has partition r mod S. No volume stands twice in a batch, nor in two processes' batches of one step; within
+    an epoch every volume is used equally often, give or take one. Two volumes of one patient may meet in a batch.
+
+    The batches are a pure function of (seed, epoch): call :meth:`set_epoch` before each epoch, or every epoch is the
+    same. Rank and number of processes are those of ``torch.distributed`` when iteration starts.
+
+    Args:
+        volume: volume of each slice, (slices,) integers.
+        partition: partition 0 ... S-1 of each slice, (slices,) integers; slices of partition -1 are never drawn.
+        volumes_per_batch: m, of this process.
+        seed: of the draws.
+        batches_per_epoch: of this process; None visits each volume once, rounded up.
+        patient: patient of each volume, in ascending order of volume numbers; only for :meth:`report`.
+
+    Raises:
+        ValueError: when the lengths differ, or fewer volumes have all partitions than a step of all processes needs.
+    """
+
+    def __init__(
+        self,
+        volume: Sequence[int] | Any,
+        partition: Sequence[int] | Any,
+        volumes_per_batch: int,
+        seed: int = 0,
+        *,
+        batches_per_epoch: int | None = None,
+        patient: Sequence[str] | None = None,
+    ) -> None:
+        volumes, partitions = np.asarray(volume), np.asarray(partition)
+        if volumes.ndim != 1 or volumes.shape != partitions.shape:
+            raise ValueError(
+                f"volume and partition must be one integer a slice, found shapes {volumes.shape} and {partitions.shape}"
+            )
+        self.volumes_per_batch = positive_integer("volumes_per_batch", volumes_per_batch)
+        if batches_per_epoch is not None:
+            batches_per_epoch = positive_integer("batches_per_epoch", batches_per_epoch)
+        self.batches_per_epoch = batches_per_epoch
+        if seed < 0:
+            raise ValueError(f"seed must be an integer of at least 0, found {seed!r}")
+        self.seed, self.epoch = int(seed), 0
+        self.partitions = max(int(partitions.max(initial=-1)) + 1, 1)
+        numbers, row = np.unique(volumes, return_inverse=True)
+        if patient is not None and len(patient) != len(numbers):
+            raise ValueError(f"patient must name each of the {len(numbers)} volumes, found {len(patient)} names")
+        self._patient = patient
+
+        # The slices of a (volume, partition) lie side by side in _slices, from _first on.
+        drawable = np.flatnonzero(partitions >= 0)
+        cell = row[drawable] * self.partitions + partitions[drawable]
+        self._slices = drawable[np.argsort(cell, kind="stable")]
+        count = np.bincount(cell, minlength=len(numbers) * self.partitions)
+        first = (np.cumsum(count) - count).reshape(-1, self.partitions)
+        count = count.reshape(-1, self.partitions)
+        usable = (count > 0).all(axis=1)
+        self._first, self._count = first[usable], count[usable]
+        self.volumes = numbers[usable].tolist()
+        self.left_out = numbers[~usable].tolist()
+        self._check_enough()
+        if self.left_out:
+            warnings.warn(self._left_out_message(), stacklevel=2)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose batches the next iteration gives."""
+        self.epoch = int(epoch)
+
+    def __len__(self) -> int:
+        """Batches of this process in an epoch; the same in every process."""
+        if self.batches_per_epoch is not None:
+            return self.batches_per_epoch
+        return -(-len(self.volumes) // self._volumes_per_step())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The epoch's batches of this process: lists of slice indices."""
+        self._check_enough()
+        generator = np.random.default_rng((self.seed, self.epoch))
+        # Every process makes the plan of all, so that nothing has to be exchanged.
+        drawn = self._volume_order(len(self), generator)
+        uniform = generator.random((*drawn.shape, self.partitions))
+        slices = self._slices[self._first[drawn] + (uniform * self._count[drawn]).astype(np.int64)]
+        mine = distributed.rank() * self.volumes_per_batch
+        for step in slices[:, mine : mine + self.volumes_per_batch]:
+            yield step.ravel().tolist()
+
+    def report(self) -> str:
+        """What was found: usable volumes, volumes left out, patients with several volumes."""
+        lines = [
+            f"{len(self.volumes)} volumes with {self.partitions} partitions, {len(self)} batches an epoch of "
+            f"{self.volumes_per_batch} volumes x {self.partitions} partitions"
+        ]
+        if self.left_out:
+            lines.append(self._left_out_message())
+        if self._patient is not None:
+            names, counts = np.unique(np.asarray(self._patient), return_counts=True)
+            lines.append(
+                f"{len(names)} patients, {int((counts > 1).sum())} of them with several volumes, "
+                "which may meet in a batch"
+            )
+        return "\n".join(lines)
+
+    def _volume_order(self, steps: int, generator: np.random.Generator) -> np.ndarray:
+        """Volumes of every step of all processes, (steps, volumes a step), no volume twice in a row."""
+        size, total = self._volumes_per_step(), len(self.volumes)
+        order = np.empty(0, dtype=np.int64)
+        while len(order) < steps * size:
+            # A step may take the end of one permutation and the start of the next: the start avoids what the end holds.
+            end = order[len(order) - len(order) % size :]
+            fresh = generator.permutation(np.setdiff1d(np.arange(total), end))
+            start = fresh[: -len(order) % size]
+            rest = generator.permutation(np.setdiff1d(np.arange(total), start))
+            order = np.concatenate([order, start, rest])
+        return order[: steps * size].reshape(steps, size)
+
+    def _volumes_per_step(self) -> int:
+        return self.volumes_per_batch * distributed.world_size()
+
+    def _check_enough(self) -> None:
+        needed = self._volumes_per_step()
+        if len(self.volumes) < needed:
+            raise ValueError(
+                f"found {len(self.volumes)} volume(s) with a slice in each of {self.partitions} partitions, "
+                f"{len(self.left_out)} without; a batch needs {self.volumes_per_batch} in each of "
+                f"{distributed.world_size()} process(es), {needed} in all; lower volumes_per_batch or add volumes"
+            )
+
+    def _left_out_message(self) -> str:
+        names = ", ".join(str(number) for number in self.left_out[:10]) + (", ..." if len(self.left_out) > 10 else "")
+        return (
+            f"{len(self.left_out)} volume(s) have no slice in one or more of {self.partitions} partitions and are not "
+            f"drawn: {names}"
+        )

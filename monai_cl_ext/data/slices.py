@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Slices of volumes, prepared once and served from memory with their volume, position and partition."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, RandomizableTrait
+from monai.utils import convert_to_tensor
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.partitions import PARTITION_RULES, slice_partitions
+from monai_cl_ext.data.preprocessing import volume_transform
+
+MANY_VOLUMES = 20
+
+
+class SliceDataset(Dataset[dict[str, Any]]):
+    """All slices of a list of volumes.
+
+    Each volume is read and prepared once, when the dataset is made, and kept as float16 (label: uint8) with the slice
+    axis first; so scale intensities to about [0, 1] in ``transform``.
+
+    An item is {"image": float32 (C, H, W), "label"?: uint8 (1, H, W), "volume": int, "position": float,
+    "partition": int}. Slice i of n has position (i + 1) / n; "volume" counts the kept volumes from 0.
+
+    Args:
+        data: dictionaries with "image", "label"? and "patient"?, as from :func:`find_cases`; all with a label or none.
+        transform: deterministic dictionary transforms of a whole volume that end in channel-first tensors; None is
+            :func:`volume_transform` with its defaults. Augmentation belongs after the batch is made.
+        slice_axis: axis of the volume that counts the slices.
+        partitions: S, see :func:`slice_partitions`.
+        partition_rule: "even" or "released".
+        workers: threads that prepare volumes; None is one a core, at most eight.
+        progress: shows a bar where there are many volumes.
+
+    Attributes:
+        volume, partition: of each slice, int64 (slices,).
+        position: of each slice, float64 (slices,).
+        files, patients, spacings: of each kept volume; spacing in the units of the affine, axes as in the volume.
+
+    Raises:
+        ValueError: when a volume cannot be read or prepared, holds NaN or infinity, differs in size from the others
+            or from its label, or when no volume is left. The message names the file. A constant volume is dropped
+            and a volume with fewer slices than partitions is kept, each with one warning.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None,
+        slice_axis: int = 2,
+        partitions: int = 4,
+        partition_rule: str = "even",
+        *,
+        workers: int | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.slice_axis = one_of("slice_axis", slice_axis, (0, 1, 2))
+        self.partitions = positive_integer("partitions", partitions)
+        one_of("partition_rule", partition_rule, PARTITION_RULES)
+        if transform is None:
+            transform = volume_transform(slice_axis=slice_axis)
+        _refuse_random(transform)
+        volumes = self._read_all(list(data), transform, workers or min(os.cpu_count() or 1, 8), progress)
+        self.files = [volume.file for volume in volumes]
+        self.patients = [volume.patient for volume in volumes]
+        self.spacings = [volume.spacing for volume in volumes]
+        counts = [len(volume.image) for volume in volumes]
+        self.volume = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        self.position = torch.cat([torch.arange(1, n + 1, dtype=torch.float64) / n for n in counts])
+        self.partition = torch.cat([slice_partitions(n, self.partitions, partition_rule) for n in counts])
+        for file, n in zip(self.files, counts, strict=True):
+            if n < self.partitions:
+                warnings.warn(
+                    f"{file}: {n} slice(s) for {self.partitions} partitions, so some partitions are empty; "
+                    "the volume is kept, but batches of all partitions cannot draw from it",
+                    stacklevel=2,
+                )
+        labels = [volume.label for volume in volumes if volume.label is not None]
+        images = [volume.image for volume in volumes]
+        del volumes
+        self._label = _joined(labels) if labels else None
+        self._image = _joined(images)
+
+    def __len__(self) -> int:
+        """Number of slices of all volumes."""
+        return len(self._image)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One slice with its tags."""
+        item: dict[str, Any] = {"image": self._image[index].float()}
+        if self._label is not None:
+            item["label"] = self._label[index].clone()
+        item["volume"] = self.volume[index].item()
+        item["position"] = self.position[index].item()
+        item["partition"] = self.partition[index].item()
+        return item
+
+    def _read_all(
+        self, data: list[Mapping[str, Any]], transform: Callable[..., Any], workers: int, progress: bool
+    ) -> list[_Volume]:
+        _check_data(data)
+        with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+            # MONAI's word on a constant volume, without its name; it is reported by name below.
+            warnings.filterwarnings("ignore", message="Divide by zero")
+            read = pool.map(lambda case: _read(case, transform, self.slice_axis), data)
+            bar = tqdm(read, "Volumes", len(data), leave=False, disable=not progress or len(data) < MANY_VOLUMES)
+            try:
+                volumes = list(bar)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        kept = [volume for volume in volumes if not volume.constant]
+        for volume in volumes:
+            if volume.constant:
+                warnings.warn(f"{volume.file}: all its voxels have one intensity; the volume is dropped", stacklevel=3)
+        if not kept:
+            raise ValueError(
+                f"data: expected at least one volume with contrast, found {len(volumes)} constant one(s); check the files"
+            )
+        for volume in kept:
+            if volume.image.shape[1:] != kept[0].image.shape[1:]:
+                raise ValueError(
+                    f"{volume.file}: its slices are {tuple(volume.image.shape[1:])} (channels, height, width) after the "
+                    f"transform, those of {kept[0].file} {tuple(kept[0].image.shape[1:])}; crop or pad all to one size, "
+                    "e.g. with ResizeWithPadOrCropd"
+                )
+        return kept
+
+
+class _Volume(NamedTuple):
+    file: str
+    patient: str
+    spacing: tuple[float, ...]
+    image: Tensor
+    label: Tensor | None
+    constant: bool
+
+
+def _check_data(data: list[Mapping[str, Any]]) -> None:
+    if not data:
+        raise ValueError("data: expected at least one volume, found none; check the data folder and the split")
+    for case in data:
+        if "image" not in case:
+            raise ValueError(f'data: expected an "image" in each case, found {dict(case)}; add it or drop the case')
+    without = [case for case in data if not case.get("label")]
+    if without and len(without) < len(data):
+        raise ValueError(
+            f"data: {len(data) - len(without)} case(s) have a label and {len(without)} have none, the first being "
+            f'{without[0]["image"]}; give labels to all, or drop the key "label"'
+        )
+
+
+def _refuse_random(transform: Callable[..., Any]) -> None:
+    for step in transform.flatten().transforms if isinstance(transform, Compose) else [transform]:
+        if isinstance(step, RandomizableTrait):
+            raise ValueError(
+                f"transform: {type(step).__name__} is random, but is applied once to each volume; "
+                "keep the deterministic steps here and augment batches instead"
+            )
+
+
+def _read(case: Mapping[str, Any], transform: Callable[..., Any], slice_axis: int) -> _Volume:
+    """Prepares one volume: slices first, in compact types."""
+    file = str(case["image"])
+    given = {key: value for key, value in case.items() if value is not None}
+    try:
+        prepared = transform(given)
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        label = f" or its label {case['label']}" if case.get("label") else ""
+        raise ValueError(
+            f"{file}{label}: cannot be read or prepared ({type(cause).__name__}: {cause}); "
+            "check that the file is whole and fits the transform"
+        ) from error
+    image = prepared["image"]
+    if image.ndim != 4:
+        raise ValueError(
+            f"{file}: expected (channels, *three axes) after the transform, found shape {tuple(image.shape)}; "
+            "give 3D volumes, and ensure_channel_first to LoadImaged"
+        )
+    spacing = tuple(image.pixdim.tolist()) if isinstance(image, MetaTensor) else (1.0, 1.0, 1.0)
+    label = _compact_label(prepared["label"], image, case, slice_axis) if case.get("label") else None
+    pixels = _compact_image(image, file, slice_axis)
+    patient = str(case.get("patient", case_name(file)))
+    return _Volume(file, patient, spacing, pixels, label, bool(pixels.amin() == pixels.amax()))
+
+
+def _compact_image(image: Tensor, file: str, slice_axis: int) -> Tensor:
+    plain = _plain(image)
+    half = _slices_first(plain, slice_axis).half()
+    if not torch.isfinite(half).all():
+        wrong = int((~torch.isfinite(plain)).sum())
+        found = f"{wrong} voxel(s) are NaN or infinite" if wrong else f"intensities reach {plain.abs().max():.3g}"
+        remedy = "repair or leave out the file" if wrong else "scale the intensities in the transform"
+        raise ValueError(f"{file}: {found} after the transform, expected finite numbers below 65504; {remedy}")
+    return half
+
+
+def _compact_label(label: Tensor, image: Tensor, case: Mapping[str, Any], slice_axis: int) -> Tensor:
+    for found, expected in ((label.shape, image.shape), (_file_shape(label), _file_shape(image))):
+        if tuple(found[1:]) != tuple(expected[1:]):
+            raise ValueError(
+                f"{case['label']}: label of shape {tuple(found[1:])}, but its image {case['image']} has "
+                f"{tuple(expected[1:])}; give the label that belongs to the image"
+            )
+    plain = _plain(label)
+    classes = plain.to(torch.uint8)
+    if not torch.equal(classes.to(plain.dtype), plain):
+        raise ValueError(
+            f"{case['label']}: expected whole class numbers from 0 to 255, found values from {plain.min():g} to "
+            f"{plain.max():g}; renumber the classes, and resample labels with mode nearest"
+        )
+    return _slices_first(classes, slice_axis)
+
+
+def _file_shape(volume: Tensor) -> tuple[int, ...]:
+    """(channels, *axes) as read from the file, where a MetaTensor still tells: cropping would hide a wrong label."""
+    if isinstance(volume, MetaTensor) and "spatial_shape" in volume.meta:
+        return (1, *(int(length) for length in volume.meta["spatial_shape"]))
+    return (1,)
+
+
+def _plain(volume: Any) -> Tensor:
+    return volume.as_tensor() if isinstance(volume, MetaTensor) else torch.as_tensor(volume)
+
+
+def _slices_first(volume: Tensor, slice_axis: int) -> Tensor:
+    return volume.movedim(slice_axis + 1, 0)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """The parts along the first axis, in one block that workers share; each part is freed once it is copied."""
+    block = parts[0].new_empty(sum(len(part) for part in parts), *parts[0].shape[1:])
+    first = 0
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        block[first : first + len(part)] = part
+        first += len(part)
+    return block

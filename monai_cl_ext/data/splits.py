@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Splits cases by patient: the volumes of a patient are never parted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from monai_cl_ext.arguments import positive_integer
+
+Case: TypeAlias = dict[str, Any]
+"""One volume: {"image": path, "label"?: path, "patient": id}."""
+
+
+def split_patients(
+    cases: Sequence[Case], validation: int | float, test: int | float, seed: int = 0
+) -> dict[str, list[Case]]:
+    """Draws validation and test patients at random; all other cases are for training.
+
+    Where there are patients whose volumes all have labels, validation and test patients are drawn from these alone,
+    since the others could not be scored. The same seed gives the same test patients whatever ``validation`` is.
+
+    Args:
+        cases: dictionaries with "patient", as from :func:`find_cases`.
+        validation, test: an integer is a number of patients; a float in [0, 1) is a fraction of the patients that are
+            drawn from, rounded, and at least one patient unless it is 0.
+        seed: of the draw.
+
+    Returns:
+        "pretrain" and "train" (both: all cases of the remaining patients, labelled or not), "validation", "test".
+
+    Raises:
+        ValueError: when a number is out of range, or no patient would remain for training.
+    """
+    groups = by_patient(cases)
+    candidates = _labelled(groups) or list(groups)
+    counts = {
+        name: _patient_count(name, wanted, len(candidates))
+        for name, wanted in (("test", test), ("validation", validation))
+    }
+    if sum(counts.values()) >= len(candidates):
+        raise ValueError(
+            f"validation ({counts['validation']}) and test ({counts['test']}) leave no patient for training: "
+            f"found {len(candidates)} patient(s) to draw from; ask for fewer, or add data"
+        )
+    order = [candidates[i] for i in np.random.default_rng(seed).permutation(len(candidates))]
+    chosen = {"test": order[: counts["test"]], "validation": order[counts["test"] : sum(counts.values())]}
+    taken = {patient for patients in chosen.values() for patient in patients}
+    return split_by_patient(cases, [patient for patient in groups if patient not in taken], **chosen)
+
+
+def split_by_patient(
+    cases: Sequence[Case], train: Iterable[str], validation: Iterable[str], test: Iterable[str]
+) -> dict[str, list[Case]]:
+    """Splits by lists of patients; patients in no list are left out.
+
+    Args:
+        cases: dictionaries with "patient", as from :func:`find_cases`.
+        train, validation, test: patients as they stand in "patient".
+
+    Returns:
+        "pretrain" (the same as "train"), "train", "validation", "test": the cases in their given order.
+
+    Raises:
+        ValueError: when a listed patient has no case, or stands in two lists; the message names the patient.
+    """
+    groups = by_patient(cases)
+    part_of: dict[str, str] = {}
+    for part, patients in (("train", train), ("validation", validation), ("test", test)):
+        for patient in patients:
+            if patient not in groups:
+                raise ValueError(
+                    f"patient {patient!r} of the {part} list has no volume among the {len(cases)} cases; "
+                    f"expected one of {_some(groups)}"
+                )
+            if part_of.setdefault(patient, part) != part:
+                raise ValueError(
+                    f"patient {patient!r} stands in the {part_of[patient]} list and in the {part} list; "
+                    "keep each patient in one"
+                )
+    parts: dict[str, list[Case]] = {"train": [], "validation": [], "test": []}
+    for case in cases:
+        if case["patient"] in part_of:
+            parts[part_of[case["patient"]]].append(case)
+    return {"pretrain": list(parts["train"]), **parts}
+
+
+def draw_patients(cases: Sequence[Case], number: int | None, seed: int = 0) -> list[Case]:
+    """All cases of randomly drawn patients whose volumes all have labels.
+
+    Draws are nested: with one seed, the patients of a smaller draw are among those of a larger one.
+
+    Args:
+        cases: dictionaries with "patient", as from :func:`find_cases`.
+        number: of patients; None takes every labelled one.
+        seed: of the draw.
+
+    Raises:
+        ValueError: when there are fewer labelled patients than asked for, or none.
+    """
+    groups = by_patient(cases)
+    labelled = _labelled(groups)
+    number = max(len(labelled), 1) if number is None else positive_integer("number", number)
+    if len(labelled) < number:
+        raise ValueError(
+            f"expected at least {number} patient(s) with labels, found {len(labelled)} among {len(groups)} patient(s); "
+            "ask for fewer, or give labels"
+        )
+    order = np.random.default_rng(seed).permutation(len(labelled))
+    drawn = {labelled[i] for i in order[:number]}
+    return [case for case in cases if case["patient"] in drawn]
+
+
+def by_patient(cases: Sequence[Case]) -> dict[str, list[Case]]:
+    """The cases of each patient, patients sorted.
+
+    Raises:
+        ValueError: when there is no case, or a case without "patient".
+    """
+    if not cases:
+        raise ValueError("cases: expected at least one volume, found none")
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        if "patient" not in case:
+            raise ValueError(f'case {case}: expected a "patient", found none; find_cases gives one')
+        groups.setdefault(case["patient"], []).append(case)
+    return {patient: groups[patient] for patient in sorted(groups)}
+
+
+def _labelled(groups: Mapping[str, list[Case]]) -> list[str]:
+    return [patient for patient, group in groups.items() if all(case.get("label") for case in group)]
+
+
+def _patient_count(name: str, wanted: int | float, available: int) -> int:
+    if isinstance(wanted, Integral) and not isinstance(wanted, bool) and wanted >= 0:
+        return int(wanted)
+    if isinstance(wanted, float) and 0 <= wanted < 1:
+        return max(round(wanted * available), int(wanted > 0))
+    raise ValueError(f"{name} must be a number of patients (0, 1, 2, ...) or a fraction in [0, 1), found {wanted!r}")
+
+
+def _some(patients: Iterable[str], at_most: int = 5) -> str:
+    names = [repr(patient) for patient in patients]
+    return ", ".join(names[:at_most]) + (f" and {len(names) - at_most} more" if len(names) > at_most else "")

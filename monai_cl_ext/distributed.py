@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process among its group: rank, size (0 and 1 where no group was initialised) and the rows of all processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def world_size() -> int:
+    """Number of processes of the default group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Rank of this process in the default group."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def row_counts(count: int, device: torch.device) -> list[int]:
+    """The ``count`` of every process, by rank; every process has to call it.
+
+    A group that serves CPU tensors exchanges the counts there ("gloo", or "cpu:gloo,cuda:nccl"), so that no process
+    waits for its GPU; a group of nccl alone has to wait.
+    """
+    if world_size() == 1:
+        return [count]
+    serving = torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
+    counts = torch.empty(world_size(), dtype=torch.int64, device=serving)
+    dist.all_gather(list(counts.split(1)), torch.tensor([count], device=serving))
+    return counts.tolist()
+
+
+class RowGather:
+    """Joins the rows of all processes by rank, with gradient; processes may hold different numbers of rows.
+
+    Every process has to make it and to call it in the same order, backward passes included.
+
+    Args:
+        count: rows of this process.
+        device: where the rows are.
+    """
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        self.counts = row_counts(count, device)
+        first = sum(self.counts[: rank()])
+        self.own = range(first, first + count)
+        self._joined: dict[Tensor, Tensor] = {}
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The rows (count, ...) of all processes, (sum of counts, ...); a tensor given twice is sent once.
+
+        Raises:
+            ValueError: when this process gives another number of rows than announced.
+        """
+        if len(rows) != len(self.own):
+            raise ValueError(
+                f"expected one value for each of the {len(self.own)} rows, found {len(rows)}; "
+                "give rows and their tags the same length"
+            )
+        if len(self.counts) == 1:
+            return rows
+        if rows not in self._joined:
+            self._joined[rows] = _Join.apply(rows, self.counts)
+        return self._joined[rows]
+
+
+class _Join(torch.autograd.Function):
+    """all_gather; its gradient is the sum of what all processes ask of a row."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
+        ctx.counts = counts
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # reduce_scatter would want equal counts; rows are few enough that summing all of them costs little.
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(gradient)
+        return gradient.split(ctx.counts)[rank()], None

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The evaluator of a pre-training stage: embeds held-out slices for the probes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monai.engines import SupervisedEvaluator
+from monai.engines.utils import IterationEvents
+from torch import Tensor
+
+from monai_cl_ext.methods import Method
+
+
+class EmbeddingEvaluator(SupervisedEvaluator):
+    """MONAI's evaluator whose output is the embedding of each slice beside its tags.
+
+    ``engine.state.output`` is ``{"embeddings": (B,D), "volume": (B,), "position": (B,), "partition": (B,)}``, on the
+    device. Metrics of ``monai_cl_ext.metrics`` read it; MONAI's take an ``output_transform``.
+
+    Args:
+        method: its ``embed`` is evaluated, in evaluation mode and without gradient.
+        kwargs: everything else that ``monai.engines.SupervisedEvaluator`` takes (device, val_data_loader, ...).
+    """
+
+    def __init__(self, method: Method, **kwargs: Any) -> None:
+        super().__init__(network=method, decollate=False, **kwargs)
+
+    def _iteration(self, engine: EmbeddingEvaluator, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Embeddings and tags of one batch."""
+        tags = {name: batchdata[name].to(engine.state.device) for name in ("volume", "position", "partition")}
+        image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)
+        with engine.mode(engine.network):
+            engine.state.output = {"embeddings": engine.network.embed(image), **tags}
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output

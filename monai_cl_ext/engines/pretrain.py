@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer of every pre-training stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from monai_cl_ext.arguments import positive_number
+
+
+class PretrainTrainer(SupervisedTrainer):
+    """MONAI's trainer for a method whose network returns its own losses.
+
+    Overrides the iteration alone. ``prepare_batch`` gives ``(views, tags, args, kwargs)`` and the network is called as
+    ``network(views, *args, **kwargs)``, which returns a dictionary with "loss" and its parts. ``engine.state.output``
+    is ``[{"loss": ..., parts ...}]``, detached and still on the device: nothing here waits for the host. The method's
+    ``after_step()`` and the clipping of gradients happen on real optimiser steps only, not on accumulated micro-batches.
+
+    Args:
+        device: where to train.
+        max_epochs: number of epochs.
+        train_data_loader: gives collated batches.
+        network: the method, or its DistributedDataParallel wrapper.
+        optimizer: over the method's parameters.
+        prepare_batch: makes views and tags of a batch, see ``transforms.PrepareViews``.
+        amp: autocast to bfloat16, on CPU too; bfloat16 needs no scaling of gradients.
+        maximum_gradient_norm: clip the norm of all gradients together to this; None leaves them.
+        kwargs: everything else that ``monai.engines.SupervisedTrainer`` takes, such as ``train_handlers``.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        prepare_batch: Callable,
+        amp: bool = False,
+        maximum_gradient_norm: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            train_data_loader=train_data_loader,
+            network=network,
+            optimizer=optimizer,
+            loss_function=None,  # the method holds its losses
+            prepare_batch=prepare_batch,
+            decollate=False,
+            optim_set_to_none=True,
+            **kwargs,
+        )
+        if maximum_gradient_norm is not None:
+            positive_number("maximum_gradient_norm", maximum_gradient_norm)
+        self.maximum_gradient_norm = maximum_gradient_norm
+        self.autocast = torch.autocast(self.state.device.type, torch.bfloat16, enabled=amp)
+        self.method = network.module if isinstance(network, DistributedDataParallel) else network
+
+    def _iteration(self, engine: PretrainTrainer, batchdata: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        """One micro-batch: views, losses, gradients, and an optimiser step when the accumulation is full."""
+        views, _, args, kwargs = engine.prepare_batch(
+            batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs
+        )
+        position = (engine.state.iteration - 1) % engine.state.epoch_length
+        engine.network.train()
+        if position % engine.accumulation_steps == 0:
+            engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
+
+        with engine.autocast:
+            losses = engine.inferer(views, engine.network, *args, **kwargs)
+        engine.state.output = [{name: loss.detach() for name, loss in losses.items()}]
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.LOSS_COMPLETED)
+
+        (losses["loss"] / engine.accumulation_steps).backward()
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if (position + 1) % engine.accumulation_steps == 0 or position + 1 == engine.state.epoch_length:
+            engine._step()
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def _step(self) -> None:
+        if self.maximum_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.maximum_gradient_norm)
+        self.optimizer.step()
+        self.method.after_step()

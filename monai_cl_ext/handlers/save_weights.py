@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a network's bare state_dict: when a run completes, or when the key metric is the best so far."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+from ignite.handlers import DiskSaver
+from torch import nn
+
+from monai_cl_ext.arguments import one_of
+
+
+class SaveWeights:
+    """Writes the weights atomically, on the first process.
+
+    MONAI's CheckpointSaver also writes "final" weights when a run breaks off, and forgets the best metric of an
+    interrupted run; here a file of final weights means a completed run, and the best metric lives in the engine's
+    state, which ``Resume`` keeps.
+
+    Args:
+        network: the network whose ``state_dict`` is written, not its DistributedDataParallel wrapper.
+        path: file to write; its folder is made when missing.
+        when: "completed" (attach to a trainer) or "best" (attach to an evaluator with a key metric).
+    """
+
+    def __init__(self, network: nn.Module, path: str, when: str = "completed") -> None:
+        self.network = network
+        self.path = Path(path)
+        self.when = one_of("when", when, ("completed", "best"))
+        self.logger = logging.getLogger(__name__)
+
+    def attach(self, engine: Engine) -> None:
+        """Writes on COMPLETED, or at the end of each epoch of an evaluator that found a new best metric."""
+        if self.when == "completed":
+            engine.add_event_handler(Events.COMPLETED, self.save)
+        else:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.save_best)
+
+    def save_best(self, engine: Engine) -> None:
+        """Writes when the engine's best metric is of this epoch."""
+        if engine.state.best_metric_epoch == engine.state.epoch:
+            self.save(engine)
+
+    def save(self, engine: Engine) -> None:
+        """Writes the weights now."""
+        saver = DiskSaver(str(self.path.parent), atomic=True, require_empty=False)
+        saver(self.network.state_dict(), self.path.name)
+        self.logger.info("wrote %s", self.path)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Supervised contrast: rows of one label attract, every other row repels."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from monai_cl_ext.arguments import positive_number
+from monai_cl_ext.losses.kernel import contrast
+from monai_cl_ext.losses.rules import same
+
+
+class SupervisedContrastiveLoss(nn.Module):
+    """Supervised contrastive loss, positives averaged outside the logarithm (Khosla et al. 2020, eq. 2).
+
+    Args:
+        temperature: divides the cosine similarities; positive.
+        base_temperature: multiplies the loss by temperature / base_temperature, as the released code does with 0.07;
+            None leaves it out, as the paper does.
+    """
+
+    def __init__(self, temperature: float = 0.1, base_temperature: float | None = None) -> None:
+        super().__init__()
+        self.temperature = positive_number("temperature", temperature)
+        if base_temperature is not None:
+            base_temperature = positive_number("base_temperature", base_temperature)
+        self.base_temperature = base_temperature
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss over the anchors that share their label with another row.
+
+        Args:
+            z: embeddings (N, D), of any scale; several views of a sample are rows with one label.
+            labels: (N,), compared for equality.
+
+        Raises:
+            ValueError: when there is not one label for each row.
+        """
+        if z.ndim != 2 or labels.shape != z.shape[:1]:
+            raise ValueError(f"z must be (N, D) and labels (N,), found {tuple(z.shape)} and {tuple(labels.shape)}")
+        loss = contrast(z, positive=same(labels), temperature=self.temperature)
+        return loss if self.base_temperature is None else loss * (self.temperature / self.base_temperature)

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Methods: one file a paper's method, a network with its heads and losses."""
+
+from .gcl_global import GCLGlobal
+from .method import Method
+
+__all__ = ["GCLGlobal", "Method"]

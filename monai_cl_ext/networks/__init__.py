@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks that MONAI lacks, stages of those it has, heads, and checked loading of weights."""
+
+from monai_cl_ext.networks.gcl_unet import GCLUNet
+from monai_cl_ext.networks.heads import FlatProjectionHead, projection_head
+from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
+from monai_cl_ext.networks.stages import Stages, stages
+
+__all__ = [
+    "FlatProjectionHead",
+    "GCLUNet",
+    "LoadReport",
+    "Stages",
+    "load_pretrained",
+    "projection_head",
+    "stages",
+    "with_pretrained",
+]

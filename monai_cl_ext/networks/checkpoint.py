@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the tensors of a checkpoint file, whatever it wraps them in."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "network", "net", "method")
+
+
+def read_state(path_or_state: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
+    """The state_dict in a file, on the CPU, or in a mapping, taken out of wrappings such as ``{"model": ...}``.
+
+    Files ending in ``.safetensors`` are read with that package, all others with ``torch.load(weights_only=True)``.
+
+    Args:
+        path_or_state: path of a checkpoint, or the loaded mapping.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ImportError: when the file needs the package safetensors and it is not installed.
+        ValueError: when the file cannot be read, or no state_dict, or more than one, is found in it.
+    """
+    if isinstance(path_or_state, Mapping):
+        return _unwrap(path_or_state, "path_or_state")
+    path = Path(path_or_state)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; weights were asked for, train them first or correct the path")
+    try:
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    except ImportError:
+        raise
+    except Exception as error:  # damaged bytes surface as any of a dozen classes
+        raise ValueError(
+            f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {str(error).splitlines()[0]}); copy it"
+            " again if it was cut short; if it holds whole objects, save the state_dict alone instead"
+        ) from error
+    return _unwrap(content, str(path))
+
+
+def _read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        package = importlib.import_module("safetensors.torch")
+    except ImportError as error:
+        raise ImportError(f"{path}: install the package safetensors to read this file") from error
+    return package.load_file(path, device="cpu")
+
+
+def _unwrap(content: Any, source: str) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{source}: expected a state_dict, found {type(content).__name__}")
+    inner = {key: value for key, value in content.items() if isinstance(value, Mapping)}
+    named = [key for key in WRAPPINGS if key in inner]
+    if named or len(inner) == 1:
+        return _unwrap(inner[named[0] if named else next(iter(inner))], source)
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(
+            f"{source}: no tensors found, keys are {sorted(map(str, content))[:8]}; a state_dict is looked for at the"
+            f" top and under {', '.join(WRAPPINGS)}; pass the mapping itself if it lies elsewhere"
+        )
+    return tensors

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heads between a network and a loss; they are thrown away after pre-training."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from monai_cl_ext.arguments import positive_integer
+
+
+def projection_head(in_features: int, features: int = 128, hidden: int | None = None) -> nn.Sequential:
+    """Two-layer head Linear -> ReLU -> Linear, with biases (Chen et al. 2020, section 4.2).
+
+    Args:
+        in_features: width of the embeddings, for example ``stages(net).channels[-1]``.
+        features: width of the result.
+        hidden: width between the layers; ``in_features`` when None.
+
+    Returns:
+        A module from (B, in_features) to (B, features).
+    """
+    positive_integer("in_features", in_features)
+    positive_integer("features", features)
+    width = in_features if hidden is None else positive_integer("hidden", hidden)
+    return nn.Sequential(nn.Linear(in_features, width), nn.ReLU(inplace=True), nn.Linear(width, features))
+
+
+class FlatProjectionHead(nn.Module):
+    """GCL's g1: the bottleneck map, flattened, -> Linear -> ReLU -> Linear, both without bias (Chaitanya et al. 2020).
+
+    The weights start Glorot-uniform, as in the release. The head belongs to one image size.
+
+    Args:
+        in_features: channels times positions of the bottleneck map; 4608 at 192x192 for GCLUNet.
+        features: width of the result.
+        hidden: width between the layers.
+    """
+
+    def __init__(self, in_features: int, features: int = 128, hidden: int = 1024) -> None:
+        super().__init__()
+        self.first = nn.Linear(
+            positive_integer("in_features", in_features), positive_integer("hidden", hidden), bias=False
+        )
+        self.activation = nn.ReLU(inplace=True)
+        self.last = nn.Linear(hidden, positive_integer("features", features), bias=False)
+        nn.init.xavier_uniform_(self.first.weight)
+        nn.init.xavier_uniform_(self.last.weight)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Projections (B, features) of the maps (B, C, *S).
+
+        Raises:
+            ValueError: when C times S is not ``in_features``.
+        """
+        flat = feature_map.flatten(1)
+        if flat.shape[1] != self.first.in_features:
+            raise ValueError(
+                f"the head was built for {self.first.in_features} features, found a map of shape"
+                f" {tuple(feature_map.shape[1:])}, {flat.shape[1]} features: build it for the size of these images"
+            )
+        return self.last(self.activation(self.first(flat)))

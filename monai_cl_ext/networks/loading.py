@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads pre-trained weights into a network, and checks that they arrived."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from monai_cl_ext.arguments import one_of, probability
+from monai_cl_ext.networks.checkpoint import read_state
+from monai_cl_ext.networks.stages import stages
+
+logger = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
+
+WRAPPERS = ("module.", "_orig_mod.", "backbone.", "encoder.", "network.", "model.", "net.")
+"""Prefixes that wrappers put before a network's names: DataParallel, torch.compile, methods, whole frameworks."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load found, tensor by tensor, for the part of the network that was asked for.
+
+    Attributes:
+        matched: the network's tensors that were loaded.
+        missing: those that the source does not hold.
+        mismatched: those that the source holds in another shape; they were left alone.
+        shapes: for each mismatched tensor its shape in the source and in the network.
+        unused: the source's tensors that went nowhere.
+    """
+
+    matched: list[str]
+    missing: list[str]
+    mismatched: list[str]
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    unused: list[str]
+
+    @property
+    def fraction(self) -> float:
+        """Matched tensors over all tensors of the part, 0 to 1."""
+        return len(self.matched) / max(1, len(self.matched) + len(self.missing) + len(self.mismatched))
+
+    def __str__(self) -> str:
+        total = len(self.matched) + len(self.missing) + len(self.mismatched)
+        shapes = [f"{name} {found} for {expected}" for name, (found, expected) in self.shapes.items()]
+        lists = {"missing": self.missing, "of another shape": shapes, "unused": self.unused}
+        parts = [f"{len(names)} {kind} ({_first(names)})" for kind, names in lists.items() if names]
+        return "; ".join([f"{len(self.matched)} of {total} tensors matched", *parts])
+
+
+def load_pretrained(
+    net: nn.Module,
+    path_or_state: str | Path | Mapping[str, Any],
+    *,
+    part: str = "all",
+    blocks: int = 0,
+    prefixes: Mapping[str, str] | Collection[str] = WRAPPERS,
+    exclude: Collection[str] = (),
+    buffers: bool = True,
+    minimum: float = 1.0,
+) -> LoadReport:
+    """Copies weights into ``net`` where names and shapes agree; nothing is written unless enough of them do.
+
+    A name of the source that the network does not have is tried again without its leading ``prefixes``. Parameters that
+    do not require a gradient are loaded too. The counter ``num_batches_tracked`` of batch normalisation is loaded
+    when there, and never counted.
+
+    Args:
+        net: the network.
+        path_or_state: checkpoint file, or state_dict; wrappings such as ``{"model": ...}`` are opened.
+        part: ``"all"``, or ``"encoder"`` as :func:`~monai_cl_ext.networks.stages.stages` knows it.
+        blocks: with ``"encoder"``, also the first ``blocks`` decoder blocks, counted from the bottleneck.
+        prefixes: prefixes of the source's names to take off, again and again; or a mapping to what replaces each.
+        exclude: submodules or tensors of the network that are left alone and not counted, such as its last layer.
+        buffers: whether running statistics are loaded; without, they are left alone and not counted (GCL's release).
+        minimum: fraction of the part's tensors that must match.
+
+    Returns:
+        The report, which is also logged.
+
+    Raises:
+        FileNotFoundError, ImportError: see :func:`~monai_cl_ext.networks.checkpoint.read_state`.
+        TypeError: when ``part`` is not ``"all"`` and the class of ``net`` is unknown.
+        ValueError: when the file cannot be read, ``exclude`` names nothing, two tensors of the source fit one name,
+            no tensor matches, or fewer than ``minimum``.
+    """
+    probability("minimum", minimum)
+    source = read_state(path_or_state)
+    mapping = prefixes if isinstance(prefixes, Mapping) else dict.fromkeys(_listed(prefixes), "")
+    found = _renamed(source, net.state_dict().keys(), mapping)
+    wanted = _wanted(net, _part_prefixes(net, part, blocks), _listed(exclude), buffers)
+    fitting = {name: [found[alias] for alias in aliases if alias in found] for name, aliases in wanted.items()}
+    report = _compare(net.state_dict(), source, fitting)
+    where = "the given state" if isinstance(path_or_state, Mapping) else str(path_or_state)
+    if not report.matched or report.fraction < minimum:
+        raise ValueError(
+            f"{where} does not fit {type(net).__name__} (part {part!r}): {report}; at least {minimum:.0%} must match."
+            " Check that the network is built with the arguments of the pre-trained one; name what is meant to differ"
+            " in exclude, a prefix of the file's names in prefixes, or lower minimum"
+        )
+    own = net.state_dict()
+    with torch.no_grad():
+        for name, candidates in fitting.items():
+            if candidates and name not in report.shapes:
+                own[name].copy_(source[candidates[0]])
+    level = logging.INFO if report.fraction == 1 else logging.WARNING
+    logger.log(level, "%s -> %s (part %r): %s", where, type(net).__name__, part, report)
+    return report
+
+
+def with_pretrained(net: Network, path: str | Path | None, **arguments: Any) -> Network:
+    """The network with the weights of ``path`` loaded, or untouched where ``path`` is empty; for use in a config.
+
+    Args:
+        net: the network.
+        path: checkpoint file; None or an empty string loads nothing.
+        arguments: those of :func:`load_pretrained`, which also says what is raised.
+    """
+    if path is None or not str(path).strip():
+        logger.info("%s: no pre-trained weights asked for", type(net).__name__)
+    else:
+        load_pretrained(net, path, **arguments)
+    return net
+
+
+def _part_prefixes(net: nn.Module, part: str, blocks: int) -> list[str] | None:
+    """Names of the submodules of a part; None for the whole network."""
+    if one_of("part", part, ("all", "encoder")) == "all":
+        if blocks:
+            raise ValueError(f"blocks belongs to part='encoder', found {blocks!r} with part='all'")
+        return None
+    seen = stages(net)
+    if not 0 <= blocks <= len(seen.block_prefixes):
+        raise ValueError(f"blocks must be from 0 to {len(seen.block_prefixes)}, found {blocks!r}")
+    return [*seen.encoder_prefixes, *(name for names in seen.block_prefixes[:blocks] for name in names)]
+
+
+def _wanted(
+    net: nn.Module, prefixes: list[str] | None, exclude: Collection[str], buffers: bool
+) -> dict[str, list[str]]:
+    """The tensors to load: the first name of each, with all its names (DynUNet registers its blocks twice)."""
+    state = {name: tensor for name, tensor in net.state_dict(keep_vars=True).items() if isinstance(tensor, Tensor)}
+    for entry in exclude:
+        if not any(_within(name, [entry]) for name in state):
+            raise ValueError(
+                f"exclude names {entry!r}, which {type(net).__name__} does not have; it has {_first(list(state), 8)}"
+            )
+    names: dict[int, list[str]] = {}
+    for name, tensor in state.items():
+        if buffers or isinstance(tensor, nn.Parameter):
+            names.setdefault(id(tensor), []).append(name)
+    return {
+        aliases[0]: aliases
+        for aliases in names.values()
+        if (prefixes is None or any(_within(name, prefixes) for name in aliases))
+        and not any(_within(name, exclude) for name in aliases)
+    }
+
+
+def _renamed(source: Mapping[str, Tensor], own: Collection[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """For each of the network's names that the source holds, the source's name of it."""
+    found: dict[str, str] = {}
+    for name, tensor in source.items():
+        target = _own_name(name, own, mapping)
+        if target is None:
+            continue
+        if target in found and not torch.equal(source[found[target]], tensor):
+            raise ValueError(
+                f"both {found[target]!r} and {name!r} of the source fit {target!r}:"
+                " give prefixes that leave one of them, such as {'student.': ''}"
+            )
+        found[target] = name
+    return found
+
+
+def _own_name(name: str, own: Collection[str], mapping: Mapping[str, str]) -> str | None:
+    if name in own:
+        return name
+    for old, new in mapping.items():
+        if old != new and name.startswith(old):
+            # what only takes off may act again; a replacement acts once, or it could go round for ever
+            rest = {key: value for key, value in mapping.items() if key != old} if new else mapping
+            target = _own_name(new + name[len(old) :], own, rest)
+            if target is not None:
+                return target
+    return None
+
+
+def _compare(own: Mapping[str, Tensor], source: Mapping[str, Tensor], fitting: Mapping[str, list[str]]) -> LoadReport:
+    counted = [name for name in fitting if not name.endswith("num_batches_tracked")]
+    present = [name for name in counted if fitting[name]]
+    shapes = {name: (tuple(source[fitting[name][0]].shape), tuple(own[name].shape)) for name in present}
+    shapes = {name: (found, expected) for name, (found, expected) in shapes.items() if found != expected}
+    return LoadReport(
+        matched=[name for name in present if name not in shapes],
+        missing=[name for name in counted if not fitting[name]],
+        mismatched=list(shapes),
+        shapes=shapes,
+        unused=sorted(source.keys() - set(chain.from_iterable(fitting.values()))),
+    )
+
+
+def _within(name: str, prefixes: Collection[str]) -> bool:
+    return any(name == prefix or name.startswith(prefix.rstrip(".") + ".") for prefix in prefixes)
+
+
+def _listed(names: Collection[str]) -> Collection[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _first(names: list[str], count: int = 4) -> str:
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every batched operation is: draw one parameter set per sample, then apply it without randomness."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from monai_cl_ext import arguments
+
+
+class Operation(ABC):
+    """One operation of a view policy, in two halves: what is random, and what is done.
+
+    ``make_params`` draws on the CPU from a seeded generator, so that CPU and GPU make the same views and the parameters
+    can be kept and replayed. The other half, the subclass's own, is a pure function of them.
+
+    Args:
+        identity: the parameters that leave a sample as it is, one number per column.
+        probability: chance of each sample, independently, to be touched.
+    """
+
+    def __init__(self, identity: Sequence[float] | Tensor, probability: float = 1.0) -> None:
+        self.identity = torch.as_tensor(identity, dtype=torch.float32)
+        self.probability = arguments.probability("probability", probability)
+
+    @property
+    def columns(self) -> int:
+        """Numbers per sample, P."""
+        return len(self.identity)
+
+    @abstractmethod
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Parameters of samples that are all touched, (B, P)."""
+
+    def make_params(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Parameters of a batch on the CPU, float32 (B, P); ``identity`` where the draw leaves a sample alone."""
+        drawn = self.draw(batch_size, generator)
+        touched = torch.rand(batch_size, 1, generator=generator) < self.probability
+        return torch.where(touched, drawn, self.identity)
+
+
+class IntensityOperation(Operation):
+    """An operation on the values of an image; labels and superpixels are left alone."""
+
+    @abstractmethod
+    def apply(self, image: Tensor, params: Tensor) -> Tensor:
+        """The changed image, (B, C, *S) as it came; ``params`` (B, P) on the image's device."""
+
+
+class SpatialOperation(Operation):
+    """An operation on places: the output at a place is the input at another, for images and labels alike.
+
+    Args:
+        identity: as in ``Operation``.
+        spatial_dims: 2 or 3.
+        probability: as in ``Operation``.
+    """
+
+    def __init__(self, identity: Sequence[float] | Tensor, spatial_dims: int = 2, probability: float = 1.0) -> None:
+        super().__init__(identity, probability)
+        self.spatial_dims = arguments.one_of("spatial_dims", spatial_dims, (2, 3))
+
+
+class AffineOperation(SpatialOperation):
+    """A spatial operation given by one matrix per sample.
+
+    Coordinates are voxels from the centre of the image, in the order of the array's axes. They count voxels, not
+    millimetres: where the axes differ in spacing, a rotation shears the anatomy.
+    """
+
+    @abstractmethod
+    def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
+        """Homogeneous matrices from output to input coordinates, float64 (B, d + 1, d + 1), on the CPU.
+
+        Args:
+            params: of ``make_params``, (B, P).
+            size: spatial size of the image in voxels.
+        """
+
+
+def interval(name: str, low: float, high: float, above: float = float("-inf")) -> tuple[float, float]:
+    """The finite ends of U(low, high) as floats, or a ValueError that names the argument.
+
+    Raises:
+        ValueError: when an end is not finite, low > high, or low is not above ``above``.
+    """
+    if not (isfinite(low) and isfinite(high) and above < low <= high):
+        bound = "" if above == float("-inf") else f"{above:g} < "
+        raise ValueError(f"{name} must be finite with {bound}low <= high, found low={low!r}, high={high!r}")
+    return float(low), float(high)
+
+
+def uniform(size: tuple[int, int], low: float | Tensor, high: float | Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers from U(low, high) on the CPU; ends that are tensors hold one number per column."""
+    return torch.rand(size, generator=generator) * (high - low) + low
+
+
+def expand_like(params: Tensor, image: Tensor) -> Tensor:
+    """A column (B, 1) in the shape (B, 1, ..., 1) that broadcasts over the image (B, C, *S)."""
+    return params.reshape(-1, *[1] * (image.ndim - 1))

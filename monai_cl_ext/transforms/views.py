@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a collated batch to what a trainer needs: views and tags, or an augmented image and its label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.engines import PrepareBatch
+from torch import Tensor
+
+from monai_cl_ext.distributed import rank
+from monai_cl_ext.seeds import mix_seed
+from monai_cl_ext.types import Batch, Tags, View
+
+from .policy import MAPS, ViewPolicy
+
+TAGS = ("volume", "position", "partition")
+STREAM = 0x7669657773  # keeps the views' numbers apart from those that the trainer draws for the same seed and epoch
+
+
+class _SeededPrepare(PrepareBatch):
+    """A MONAI prepare_batch whose draws are a pure function of (seed, rank, epoch, calls since the epoch began)."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = int(seed)
+        self._generator: torch.Generator | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Seeds the draws of an epoch from (seed, rank, epoch); call it before the epoch's first batch."""
+        self._generator = torch.Generator().manual_seed(mix_seed(STREAM, self.seed, rank(), epoch))
+
+    @property
+    def generator(self) -> torch.Generator:
+        """The epoch's generator; epoch 0 where none was set. Made late, when the rank of the process is known."""
+        if self._generator is None:
+            self.set_epoch(0)
+        assert self._generator is not None
+        return self._generator
+
+    def original(self, batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> View:
+        """The maps of the batch as plain tensors on the device, "image" in floating point."""
+        if "image" not in batch:
+            raise KeyError(f"the batch holds no 'image', only {sorted(batch)}; name the image key 'image'")
+        maps = {name: _plain(batch[name]) for name in MAPS if name in batch}
+        maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
+        if not maps["image"].is_floating_point():
+            maps["image"] = maps["image"].float()
+        return maps
+
+
+class PrepareViews(_SeededPrepare):
+    """Makes the views of a batch on the device, as ``prepare_batch`` of a MONAI trainer.
+
+    With ``set_epoch`` called as each epoch begins (``handlers.EpochSeed`` does), the views are a pure function of
+    (seed, rank, epoch, iteration).
+
+    Args:
+        policies: one policy for each view, in the order of the views.
+        made_from: for each view the index of an earlier view that it is made from, or None for the batch itself;
+            None makes all of them from the batch.
+        seed: the run's seed.
+
+    Raises:
+        ValueError: when ``made_from`` has another length than ``policies`` or names a view that is not earlier.
+    """
+
+    def __init__(
+        self, policies: Sequence[ViewPolicy], made_from: Sequence[int | None] | None = None, seed: int = 0
+    ) -> None:
+        super().__init__(seed)
+        self.policies = list(policies)
+        self.made_from = [None] * len(self.policies) if made_from is None else list(made_from)
+        earlier = (source is None or 0 <= source < view for view, source in enumerate(self.made_from))
+        if len(self.made_from) != len(self.policies) or not all(earlier):
+            raise ValueError(
+                f"made_from must hold one entry for each of the {len(self.policies)} policies, None or the index of an "
+                f"earlier view, found {made_from!r}"
+            )
+
+    def __call__(
+        self,
+        batchdata: Batch,
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[list[View], Tags, tuple[Tags], dict[str, Any]]:
+        """The views and tags of a batch.
+
+        Args:
+            batchdata: "image" (B, C, *S); "label", "superpixel" (B, 1, *S) and tags where the dataset has them.
+            device: where the views are made.
+            non_blocking: copy to the device without waiting.
+            kwargs: more arguments of ``Tensor.to`` for the maps, such as ``memory_format``.
+
+        Returns:
+            (views, tags, (tags,), {}): the network is called as ``network(views, tags)``.
+        """
+        batch = self.original(batchdata, device, non_blocking, **kwargs)
+        views: list[View] = []
+        for policy, source in zip(self.policies, self.made_from, strict=True):
+            views.append(policy(batch if source is None else views[source], self.generator))
+        tags = {
+            name: _plain(batchdata[name]).to(device=device, non_blocking=non_blocking)
+            for name in TAGS
+            if name in batchdata
+        }
+        return views, tags, (tags,), {}
+
+
+class PrepareAugmented(_SeededPrepare):
+    """Augments labelled batches on the device, as ``prepare_batch`` of ``monai.engines.SupervisedTrainer``.
+
+    Args:
+        policy: the augmentation.
+        seed: the run's seed; ``set_epoch`` as in ``PrepareViews``.
+    """
+
+    def __init__(self, policy: ViewPolicy, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.policy = policy
+
+    def __call__(
+        self,
+        batchdata: Batch,
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """The augmented image (B, C, *S) and its label, class indices int64 (B, 1, *S), as MONAI's losses take it.
+
+        Args:
+            batchdata: "image" (B, C, *S) and "label" (B, 1, *S).
+            device: where the batch is augmented.
+            non_blocking: copy to the device without waiting.
+            kwargs: more arguments of ``Tensor.to``, such as ``memory_format``.
+
+        Raises:
+            KeyError: when the batch has no label.
+        """
+        if "label" not in batchdata:
+            raise KeyError(
+                f"supervised training needs 'label' in the batch, found {sorted(batchdata)}; "
+                "give the dataset entries with both 'image' and 'label'"
+            )
+        view = self.policy(self.original(batchdata, device, non_blocking, **kwargs), self.generator)
+        return view["image"], view["label"].long()
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.as_tensor() if isinstance(value, MetaTensor) else value

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names for the dictionaries that pass between the rooms."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from torch import Tensor
+
+Batch: TypeAlias = dict[str, Tensor]
+"""A collated batch: "image" (B,C,*S), "label"? (B,1,*S), "superpixel"? (B,1,*S), "volume" (B,), "position" (B,), "partition" (B,)."""
+
+View: TypeAlias = dict[str, Tensor]
+"""One view of a batch: "image" (B,C,*S) and, warped alike, "label"? and "superpixel"? (B,1,*S)."""
+
+Tags: TypeAlias = dict[str, Tensor]
+"""Facts of each row of a batch: "volume" int64 (B,), "position" float64 (B,) in (0,1], "partition" int64 (B,)."""
+
+Losses: TypeAlias = dict[str, Tensor]
+"""What a method returns: "loss", a scalar to be minimised, and its parts."""

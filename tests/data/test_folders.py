@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes are found in MSD folders and plain ones, and each mistake in a folder has its own message."""
+
+import json
+
+import pytest
+
+from monai_cl_ext.data import find_cases
+
+
+def touch(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def describe(folder, **content):
+    folder.mkdir(exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def test_an_msd_folder_gives_labelled_and_unlabelled_cases_sorted(tmp_path):
+    touch(tmp_path / "imagesTr", "b_frame01.nii.gz", "b_frame12.nii.gz")
+    touch(tmp_path / "labelsTr", "b_frame01.nii.gz", "b_frame12.nii.gz")
+    touch(tmp_path / "imagesTs", "a.nii.gz", "c.nii")
+    names = ("b_frame12.nii.gz", "b_frame01.nii.gz")
+    describe(
+        tmp_path,
+        training=[{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names],
+        test=["./imagesTs/a.nii.gz", {"image": "./imagesTs/c.nii"}],
+    )
+    cases = find_cases(tmp_path)
+    assert [case["patient"] for case in cases] == ["b", "b", "a", "c"]
+    assert [case["image"] for case in cases] == sorted(case["image"] for case in cases)
+    assert cases[0]["label"] == str(tmp_path / "labelsTr" / "b_frame01.nii.gz")
+    assert "label" not in cases[2] and "label" not in cases[3]
+
+
+def test_a_plain_folder_pairs_labels_by_name_whatever_the_suffix(tmp_path):
+    touch(tmp_path / "images", "p1.nii.gz", "p2.nii", "._p1.nii.gz", "notes.txt")
+    touch(tmp_path / "labels", "p2.nii.gz")
+    first, second = find_cases(tmp_path / "images", tmp_path / "labels")
+    assert first == {"image": str(tmp_path / "images" / "p1.nii.gz"), "patient": "p1"}
+    assert second["label"] == str(tmp_path / "labels" / "p2.nii.gz")
+    assert all("label" not in case for case in find_cases(tmp_path / "images"))
+
+
+def test_the_first_group_of_the_pattern_is_the_patient(tmp_path):
+    touch(tmp_path, "site1-007-left.nii.gz", "site1-007-right.nii.gz")
+    assert {case["patient"] for case in find_cases(tmp_path, patient_pattern=r"(\w+-\d+)-")} == {"site1-007"}
+    with pytest.raises(ValueError, match=r"site1-007-left.*patient_pattern 'x\(y\)'"):
+        find_cases(tmp_path, patient_pattern="x(y)")
+    with pytest.raises(ValueError, match="add parentheses"):
+        find_cases(tmp_path, patient_pattern="site")
+
+
+def test_absent_and_empty_folders(tmp_path):
+    with pytest.raises(FileNotFoundError, match="dataset_dir .*absent: expected a folder, found nothing"):
+        find_cases(tmp_path / "absent")
+    with pytest.raises(FileNotFoundError, match=r"found no \.nii"):
+        find_cases(tmp_path)
+    touch(tmp_path, "p1.nii.gz")
+    with pytest.raises(FileNotFoundError, match="found a file"):
+        find_cases(tmp_path / "p1.nii.gz")
+    with pytest.raises(FileNotFoundError, match="label_dir .*absent"):
+        find_cases(tmp_path, tmp_path / "absent")
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(FileNotFoundError, match="folder that holds the labels"):
+        find_cases(tmp_path, tmp_path / "labels")
+
+
+def test_a_label_without_an_image_is_named(tmp_path):
+    touch(tmp_path / "images", "p1.nii.gz")
+    touch(tmp_path / "labels", "p1.nii.gz", "p2.nii.gz")
+    with pytest.raises(ValueError, match=r"1 label\(s\) without an image .*p2\.nii\.gz"):
+        find_cases(tmp_path / "images", tmp_path / "labels")
+
+
+def test_a_listed_file_that_is_absent_is_named(tmp_path):
+    touch(tmp_path / "imagesTr", "p1.nii.gz")
+    describe(tmp_path, training=[{"image": "imagesTr/p1.nii.gz", "label": "labelsTr/p1.nii.gz"}])
+    with pytest.raises(FileNotFoundError, match=r"labelsTr/p1\.nii\.gz: listed as label in .*dataset\.json"):
+        find_cases(tmp_path)
+    describe(tmp_path, training=[{"image": "imagesTr/p2.nii.gz"}])
+    with pytest.raises(FileNotFoundError, match=r"imagesTr/p2\.nii\.gz: listed as image"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "{}", '{"training": []}', '{"training": {"a": 1}}', '{"training": [{"label": "x"}]}',
+     '{"training": [3]}', '{"training": [{"image": ["a", "b"]}]}', '{"training": null}', '{"test": 1}'],
+)  # fmt: skip
+def test_a_malformed_description_is_named(text, tmp_path):
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(ValueError, match=r"dataset\.json: .*(repair)"):
+        find_cases(tmp_path)
+
+
+def test_label_dir_beside_a_description_is_refused(tmp_path):
+    describe(tmp_path, training=[])
+    with pytest.raises(ValueError, match="leave label_dir out"):
+        find_cases(tmp_path, tmp_path)
+
+
+def test_acdc_has_two_frames_of_each_patient(real_data):
+    cases = find_cases(real_data / "ACDC")
+    patients = [case["patient"] for case in cases]
+    assert len(cases) == 160 and len(set(patients)) == 80
+    assert all(patients.count(patient) == 2 for patient in set(patients))
+    assert all("label" in case for case in cases)
+
+
+def test_hippocampus_has_one_volume_of_each_patient(real_data):
+    cases = find_cases(real_data / "Task04_Hippocampus")
+    assert len(cases) == len({case["patient"] for case in cases}) == 195

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer: what it steps, clips, records and fires."""
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines.utils import IterationEvents
+from torch import nn
+
+from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.methods import Method
+
+
+class Line(Method):
+    """Pulls one weight towards the mean of the batch; counts how often it is told of a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.steps = 0
+
+    def forward(self, views, tags):
+        part = (self.weight - views[0]["image"].mean()) ** 2
+        return {"loss": 2 * part, "part": part}
+
+    def after_step(self) -> None:
+        self.steps += 1
+
+
+def prepare(batch, device, non_blocking, **kwargs):
+    return [{"image": batch["image"].to(device)}], {}, ({},), {}
+
+
+def trainer(images, rate=0.1, **kwargs) -> PretrainTrainer:
+    method = Line()
+    return PretrainTrainer(
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[{"image": image} for image in images],
+        network=method,
+        optimizer=torch.optim.SGD(method.parameters(), lr=rate),
+        prepare_batch=prepare,
+        **kwargs,
+    )
+
+
+def test_a_step_is_gradient_descent_on_the_loss():
+    engine = trainer([torch.full((2,), 3.0)])
+    engine.run()
+    assert engine.method.weight.item() == pytest.approx(0.1 * 2 * 2 * 3.0)
+    assert engine.method.steps == 1
+    assert set(engine.state.output[0]) == {"loss", "part"}
+    assert not engine.state.output[0]["loss"].requires_grad
+
+
+def test_accumulated_steps_use_the_mean_gradient_and_flush_at_the_end_of_the_epoch():
+    engine = trainer([torch.tensor([value]) for value in (1.0, 3.0, 5.0)], accumulation_steps=2)
+    engine.run()
+    after_two = 0.1 * 0.5 * (4 * 1.0 + 4 * 3.0)
+    after_flush = after_two - 0.1 * 0.5 * 4 * (after_two - 5.0)
+    assert engine.method.weight.item() == pytest.approx(after_flush)
+    assert engine.method.steps == 2
+
+
+def test_the_gradient_norm_is_clipped():
+    engine = trainer([torch.tensor([100.0])], rate=1.0, maximum_gradient_norm=0.5)
+    engine.run()
+    assert engine.method.weight.item() == pytest.approx(0.5, abs=1e-5)
+    with pytest.raises(ValueError, match="maximum_gradient_norm"):
+        trainer([torch.ones(1)], maximum_gradient_norm=-1.0)
+
+
+def test_every_iteration_event_fires_once_an_iteration_in_order():
+    engine = trainer([torch.ones(1), torch.ones(1)])
+    fired = []
+    for event in IterationEvents:
+        if event.name in ("FORWARD_COMPLETED", "LOSS_COMPLETED", "BACKWARD_COMPLETED", "MODEL_COMPLETED"):
+            engine.add_event_handler(event, lambda engine, name=event.name: fired.append(name))
+    engine.run()
+    assert fired == 2 * ["FORWARD_COMPLETED", "LOSS_COMPLETED", "BACKWARD_COMPLETED", "MODEL_COMPLETED"]
+
+
+def test_amp_computes_in_bfloat16_on_cpu_and_keeps_float32_weights():
+    class Matmul(Line):
+        def forward(self, views, tags):
+            self.seen = (views[0]["image"] @ (self.weight + torch.zeros(4, 4))).dtype
+            return super().forward(views, tags)
+
+    method = Matmul()
+    engine = PretrainTrainer(
+        torch.device("cpu"), 1, [{"image": torch.ones(4, 4)}], method,
+        torch.optim.SGD(method.parameters(), lr=0.1), prepare, amp=True,
+    )  # fmt: skip
+    engine.run()
+    assert method.seen == torch.bfloat16
+    assert method.weight.dtype == torch.float32 and method.weight.item() != 0
+
+
+def test_the_network_is_in_training_mode_again_after_something_evaluated_it():
+    engine = trainer([torch.ones(1), torch.ones(1)])
+    modes = []
+    engine.add_event_handler(Events.ITERATION_STARTED, lambda engine: engine.network.eval())
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: modes.append(engine.network.training))
+    engine.run()
+    assert modes == [True, True]

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resume: a broken-off run goes on as if nothing had happened, and refuses what does not fit."""
+
+import pytest
+import torch
+from ignite.engine import Events
+from torch import nn
+from torch.utils.data import DataLoader, RandomSampler
+
+from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.handlers import EpochSeed, FiniteLoss, Resume, SaveWeights
+from monai_cl_ext.methods import Method
+from monai_cl_ext.transforms import PrepareViews, gcl_policy
+
+
+class Noisy(Method):
+    """A small convolutional method with dropout, so that every source of randomness matters."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Dropout(0.5), nn.Conv2d(width, 1, 3)
+        )
+
+    def forward(self, views, tags):
+        return {"loss": self.network(views[0]["image"]).square().mean()}
+
+
+class Broken(Exception):
+    pass
+
+
+def make(folder, resume, epochs=4, rate=0.05, width=4, seed=0):
+    torch.manual_seed(7)
+    method = Noisy(width)
+    optimizer = torch.optim.Adam(method.parameters(), lr=rate)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(12, 1, 12, 12, generator=generator)
+    data = [{"image": image, "volume": 0, "position": 0.5, "partition": 0} for image in images]
+    views = PrepareViews([gcl_policy()], seed=seed)
+    loader = DataLoader(data, batch_size=4, sampler=RandomSampler(data, replacement=True, num_samples=12))
+    handlers = [
+        EpochSeed(seed, [views]),
+        FiniteLoss(),
+        SaveWeights(method.network, f"{folder}/final.pt"),
+        Resume(
+            {"method": method, "optimizer": optimizer},
+            f"{folder}/resume",
+            resume,
+            {"epochs": epochs, "rate": rate, "sizes": (12, 12)},
+        ),
+    ]
+    return PretrainTrainer(
+        torch.device("cpu"), epochs, loader, method, optimizer, views, train_handlers=handlers, non_blocking=True
+    )
+
+
+def break_off(engine, epoch, iteration=2):
+    def handler(engine):
+        if engine.state.epoch == epoch and (engine.state.iteration - 1) % 3 == iteration - 1:
+            raise Broken
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED, handler)
+
+
+def weights(engine):
+    return {name: value.clone() for name, value in engine.method.state_dict().items()}
+
+
+def same(first, second) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path):
+    whole = make(tmp_path / "whole", resume=False)
+    whole.run()
+
+    broken = make(tmp_path / "broken", resume=False)
+    break_off(broken, epoch=3)
+    with pytest.raises(Broken):
+        broken.run()
+    assert not (tmp_path / "broken" / "final.pt").exists()
+    resumed = make(tmp_path / "broken", resume=True)
+    assert resumed.state.epoch == 2
+    resumed.run()
+    assert same(weights(whole), weights(resumed))
+    assert resumed.state.epoch == 4 and resumed.state.iteration == 12
+    final = torch.load(tmp_path / "broken" / "final.pt", weights_only=True)
+    assert torch.equal(final["0.weight"], whole.method.network[0].weight)
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    first, second = make(tmp_path / "a", False), make(tmp_path / "b", False, seed=1)
+    first.run()
+    second.run()
+    assert not same(weights(first), weights(second))
+
+
+def test_a_completed_run_is_not_trained_again(tmp_path):
+    first = make(tmp_path, resume=False)
+    first.run()
+    (tmp_path / "final.pt").unlink()
+    again = make(tmp_path, resume=True)
+    again.run()
+    assert same(weights(first), weights(again))
+    assert again.state.epoch == 4
+    assert (tmp_path / "final.pt").exists()
+
+
+def test_without_a_state_it_starts_at_the_beginning(tmp_path):
+    engine = make(tmp_path, resume=True)
+    engine.run()
+    assert engine.state.epoch == 4
+
+
+def test_two_states_are_kept_across_a_resume(tmp_path):
+    broken = make(tmp_path, resume=False)
+    break_off(broken, epoch=4)
+    with pytest.raises(Broken):
+        broken.run()
+    make(tmp_path, resume=True).run()
+    names = sorted(path.name for path in (tmp_path / "resume").iterdir())
+    assert names == ["resume_checkpoint_3.pt", "resume_checkpoint_4.pt"]
+
+
+def test_a_new_run_replaces_the_states_of_the_last_one(tmp_path):
+    make(tmp_path, resume=False).run()
+    fresh = make(tmp_path, resume=False)
+    break_off(fresh, epoch=2)
+    with pytest.raises(Broken):
+        fresh.run()
+    assert [path.name for path in (tmp_path / "resume").iterdir()] == ["resume_checkpoint_1.pt"]
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    make(tmp_path, resume=False).run()
+    with pytest.raises(ValueError, match=r"rate: was 0.05, is 0.1"):
+        make(tmp_path, resume=True, rate=0.1)
+
+
+def test_another_network_is_refused(tmp_path):
+    make(tmp_path, resume=False).run()
+    with pytest.raises(ValueError, match="does not fit this run"):
+        make(tmp_path, resume=True, width=8)
+
+
+def test_a_truncated_state_is_named(tmp_path):
+    make(tmp_path, resume=False).run()
+    path = tmp_path / "resume" / "resume_checkpoint_4.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="resume_checkpoint_4.pt cannot be read"):
+        make(tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):
+    engine = make(tmp_path, resume=False)
+
+    def poison(engine):
+        if engine.state.epoch == 2:
+            with torch.no_grad():
+                engine.method.network[0].weight.fill_(float("nan"))
+
+    engine.add_event_handler(Events.ITERATION_STARTED, poison)
+    with pytest.raises(FloatingPointError, match="epoch 2"):
+        engine.run()
+    assert [path.name for path in (tmp_path / "resume").iterdir()] == ["resume_checkpoint_1.pt"]
+    assert not (tmp_path / "final.pt").exists()

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What two processes compute together: cases that a new loss joins with one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from contrast_oracles import rows
+from torch import Tensor
+
+from monai_cl_ext.losses import (
+    NTXentLoss,
+    PartitionContrastiveLoss,
+    SupervisedContrastiveLoss,
+    contrast,
+    pairwise,
+    same,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Eight samples, of which process 0 has the first ``first`` and process 1 the others.
+
+    ``loss(z, own)`` is the loss of the samples ``own``; z is (V, 8, D), V views of all samples.
+    """
+
+    loss: Callable[[Tensor, slice], Tensor]
+    first: int = 4
+    views: int = 2
+
+    def leaf(self) -> Tensor:
+        return rows(self.views, 8, 5)
+
+    def own(self, rank: int) -> slice:
+        return slice(0, self.first) if rank == 0 else slice(self.first, 8)
+
+
+def ntxent(z: Tensor, own: slice) -> Tensor:
+    return NTXentLoss(0.1)(z[0, own], z[1, own])
+
+
+def supervised(labels: list[int]) -> Callable[[Tensor, slice], Tensor]:
+    return lambda z, own: SupervisedContrastiveLoss(0.1, 0.07)(z[0, own], torch.tensor(labels)[own])
+
+
+def partition(strategy: str, volume: list[int]) -> Callable[[Tensor, slice], Tensor]:
+    tags = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]), torch.tensor(volume)
+    return lambda z, own: PartitionContrastiveLoss(strategy)([view[own] for view in z], *(tag[own] for tag in tags))
+
+
+def own_problems(z: Tensor, own: slice) -> Tensor:
+    """Each sample is a problem of its own, its views the rows; the last sample has no positive."""
+    label = torch.tensor([[0, 0, 1, 1]] * 7 + [[0, 1, 2, 3]])
+    return contrast(z[:, own].transpose(0, 1), same(label[own]), temperature=0.1, form=pairwise)
+
+
+CASES = {
+    "ntxent": Case(ntxent),
+    "ntxent, unequal": Case(ntxent, first=3),
+    "ntxent, an empty process": Case(ntxent, first=8),
+    "supervised": Case(supervised([0, 1, 2, 0, 0, 1, 1, 3])),
+    "supervised, a process without positives": Case(supervised([0, 1, 0, 1, 2, 3, 4, 5])),
+    "supervised, no positive anywhere": Case(supervised([0, 1, 2, 3, 4, 5, 6, 7]), first=5),
+    "partition gr": Case(partition("gr", [0, 0, 0, 1, 1, 1, 2, 2])),
+    "partition gd-": Case(partition("gd-", [0, 0, 0, 1, 1, 1, 2, 2]), first=3, views=3),
+    "partition gd": Case(partition("gd", [0, 0, 0, 1, 1, 1, 2, 2]), first=3, views=3),
+    "partition gd, a volume in two processes": Case(partition("gd", [0, 0, 0, 1, 1, 1, 0, 2]), first=4, views=3),
+    "problems of their own": Case(own_problems, views=4),
+}

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two gloo processes with uneven shares give the file and the metrics of one."""
+
+import csv
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as processes
+from ignite.engine import Engine
+from test_partition_probe import COLUMNS
+from test_scores_handler import cases, outputs
+
+from monai_cl_ext.metrics import EmbeddingCollapse, PartitionProbe, SegmentationScoresHandler
+
+SHARES = [((0, 1), slice(0, 26)), ((2, 0), slice(26, 40))]  # padding: the second process repeats the first volume
+
+
+def measure(folder, volumes, part):
+    items = outputs(cases())
+    engine = Engine(lambda _, index: [items[index]])
+    SegmentationScoresHandler(folder / "scores.csv", 3).attach(engine)
+    metrics = dict(engine.run(list(volumes)).metrics)
+    for name, metric in (("probe", PartitionProbe()), ("collapse", EmbeddingCollapse(lambda output: output[0]))):
+        engine = Engine(lambda _, batch: batch)
+        metric.attach(engine, name)
+        rows = tuple(column[part] for column in COLUMNS)
+        metrics |= engine.run([rows]).metrics
+    return metrics
+
+
+def work(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    own = folder / f"rank{rank}"
+    own.mkdir()
+    torch.save(measure(own, *SHARES[rank]), folder / f"metrics{rank}.pt")
+    empty = PartitionProbe()  # a process without rows still takes part
+    if rank == 0:
+        empty.update(COLUMNS)
+    torch.save(empty.compute(), folder / f"lone{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")
+def test_two_processes_equal_one(tmp_path):
+    expected = measure(tmp_path, (0, 1, 2), slice(None))
+    processes.spawn(work, (tmp_path,), nprocs=2)
+    for rank in range(2):
+        metrics = torch.load(tmp_path / f"metrics{rank}.pt")
+        assert metrics.keys() == expected.keys()
+        for name, value in expected.items():
+            assert metrics[name] == pytest.approx(value, abs=1e-6), name
+        assert torch.load(tmp_path / f"lone{rank}.pt") == pytest.approx(expected["probe"], abs=1e-12)
+    with (tmp_path / "scores.csv").open() as one, (tmp_path / "rank0" / "scores.csv").open() as two:
+        assert list(csv.reader(one)) == list(csv.reader(two))
+    assert not (tmp_path / "rank1" / "scores.csv").exists()

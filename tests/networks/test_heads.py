@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heads: shapes, the formula, the start, and the error for another image size."""
+
+import math
+
+import pytest
+import torch
+
+from monai_cl_ext.networks import FlatProjectionHead, GCLUNet, projection_head, stages
+
+
+def test_projection_head_is_linear_relu_linear():
+    head = projection_head(6, 3, hidden=5).double()
+    x = torch.randn(4, 6, dtype=torch.float64)
+    first, last = head[0], head[2]
+    expected = torch.clamp(x @ first.weight.T + first.bias, min=0) @ last.weight.T + last.bias
+    torch.testing.assert_close(head(x), expected)
+    assert projection_head(6)[0].out_features == 6 and projection_head(6)[2].out_features == 128
+
+
+def test_flat_head_is_two_layers_without_bias():
+    head = FlatProjectionHead(4 * 3 * 2, features=5, hidden=7).double()
+    x = torch.randn(3, 4, 3, 2, dtype=torch.float64)
+    assert [parameter.shape for parameter in head.parameters()] == [(7, 24), (5, 7)]
+    expected = torch.clamp(x.reshape(3, 24) @ head.first.weight.T, min=0) @ head.last.weight.T
+    torch.testing.assert_close(head(x), expected)
+
+
+def test_flat_head_of_the_paper_and_its_start():
+    seen = stages(GCLUNet())
+    size = seen.bottleneck_size((192, 192))
+    head = FlatProjectionHead(seen.channels[-1] * math.prod(size))
+    assert (head.first.in_features, head.first.out_features, head.last.out_features) == (4608, 1024, 128)
+    for layer in (head.first, head.last):
+        bound = math.sqrt(6 / (layer.in_features + layer.out_features))
+        assert 0.99 * bound < layer.weight.abs().max().item() <= bound
+    with pytest.raises(ValueError, match=r"built for 4608 features, found a map of shape \(128, 5, 5\), 3200"):
+        head(torch.zeros(1, 128, 5, 5))
+
+
+def test_widths_are_checked():
+    with pytest.raises(ValueError, match="features"):
+        projection_head(4, 0)
+    with pytest.raises(ValueError, match="hidden"):
+        projection_head(4, 2, hidden=-1)
+    with pytest.raises(ValueError, match="in_features"):
+        FlatProjectionHead(0)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loading: what is copied, what is reported, and that nothing is half loaded."""
+
+import copy
+import logging
+import sys
+import types
+
+import pytest
+import torch
+from monai.networks.nets import BasicUNet, DynUNet
+from torch import nn
+
+from monai_cl_ext.networks import GCLUNet, load_pretrained, stages, with_pretrained
+
+
+def unet(seed=0, classes=2, features=(4, 4, 8, 8, 8, 4), in_channels=1):
+    torch.manual_seed(seed)
+    return BasicUNet(2, in_channels, classes, features, norm="batch")
+
+
+def trained(net):
+    """The network after one batch, so that running statistics and counters have moved."""
+    net.train()(torch.randn(2, 1, 32, 32))
+    return net
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def untouched(net, action, message):
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(ValueError, match=message) as caught:
+        action()
+    assert equal(net.state_dict(), before), "a refused load must write nothing"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "encoder.", "module.encoder.network.", "_orig_mod."])
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"model": s}, lambda s: {"epoch": 3, "x": {"state_dict": s}}])
+def test_everything_is_loaded_through_wrappings(tmp_path, prefix, wrap):
+    source, net = trained(unet(1)), unet(2)
+    torch.save(wrap({prefix + name: tensor for name, tensor in source.state_dict().items()}), tmp_path / "a.pt")
+    report = load_pretrained(net, tmp_path / "a.pt")
+    assert equal(net.state_dict(), source.state_dict())  # the counters, too
+    counted = [name for name in net.state_dict() if not name.endswith("num_batches_tracked")]
+    assert sorted(report.matched) == sorted(counted)
+    assert (report.missing, report.mismatched, report.unused, report.fraction) == ([], [], [], 1.0)
+
+
+def test_own_names_that_look_like_a_prefix_are_kept():
+    source, net = GCLUNet(), GCLUNet()  # its encoder's names start with "encoder."
+    for state in (source.state_dict(), {"encoder." + name: tensor for name, tensor in source.state_dict().items()}):
+        assert load_pretrained(net, state).unused == []
+        assert equal(net.state_dict(), source.state_dict())
+
+
+def test_checkpoint_of_a_method_loads_into_its_network():
+    source, net = unet(1), unet(2)
+    method = nn.ModuleDict({"encoder": stages(source), "head": nn.Linear(8, 3)})
+    report = load_pretrained(net, method.state_dict())
+    assert equal(net.state_dict(), source.state_dict())
+    assert report.unused == ["head.bias", "head.weight"]
+
+
+def test_encoder_into_a_network_with_other_classes():
+    source, net = trained(unet(1, classes=2)), unet(2, classes=5)
+    before = copy.deepcopy(net.state_dict())
+    report = load_pretrained(net, source.state_dict(), part="encoder")
+    names = tuple(name + "." for name in stages(net).encoder_prefixes)
+    for name, tensor in net.state_dict().items():
+        expected = source.state_dict() if name.startswith(names) else before
+        assert torch.equal(tensor, expected[name]), name
+    assert report.fraction == 1 and all(name.startswith(names) for name in report.matched)
+    assert (
+        len(report.matched) == len(names) * 2 * 6
+    )  # two convolutions, each weight, bias, scale, shift, mean, variance
+
+
+def test_encoder_and_first_decoder_blocks():
+    source, net = unet(1), unet(2)
+    before = copy.deepcopy(net.state_dict())
+    load_pretrained(net, source.state_dict(), part="encoder", blocks=2)
+    for name, tensor in net.state_dict().items():
+        loaded = not name.startswith(("upcat_2", "upcat_1", "final_conv"))
+        assert torch.equal(tensor, (source.state_dict() if loaded else before)[name]), name
+    untouched(net, lambda: load_pretrained(net, source.state_dict(), part="encoder", blocks=5), "blocks .* 0 to 4")
+    untouched(net, lambda: load_pretrained(net, source.state_dict(), blocks=1), "blocks belongs to part='encoder'")
+
+
+def test_exclude_names_what_may_differ():
+    source, net = unet(1, classes=2), unet(2, classes=5)
+    message = untouched(net, lambda: load_pretrained(net, source.state_dict()), "2 of another shape")
+    assert "final_conv.weight (2, 4, 1, 1) for (5, 4, 1, 1)" in message and "exclude" in message
+    kept = net.final_conv.weight.clone()
+    for exclude in (["final_conv"], "final_conv.", ("final_conv.weight", "final_conv.bias")):
+        assert load_pretrained(net, source.state_dict(), exclude=exclude).fraction == 1
+        assert torch.equal(net.final_conv.weight, kept)
+    # "down_1" must not reach "down_10", nor "final_conv" a name that merely starts like it
+    untouched(
+        net, lambda: load_pretrained(net, source.state_dict(), exclude=["final_con"]), "exclude names 'final_con'"
+    )
+
+
+def test_threshold_counts_tensors_of_the_part():
+    source, net = unet(1).state_dict(), unet(2)
+    for name in ("conv_0.conv_0.conv.weight", "down_1.convs.conv_0.conv.bias"):
+        del source[name]
+    source["final_conv.weight"] = torch.zeros(7, 4, 1, 1)
+    total = 2 * 9 * 6 + 4 * 2 + 2  # 18 convolutions with normalisation, 4 transposed ones, the last
+    message = untouched(net, lambda: load_pretrained(net, source), "2 missing")
+    assert f"{total - 3} of {total} tensors matched" in message and "conv_0.conv_0.conv.weight" in message
+    untouched(net, lambda: load_pretrained(net, source, minimum=(total - 2.5) / total), "at least")
+    report = load_pretrained(net, source, minimum=(total - 3) / total)
+    assert report.fraction == pytest.approx((total - 3) / total)
+    assert report.missing == ["conv_0.conv_0.conv.weight", "down_1.convs.conv_0.conv.bias"]
+    assert report.mismatched == ["final_conv.weight"]
+    assert report.shapes == {"final_conv.weight": ((7, 4, 1, 1), (2, 4, 1, 1))}
+    assert torch.equal(net.down_4.convs.conv_1.conv.weight, source["down_4.convs.conv_1.conv.weight"])
+
+
+def test_another_network_is_refused_even_without_a_threshold():
+    net = unet()
+    untouched(net, lambda: load_pretrained(net, GCLUNet().state_dict(), minimum=0.0), "0 of 118 tensors matched")
+    with pytest.raises(ValueError, match="minimum"):
+        load_pretrained(net, net.state_dict(), minimum=1.5)
+    with pytest.raises(ValueError, match="part must be one of 'all', 'encoder', found 'decoder'"):
+        load_pretrained(net, net.state_dict(), part="decoder")
+    with pytest.raises(TypeError, match="found Linear"):
+        load_pretrained(nn.Linear(1, 1), {"weight": torch.ones(1, 1)}, part="encoder")
+
+
+def test_running_statistics_can_start_fresh():
+    source, net = trained(unet(1)), unet(2)
+    report = load_pretrained(net, source.state_dict(), buffers=False)
+    assert report.fraction == 1 and set(report.matched) == dict(net.named_parameters()).keys()
+    for name, tensor in net.named_buffers():
+        fresh = torch.ones_like(tensor) if name.endswith("var") else torch.zeros_like(tensor)
+        assert torch.equal(tensor, fresh), name
+    # a checkpoint without statistics fits then, and only then
+    state = {name: tensor for name, tensor in source.state_dict().items() if "running" not in name}
+    assert load_pretrained(net, state, buffers=False).fraction == 1
+    untouched(net, lambda: load_pretrained(net, state), "missing")
+
+
+def test_counters_are_never_missed():
+    source, net = unet(1), trained(unet(2))
+    state = {name: tensor for name, tensor in source.state_dict().items() if not name.endswith("num_batches_tracked")}
+    assert load_pretrained(net, state).fraction == 1
+    assert net.conv_0.conv_0.adn.N.num_batches_tracked == 1
+
+
+def test_frozen_half_precision_and_shared_tensors():
+    net = unet(2).requires_grad_(False)
+    state = {
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in unet(1).state_dict().items()
+    }
+    load_pretrained(net, state)
+    assert all(not parameter.requires_grad and parameter.dtype == torch.float32 for parameter in net.parameters())
+    assert torch.equal(net.conv_0.conv_0.conv.weight, state["conv_0.conv_0.conv.weight"].float())
+    # DynUNet registers each block twice; a file may hold either name
+    first, second = (DynUNet(2, 1, 2, [3] * 3, [1, 2, 2], [2, 2], filters=(4, 4, 4)) for _ in range(2))
+    only = {name: tensor for name, tensor in first.state_dict().items() if not name.startswith("downsamples")}
+    assert len(only) < len(first.state_dict())
+    report = load_pretrained(second, only)
+    assert equal(second.state_dict(), first.state_dict())
+    assert len(report.matched) == len(list(second.parameters())) and report.unused == []
+    assert load_pretrained(second, first.state_dict(), part="encoder").fraction == 1
+
+
+def test_prefixes_are_the_users_to_set():
+    source, net = unet(1).state_dict(), unet(2)
+    state = {"student.net." + name: tensor for name, tensor in source.items()}
+    state |= {"teacher.net." + name: tensor + 1 for name, tensor in source.items()}
+    untouched(net, lambda: load_pretrained(net, state), "0 of 118")
+    assert len(load_pretrained(net, state, prefixes={"teacher.net.": ""}).unused) == len(source)
+    assert torch.equal(net.final_conv.bias, source["final_conv.bias"] + 1)
+    message = untouched(net, lambda: load_pretrained(net, state, prefixes=["student.", "teacher.", "net."]), "both")
+    assert "'student.net.conv_0.conv_0.conv.weight' and 'teacher.net.conv_0.conv_0.conv.weight'" in message
+    renamed = {name.replace("conv_0.", "stem.", 1): tensor for name, tensor in source.items()}
+    renamed = {name: tensor for name, tensor in renamed.items() if name.startswith("stem.")}
+    assert load_pretrained(net.conv_0, {n.removeprefix("stem."): t for n, t in renamed.items()}).fraction == 1
+    assert load_pretrained(net, renamed, prefixes={"stem.": "conv_0."}, minimum=0.1).unused == []
+    assert load_pretrained(net, renamed, prefixes={"stem.": "x.", "x.": "conv_0.", "conv_0.": "stem."}, minimum=0.1)
+
+
+def test_a_tensor_saved_twice_is_no_conflict():
+    source, net = unet(1), unet(2)
+    method = nn.ModuleDict({"network": source, "encoder": stages(source)})
+    load_pretrained(net, method.state_dict())
+    assert equal(net.state_dict(), source.state_dict())
+
+
+def test_bad_files_are_named(tmp_path):
+    net = unet()
+    absent, cut, text, objects = (tmp_path / name for name in ("absent.pt", "cut.pt", "text.pt", "objects.pt"))
+    with pytest.raises(FileNotFoundError, match=r"absent\.pt: no such file"):
+        load_pretrained(net, absent)
+    with pytest.raises(FileNotFoundError, match=tmp_path.name):
+        load_pretrained(net, tmp_path)
+    torch.save(net.state_dict(), cut)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    text.write_text("these are not weights")
+    torch.save(net, objects)
+    for path in (cut, text, objects):
+        untouched(net, lambda path=path: load_pretrained(net, path), rf"{path.name}: cannot be read as a checkpoint")
+    torch.save({"epoch": 3, "lr": 0.1}, text)
+    untouched(net, lambda: load_pretrained(net, text), r"text\.pt: no tensors found, keys are \['epoch', 'lr'\]")
+    torch.save([1, 2], text)
+    untouched(net, lambda: load_pretrained(net, text), "expected a state_dict, found list")
+    torch.save({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}, text)
+    untouched(net, lambda: load_pretrained(net, text), "no tensors found")
+
+
+def test_safetensors_are_read_by_their_package(tmp_path, monkeypatch):
+    source, net = unet(1), unet(2)
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(ImportError, match=r"weights\.safetensors: install the package safetensors"):
+        load_pretrained(net, path)
+    package = types.SimpleNamespace(load_file=lambda file, device: source.state_dict() if file == path else {})
+    monkeypatch.setitem(sys.modules, "safetensors.torch", package)
+    load_pretrained(net, path)
+    assert equal(net.state_dict(), source.state_dict())
+
+
+def test_report_is_logged(caplog):
+    with caplog.at_level(logging.INFO, "monai_cl_ext"):
+        load_pretrained(unet(), unet(1).state_dict())
+        assert caplog.records[-1].levelname == "INFO" and "118 of 118 tensors matched" in caplog.text
+        load_pretrained(unet(), unet(1, classes=3).state_dict(), minimum=0.9)
+        assert caplog.records[-1].levelname == "WARNING" and "(3, 4, 1, 1) for (2, 4, 1, 1)" in caplog.text
+
+
+def test_with_pretrained_returns_the_network(tmp_path):
+    source, net = unet(1), unet(2)
+    before = copy.deepcopy(net.state_dict())
+    for nothing in ("", None, " "):
+        assert with_pretrained(net, nothing, part="encoder") is net
+        assert equal(net.state_dict(), before)
+    torch.save(source.state_dict(), tmp_path / "a.pt")
+    assert with_pretrained(net, str(tmp_path / "a.pt"), part="encoder") is net
+    assert torch.equal(net.down_4.convs.conv_0.conv.weight, source.down_4.convs.conv_0.conv.weight)
+    with pytest.raises(FileNotFoundError):
+        with_pretrained(net, tmp_path / "b.pt")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line writes phantoms and answers mistakes in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from monai_cl_ext import cli
+
+
+def run(monkeypatch, *arguments):
+    """Exit status or message of the command, 0 where it returns."""
+    monkeypatch.setattr(sys, "argv", ["monai-cl", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def test_phantom_writes_a_data_set(monkeypatch, tmp_path, capsys):
+    assert run(monkeypatch, "phantom", "--output", tmp_path / "data", "--patients", 2, "--seed=3", "--frames=2") == 0
+    assert len(list((tmp_path / "data" / "imagesTr").iterdir())) == 4
+    assert "2 patients written to" in capsys.readouterr().out
+
+
+def test_a_folder_name_that_is_a_number_is_a_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "phantom", "2024", "--patients=1") == 0
+    assert (tmp_path / "2024" / "dataset.json").is_file()
+
+
+def test_help_names_commands_and_options(monkeypatch, capsys):
+    assert run(monkeypatch, "--help") == 0
+    assert "phantom" in capsys.readouterr().err
+    assert run(monkeypatch) == 0
+    assert "phantom" in capsys.readouterr().err
+    assert run(monkeypatch, "phantom", "--help") == 0
+    shown = capsys.readouterr().err
+    for word in ("OUTPUT", "--patients", "Default: 40", "--seed", "--frames", "must be empty or not exist"):
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [(["--patient=3"], "no option --patient; it has --output, --patients"), (["--patients=two"], "patients must be"),
+     (["--seed=-1"], "seed must be"), (["--frames=5"], "frames must be")],
+)  # fmt: skip
+def test_mistakes_end_in_one_line_and_write_nothing(options, message, monkeypatch, tmp_path):
+    status = run(monkeypatch, "phantom", "--output", tmp_path / "data", *options)
+    assert isinstance(status, str) and message in status and "\n" not in status
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_in_use_is_refused_without_a_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "monai_cl_ext", "phantom", "--output", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    errors = [line for line in ended.stderr.splitlines() if "monai-cl:" in line]
+    assert len(errors) == 1 and "not an empty folder" in errors[0] and "Traceback" not in ended.stderr
