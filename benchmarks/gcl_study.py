@@ -3,8 +3,8 @@
 
     python benchmarks/gcl_study.py --dataset_dir DIR --output runs/gcl
 
-Every cell is run by ``python -m monai.bundle run`` in a folder of its own. A cell with its last file is not run again and
-a broken one goes on at its last epoch, so the same command continues a stopped study. ``table`` alone prints the table.
+Every cell is run by ``python -m monai.bundle run`` in a folder of its own. A cell with its last file is not run again,
+a broken one goes on at its last epoch: the same command continues a stopped study. ``table`` alone prints the table.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def run_bundle(configs: list[str], folder: Path, last_file: str, threads: int, *
             command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
         ).returncode
     name = "/".join(folder.parts[-2:])
-    print(f"{name} {'+'.join(configs)}: {'done' if status == 0 else 'FAILED'} in {time.perf_counter() - start:.0f} s", flush=True)
+    print(
+        f"{name} {'+'.join(configs)}: {'done' if status == 0 else 'FAILED'} in {time.perf_counter() - start:.0f} s",
+        flush=True,
+    )
     if status:
         raise RuntimeError(f"{name} failed, see {log.name}")
 
@@ -61,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     def pretrain(name: str) -> None:
         epochs = arguments.pretrain_steps // 100
         configs = ["pretrain_global", "network_gcl", STARTS[name]]
-        run_bundle(configs, root / name, "model_pretrain_global.pt", threads, epochs=epochs, **data)
+        run_bundle(configs, root / name, "model_pretrain_global.pt", threads, epochs=epochs, amp=True, **data)
 
     def finetune(cell: tuple[str, int, int]) -> None:
         name, labelled, draw = cell

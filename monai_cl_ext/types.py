@@ -8,7 +8,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 Batch: TypeAlias = dict[str, Tensor]
-"""A collated batch: "image" (B,C,*S), "label"? (B,1,*S), "superpixel"? (B,1,*S), "volume" (B,), "position" (B,), "partition" (B,)."""
+"""A collated batch: "image" (B,C,*S), "label"? and "superpixel"? (B,1,*S), and the tags of its rows."""
 
 View: TypeAlias = dict[str, Tensor]
 """One view of a batch: "image" (B,C,*S) and, warped alike, "label"? and "superpixel"? (B,1,*S)."""

@@ -140,8 +140,8 @@ def released_split(
         absent += [patient for patient in patients if int(patient) not in numbered and patient not in absent]
         if not split[part]:
             raise ValueError(
-                f"{name}: none of the released {part} patients ({', '.join(patients)}) is among the {len(cases)} cases; "
-                "check the data folder, or split with split_patients"
+                f"{name}: none of the released {part} patients ({', '.join(patients)}) is among the {len(cases)} "
+                "cases; check the data folder, or split with split_patients"
             )
     if absent:
         message = f"{name}: {len(absent)} released patient(s) are not among the {len(cases)} cases: {', '.join(absent)}"

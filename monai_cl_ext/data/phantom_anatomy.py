@@ -91,9 +91,7 @@ def draw_anatomy(grid: Grid, anatomy: np.random.Generator, contraction: float) -
     return tissue
 
 
-def _draw_chest(
-    grid: Grid, anatomy: np.random.Generator, x: Volume, y: Volume, height: Volume
-) -> NDArray[np.uint8]:
+def _draw_chest(grid: Grid, anatomy: np.random.Generator, x: Volume, y: Volume, height: Volume) -> NDArray[np.uint8]:
     """Lungs, chest wall, liver, gut and vessels around the origin, where the heart will be."""
     draw = anatomy.uniform
     tissue = np.full(np.broadcast_shapes(x.shape, y.shape, grid.size), Tissue.AIR, dtype=np.uint8)
@@ -212,5 +210,5 @@ def _outline(angle: Volume, height: Volume, anatomy: np.random.Generator) -> Vol
     outline = np.ones_like(angle)
     for harmonic, strength in ((2, 0.10), (3, 0.06), (4, 0.04), (5, 0.02)):
         phase = anatomy.uniform(0, 2 * np.pi) + anatomy.uniform(-1.5, 1.5) * height
-        outline = outline + np.float32(anatomy.uniform(0, strength)) * np.cos(harmonic * angle + phase)
+        outline += anatomy.uniform(0, strength) * np.cos(harmonic * angle + phase)
     return outline

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, RandomizableTrait
-from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -51,8 +50,8 @@ class SliceDataset(Dataset[dict[str, Any]]):
 
     Raises:
         ValueError: when a volume cannot be read or prepared, holds NaN or infinity, differs in size from the others
-            or from its label, or when no volume is left. The message names the file. A constant volume is dropped
-            and a volume with fewer slices than partitions is kept, each with one warning.
+            or from its label, or when no volume is left. The message names the file. A volume of one intensity is
+            dropped and a volume with fewer slices than partitions is kept, each with one warning.
     """
 
     def __init__(
@@ -112,8 +111,8 @@ class SliceDataset(Dataset[dict[str, Any]]):
     ) -> list[_Volume]:
         _check_data(data)
         with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-            # MONAI's word on a constant volume, without its name; it is reported by name below.
-            warnings.filterwarnings("ignore", message="Divide by zero")
+            # MONAI would go on unscaled with a volume whose percentiles are equal; here it counts as constant.
+            warnings.filterwarnings("error", message=r"Divide by zero \(a_min == a_max\)")
             read = pool.map(lambda case: _read(case, transform, self.slice_axis), data)
             bar = tqdm(read, "Volumes", len(data), leave=False, disable=not progress or len(data) < MANY_VOLUMES)
             try:
@@ -124,17 +123,22 @@ class SliceDataset(Dataset[dict[str, Any]]):
         kept = [volume for volume in volumes if not volume.constant]
         for volume in volumes:
             if volume.constant:
-                warnings.warn(f"{volume.file}: all its voxels have one intensity; the volume is dropped", stacklevel=3)
+                warnings.warn(
+                    f"{volume.file}: all its voxels, or nearly all, have one intensity; the volume is dropped",
+                    stacklevel=3,
+                )
         if not kept:
             raise ValueError(
-                f"data: expected at least one volume with contrast, found {len(volumes)} constant one(s); check the files"
+                f"data: expected at least one volume with contrast, found {len(volumes)} constant one(s); "
+                "check the files"
             )
+        expected = tuple(kept[0].image.shape[1:])
         for volume in kept:
-            if volume.image.shape[1:] != kept[0].image.shape[1:]:
+            found = tuple(volume.image.shape[1:])
+            if found != expected:
                 raise ValueError(
-                    f"{volume.file}: its slices are {tuple(volume.image.shape[1:])} (channels, height, width) after the "
-                    f"transform, those of {kept[0].file} {tuple(kept[0].image.shape[1:])}; crop or pad all to one size, "
-                    "e.g. with ResizeWithPadOrCropd"
+                    f"{volume.file}: its slices are {found} (channels, height, width) after the transform, those of "
+                    f"{kept[0].file} {expected}; crop or pad all to one size, e.g. with ResizeWithPadOrCropd"
                 )
         return kept
 
@@ -181,11 +185,19 @@ def _read(case: Mapping[str, Any], transform: Callable[..., Any], slice_axis: in
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        label = f" or its label {case['label']}" if case.get("label") else ""
+        if isinstance(cause, Warning):
+            return _Volume(file, "", (), torch.empty(0), None, constant=True)
+        named = f"{file} or its label {case['label']}" if case.get("label") else file
         raise ValueError(
-            f"{file}{label}: cannot be read or prepared ({type(cause).__name__}: {cause}); "
+            f"{named}: cannot be read or prepared ({type(cause).__name__}: {cause}); "
             "check that the file is whole and fits the transform"
         ) from error
+    for key in ("image", "label") if case.get("label") else ("image",):
+        if not hasattr(prepared.get(key), "ndim"):
+            raise ValueError(
+                f"{file}: the transform left {key!r} unread, found {prepared.get(key)!r}; "
+                "add the key to its LoadImaged, or leave it out of data"
+            )
     image = prepared["image"]
     if image.ndim != 4:
         raise ValueError(

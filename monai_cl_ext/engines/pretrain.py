@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from monai_cl_ext.arguments import positive_number
+from monai_cl_ext.methods import Method
 
 
 class PretrainTrainer(SupervisedTrainer):
@@ -21,7 +22,7 @@ class PretrainTrainer(SupervisedTrainer):
     Overrides the iteration alone. ``prepare_batch`` gives ``(views, tags, args, kwargs)`` and the network is called as
     ``network(views, *args, **kwargs)``, which returns a dictionary with "loss" and its parts. ``engine.state.output``
     is ``[{"loss": ..., parts ...}]``, detached and still on the device: nothing here waits for the host. The method's
-    ``after_step()`` and the clipping of gradients happen on real optimiser steps only, not on accumulated micro-batches.
+    ``after_step()`` and the clipping of gradients happen on real optimiser steps only, not on accumulated batches.
 
     Args:
         device: where to train.
@@ -63,7 +64,7 @@ class PretrainTrainer(SupervisedTrainer):
             positive_number("maximum_gradient_norm", maximum_gradient_norm)
         self.maximum_gradient_norm = maximum_gradient_norm
         self.autocast = torch.autocast(self.state.device.type, torch.bfloat16, enabled=amp)
-        self.method = network.module if isinstance(network, DistributedDataParallel) else network
+        self.method: Method = network.module if isinstance(network, DistributedDataParallel) else network  # type: ignore[assignment]
 
     def _iteration(self, engine: PretrainTrainer, batchdata: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         """One micro-batch: views, losses, gradients, and an optimiser step when the accumulation is full."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, label
 
-from monai_cl_ext.data import Phantom, find_cases, write_phantom
+from monai_cl_ext.data import Phantom, find_cases, volume_transform, write_phantom
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,17 @@ def test_files_are_in_msd_layout_with_true_affines(tmp_path):
     np.testing.assert_allclose(image.affine, volume.affine, atol=1e-4)
     np.testing.assert_allclose(image.affine, found.affine)
     assert image.header.get_xyzt_units()[0] == "mm" and np.abs(image.affine[:3, 3]).min() > 1
+
+
+def test_resampling_in_the_plane_keeps_the_slices_of_an_oblique_stack(tmp_path):
+    for case in find_cases(write_phantom(tmp_path / "data", patients=4)):
+        shape = nib.load(case["image"]).shape
+        prepared = volume_transform(pixdim=(2.0, 2.0))(case)
+        assert prepared["image"].shape == prepared["label"].shape
+        assert prepared["image"].shape[3] == shape[2]
+        spacing = nib.load(case["image"]).header.get_zooms()
+        for found, before, mm in zip(prepared["image"].shape[1:3], shape, spacing, strict=False):
+            assert abs(found - before * mm / 2) <= 1
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
