@@ -5,6 +5,8 @@ Run ``python benchmarks/contrastive_kernel.py`` (``--json FILE`` also writes the
 backward on N = 2B rows of D features in float32.
 
 - Time: after one call to warm up, the forms take turns, so that a busy machine slows all of them; medians are shown.
+  Other busy processes still distort them: threads that wait for each other lose their turn (OMP_WAIT_POLICY=passive
+  softens it). Take figures for the record on an idle machine.
 - Memory: each case has a process of its own, warmed up on 32 rows; the highest resident memory during one call, less
   the resident memory before it (Linux resets that mark through /proc/self/clear_refs). On a GPU: the allocator's peak.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -146,6 +149,10 @@ def main() -> None:
         return
 
     results = []
+    load = os.getloadavg()[0]
+    print(
+        f"{options.device}, {options.threads} threads; {load:.1f} processes were busy on {os.cpu_count()} cores before"
+    )
     print(f"{'rows':>6} {'form':>7} {'ms':>10} {'MiB':>9}")
     for rows in options.rows:
         names = ["kernel", "matmul"] + ["monai"] * (rows <= MONAI_UP_TO)
@@ -165,7 +172,7 @@ def main() -> None:
             targets[question] = {"value": value, "target": f"{sense} {bound}", "met": met}
             print(f"{question}: {value:.3g} (target {sense} {bound}) {'met' if met else 'MISSED'}")
     if options.json:
-        machine = torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.processor()} CPU"
+        machine = torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.machine()} CPU"
         about = {
             "machine": machine,
             "torch": torch.__version__,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from torch.utils.data import Sampler
 
 from monai_cl_ext import distributed
 from monai_cl_ext.arguments import positive_integer
+
+logger = logging.getLogger(__name__)
 
 
 class PartitionBatchSampler(Sampler[list[int]]):
@@ -30,7 +33,7 @@ class PartitionBatchSampler(Sampler[list[int]]):
         volumes_per_batch: m, of this process.
         seed: of the draws.
         batches_per_epoch: of this process; None visits each volume once, rounded up.
-        patient: patient of each volume, in ascending order of volume numbers; only for :meth:`report`.
+        patient: patient of each volume, in ascending order of volume numbers; only for :meth:`report`, which is logged.
 
     Raises:
         ValueError: when the lengths differ, or fewer volumes have all partitions than a step of all processes needs.
@@ -78,6 +81,7 @@ class PartitionBatchSampler(Sampler[list[int]]):
         self._check_enough()
         if self.left_out:
             warnings.warn(self._left_out_message(), stacklevel=2)
+        logger.info(self.report())
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose batches the next iteration gives."""
