@@ -73,7 +73,7 @@ def measure(preset: dict[str, Any], data: Path, device: torch.device, pairs: int
             ours.append((time.perf_counter() - started[0]) / preset["batches"])
             views = len(trainer.prepare_batch.policies)
             shape = trainer.data_loader.dataset[0]["image"].shape
-            images = torch.rand(views * facts["rows"], *shape, device=device)
+            images = torch.rand(views * facts["rows"], *shape).to(device, **trainer.to_kwargs)
             forward_backward(trainer.method, images)
             wait()
             begin = time.perf_counter()
