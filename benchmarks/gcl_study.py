@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does global contrast help? Scratch, G^R and G^D at few labelled patients, with the paper's network, in one command.
+"""Does contrast help? Scratch, global and local contrast at few labelled patients, the paper's network, in one command.
 
     python benchmarks/gcl_study.py --dataset_dir DIR --output runs/gcl
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -23,14 +24,24 @@ import pandas as pd
 from scipy import stats
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "gcl_segmentation"
-STARTS = {"scratch": None, "G^R": "strategy_gr", "G^D": "strategy_gd"}
+GLOBAL = {"G^R": "strategy_gr", "G^D": "strategy_gd"}
+STARTS = ["scratch", "G^R", "G^D", "G^R+L^R", "G^D+L^R"]
 
 
 def run_bundle(configs: list[str], folder: Path, last_file: str, threads: int, **settings: object) -> None:
-    """Runs one stage unless ``last_file`` shows that it has completed; its output goes to a log in ``folder``."""
+    """Runs one stage unless ``last_file`` shows that it has completed; its output goes to a log in ``folder``.
+
+    Raises:
+        ValueError: when the folder holds this stage under other settings.
+        RuntimeError: when the run fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    record, wanted = folder / f"{last_file}.json", json.dumps([configs, settings], default=str, indent=1)
+    if record.exists() and record.read_text() != wanted:
+        raise ValueError(f"{record} tells of other settings; give another --output, or remove {folder}")
+    record.write_text(wanted)
     if (folder / last_file).exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
     files = [f"{BUNDLE}/configs/{name}.json" for name in configs]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
     settings = {"bundle_root": BUNDLE, "ckpt_dir": folder, "output_dir": folder, "resume": True, **settings}
@@ -58,27 +69,38 @@ def run(arguments: argparse.Namespace) -> None:
         "validation_patients": arguments.validation,
         "test_patients": arguments.test,
         "image_size": [arguments.size, arguments.size],
-        "pixdim": [arguments.pixdim, arguments.pixdim],
+        "pixdim": [arguments.pixdim, arguments.pixdim] if arguments.pixdim else [],
+        "slice_axis": arguments.slice_axis,
+        "num_classes": arguments.num_classes,
     }
 
     def pretrain(name: str) -> None:
-        epochs = arguments.pretrain_steps // 100
-        configs = ["pretrain_global", "network_gcl", STARTS[name]]
-        run_bundle(configs, root / name, "model_pretrain_global.pt", threads, epochs=epochs, amp=True, **data)
+        schedule = {"epochs": arguments.pretrain_steps // 100, "amp": True}
+        configs = ["pretrain_global", "network_gcl", GLOBAL[name]]
+        run_bundle(configs, root / name, "model_pretrain_global.pt", threads, **schedule, **data)
+        if f"{name}+L^R" in arguments.methods:
+            configs, start = ["pretrain_local", "network_gcl"], root / name / "model_pretrain_global.pt"
+            folder = root / f"{name}+L^R"
+            run_bundle(configs, folder, "model_pretrain_local.pt", threads, pretrained=start, **schedule, **data)
 
     def finetune(cell: tuple[str, int, int]) -> None:
         name, labelled, draw = cell
         folder = root / name / f"labelled_{labelled}_draw_{draw}"
-        start = root / name / "model_pretrain_global.pt" if STARTS[name] else ""
-        settings = {"labelled_patients": labelled, "draw": draw, "pretrained": start, **data}
+        settings = {"labelled_patients": labelled, "draw": draw, **data}
         tuning = {"epochs": arguments.finetune_steps // 50, "val_interval": arguments.val_interval}
         tuning["batch_size"] = arguments.batch_size
+        if name != "scratch":
+            stage = "local" if "+" in name else "global"
+            settings["pretrained"] = root / name / f"model_pretrain_{stage}.pt"
+            settings["pretrained_blocks"] = 3 if stage == "local" else 0
         run_bundle(["train", "network_gcl"], folder, "model_final.pt", threads, **settings, **tuning)
         run_bundle(["train", "evaluate", "network_gcl"], folder, "metrics.csv", threads, **settings)
 
     cells = list(itertools.product(arguments.methods, arguments.labelled, range(arguments.draws)))
     with ThreadPoolExecutor(arguments.workers) as pool:
-        list(pool.map(pretrain, [name for name in arguments.methods if STARTS[name]]))
+        list(
+            pool.map(pretrain, [name for name in GLOBAL if any(start.startswith(name) for start in arguments.methods)])
+        )
         list(pool.map(finetune, sorted(cells, key=lambda cell: (cell[2], cell[1]))))
 
 
@@ -107,9 +129,10 @@ def table(root: Path) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for labelled, group in frame.groupby("labelled"):
-        wide = group.pivot_table(index="patient", columns="method", values="dice", aggfunc="mean")
+        cells = group.pivot_table(index=["draw", "patient"], columns="method", values="dice")
+        wide = cells.dropna().groupby("patient").mean()  # draws that every method has
         for name in [name for name in STARTS if name in wide]:
-            draws = group[group.method == name].groupby("draw")["dice"].mean()
+            draws = cells.dropna()[name].groupby("draw").mean()
             difference, p = "", ""
             if name != "scratch" and "scratch" in wide:
                 paired = (wide[name] - wide["scratch"]).to_numpy()
@@ -126,13 +149,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir")
     parser.add_argument("--output", default="runs/gcl")
-    parser.add_argument("--methods", nargs="+", default=list(STARTS), choices=list(STARTS))
+    parser.add_argument("--methods", nargs="+", default=STARTS, choices=STARTS)
     parser.add_argument("--labelled", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--validation", type=int, default=8, help="patients")
     parser.add_argument("--test", type=int, default=20, help="patients")
     parser.add_argument("--size", type=int, default=96, help="pixels a side")
-    parser.add_argument("--pixdim", type=float, default=2.0, help="in-plane spacing")
+    parser.add_argument("--pixdim", type=float, default=2.0, help="in-plane spacing; 0 does not resample")
+    parser.add_argument("--slice_axis", type=int, default=2)
+    parser.add_argument("--num_classes", type=int, default=4, help="background included")
     parser.add_argument("--pretrain_steps", type=int, default=1500)
     parser.add_argument("--finetune_steps", type=int, default=500)
     parser.add_argument("--batch_size", type=int, default=8, help="slices a fine-tuning step")

@@ -32,6 +32,20 @@ class Commands:
         folder = write_phantom(str(output), patients, seed, frames, progress=True)
         print(f"{patients} patients written to {folder}")
 
+    def report(self, run_dir: str, output: str | None = None) -> None:
+        """Writes one HTML page on everything that was run in a folder: it opens offline.
+
+        Figures also go to RUN_DIR/figures, as PNG and SVG.
+
+        Args:
+            run_dir: Folder of a run (its output_dir), or one that holds several, to be compared.
+            output: The page; RUN_DIR/report.html by default.
+        """
+        from monai_cl_ext.visualize import write_report
+
+        page = write_report(str(run_dir), None if output is None else str(output))
+        print(f"report written to {page}")
+
 
 def main() -> None:
     """Runs the command that the arguments name; a user's mistake ends in one line and status 1."""
@@ -39,7 +53,7 @@ def main() -> None:
     try:
         _refuse_unknown_options(arguments)
         fire.Fire(Commands(), arguments, name="monai-cl")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"monai-cl: {error}")
 
 

@@ -15,10 +15,6 @@ def test_the_example_trains(tmp_path, monkeypatch):
     write_phantom(tmp_path / "phantom", patients=3, seed=0)
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(example.splitlines()) <= 24
-    example = example.replace(
-        'find_cases("phantom")',
-        'find_cases("phantom"), volume_transform(image_size=(64, 64)), progress=False',
-    ).replace("SliceDataset, find_cases", "SliceDataset, find_cases, volume_transform")
     names: dict = {}
     exec(example, names)
     weight = names["encoder"].network.conv_0.conv_0.conv.weight

@@ -5,12 +5,13 @@ from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.gcl_lists import released_patients, released_split
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
-from monai_cl_ext.data.preprocessing import volume_transform
+from monai_cl_ext.data.preprocessing import CheckFinited, volume_transform
 from monai_cl_ext.data.sampler import PartitionBatchSampler
 from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients
 
 __all__ = [
+    "CheckFinited",
     "PartitionBatchSampler",
     "Phantom",
     "PhantomVolume",

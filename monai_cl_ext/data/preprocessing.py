@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
+import torch
 from monai.transforms import (
     Compose,
     LoadImaged,
+    MapTransform,
     ResizeWithPadOrCropd,
     ScaleIntensityRangePercentilesd,
     Spacingd,
@@ -57,3 +60,20 @@ def _beside_slices(name: str, pair: Sequence[float], slice_axis: int) -> list[fl
     if len(pair) != 2 or not all(number > 0 for number in pair):
         raise ValueError(f"{name} must be two numbers above 0, one for each in-plane axis, found {pair!r}")
     return [*pair[:slice_axis], -1, *pair[slice_axis:]]
+
+
+class CheckFinited(MapTransform):
+    """Refuses a volume that holds NaN or infinity, by the name of its file; MONAI would go on with it."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The data as they came.
+
+        Raises:
+            ValueError: when a voxel of one of the keys is not finite.
+        """
+        for key in self.key_iterator(data):
+            wrong = int((~torch.isfinite(torch.as_tensor(data[key]))).sum())
+            if wrong:
+                name = getattr(data[key], "meta", {}).get("filename_or_obj", key)
+                raise ValueError(f"{name}: {wrong} voxel(s) are NaN or infinite; repair or leave out the file")
+        return dict(data)

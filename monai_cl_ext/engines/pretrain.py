@@ -21,7 +21,8 @@ class PretrainTrainer(SupervisedTrainer):
 
     Overrides the iteration alone. ``prepare_batch`` gives ``(views, tags, args, kwargs)`` and the network is called as
     ``network(views, *args, **kwargs)``, which returns a dictionary with "loss" and its parts. ``engine.state.output``
-    is ``[{"loss": ..., parts ...}]``, detached and still on the device: nothing here waits for the host. The method's
+    is ``[{"loss": ..., parts ...}]``, detached and still on the device: nothing here waits for the host; the batch's
+    views and tags are in ``engine.state.views`` and ``engine.state.tags`` until the next batch comes. The method's
     ``after_step()`` and the clipping of gradients happen on real optimiser steps only, not on accumulated batches.
 
     Args:
@@ -68,9 +69,11 @@ class PretrainTrainer(SupervisedTrainer):
 
     def _iteration(self, engine: PretrainTrainer, batchdata: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         """One micro-batch: views, losses, gradients, and an optimiser step when the accumulation is full."""
-        views, _, args, kwargs = engine.prepare_batch(
+        engine.state.views = engine.state.tags = None  # the last batch's go before this one's are made
+        views, tags, args, kwargs = engine.prepare_batch(
             batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs
         )
+        engine.state.views, engine.state.tags = views, tags
         position = (engine.state.iteration - 1) % engine.state.epoch_length
         engine.network.train()
         if position % engine.accumulation_steps == 0:

@@ -1,9 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handlers: seeds of an epoch, resume, weights, and the guard against a loss that is not finite."""
+"""Handlers: seeds of an epoch, resume, weights, buffers, the record of a run, and the guard of a finite loss."""
 
 from .epoch_seed import EpochSeed
 from .finite_loss import FiniteLoss
+from .loss_output import LossOutput
 from .resume import Resume
+from .run_record import RunRecord
 from .save_weights import SaveWeights
+from .sync_buffers import SyncBuffers
 
-__all__ = ["EpochSeed", "FiniteLoss", "Resume", "SaveWeights"]
+__all__ = [
+    "EpochSeed",
+    "FiniteLoss",
+    "LossOutput",
+    "Resume",
+    "RunRecord",
+    "SaveWeights",
+    "SyncBuffers",
+]

@@ -13,12 +13,14 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from monai.engines import Workflow
 
+from monai_cl_ext.handlers.fingerprint import fingerprint
+
 
 class _Facts:
     """What a resumed run must agree with, and the best metrics so far."""
 
     def __init__(self, settings: Mapping[str, Any], evaluator: Workflow | None) -> None:
-        self.settings = {name: _plain(value) for name, value in settings.items()}
+        self.settings = fingerprint(dict(settings))
         self.evaluator = evaluator
 
     def state_dict(self) -> dict[str, Any]:
@@ -34,10 +36,9 @@ class _Facts:
                 setattr(self.evaluator.state, name, value)
 
     def differences(self, found: Mapping[str, Any]) -> list[str]:
-        names = sorted({*self.settings, *found})
         return [
-            f"{name}: was {found.get(name)!r}, is {self.settings.get(name)!r}"
-            for name in names
+            f"{name}: was {_short(found.get(name))}, is {_short(self.settings.get(name))}"
+            for name in sorted({*self.settings, *found})
             if found.get(name) != self.settings.get(name)
         ]
 
@@ -54,8 +55,9 @@ class Resume:
             itself is added on attaching. Never the DistributedDataParallel wrapper.
         directory: folder of the states, one for each stage.
         resume: whether to go on from a state found in the folder; without one the run starts at the beginning and says
-            so. False starts anew, and the states of the run before are replaced when the first epoch ends.
-        settings: the numbers that make the run what it is; a state saved under others is refused.
+            so. False starts anew and removes the states of the run before when it starts.
+        settings: what makes the run what it is, numbers and objects (see ``fingerprint``); a state saved under others
+            is refused.
         evaluator: the evaluator whose best metric is kept.
 
     Raises:
@@ -90,7 +92,7 @@ class Resume:
         elif self.resume:
             self.logger.info("nothing to resume in %s: starting at the beginning", self.directory)
         else:
-            engine.add_event_handler(Events.EPOCH_COMPLETED(once=1), _Forget(found, saver))
+            engine.add_event_handler(Events.STARTED, _forget, found, saver)
         engine.add_event_handler(Events.EPOCH_COMPLETED, checkpoint)
 
     def _load(self, path: Path, objects: Mapping[str, Any], engine: Engine) -> None:
@@ -113,15 +115,10 @@ class Resume:
             engine.add_event_handler(Events.STARTED, _stop_completed_run, engine.state.epoch)
 
 
-class _Forget:
-    """Removes the states of an earlier run, once this one has something to keep."""
-
-    def __init__(self, paths: list[Path], saver: DiskSaver) -> None:
-        self.paths, self.saver = paths, saver
-
-    def __call__(self, engine: Engine) -> None:
-        for path in self.paths:
-            self.saver.remove(path.name)
+def _forget(engine: Engine, paths: list[Path], saver: DiskSaver) -> None:
+    """Removes the states of an earlier run, so that nothing goes on from them; federated rounds start several times."""
+    while paths:
+        saver.remove(paths.pop().name)
 
 
 def _stop_completed_run(engine: Engine, epoch: int) -> None:
@@ -134,6 +131,6 @@ def _epoch_of(path: Path) -> int:
     return int(path.stem.rsplit("_", 1)[-1])
 
 
-def _plain(value: Any) -> Any:
-    """A setting as it is after a round trip through the file: lists for sequences."""
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.distributed import row_counts
 from monai_cl_ext.losses.kernel import contrast
-from monai_cl_ext.losses.rules import same, sample_tags
+from monai_cl_ext.losses.rules import same_sample
 
 
 class NTXentLoss(nn.Module):
@@ -37,5 +37,5 @@ class NTXentLoss(nn.Module):
         samples = sum(row_counts(len(z1), z1.device))
         if samples < 2:
             raise ValueError(f"a sample needs another to repel, found {samples}; give a batch of at least two samples")
-        sample = sample_tags(len(z1), z1.device).repeat(2)
-        return contrast(torch.cat([z1, z2]), positive=same(sample), temperature=self.temperature)
+        positive = same_sample(len(z1), 2, z1.device)
+        return contrast(torch.cat([z1, z2]), positive=positive, temperature=self.temperature)

@@ -12,7 +12,7 @@ from monai_cl_ext.arguments import one_of, positive_number
 from monai_cl_ext.losses.forms import pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.ntxent import NTXentLoss
-from monai_cl_ext.losses.rules import both_known, different, matching, same, sample_tags
+from monai_cl_ext.losses.rules import Rule, both_known, different, matching, same, same_sample
 
 
 class PartitionContrastiveLoss(nn.Module):
@@ -56,20 +56,32 @@ class PartitionContrastiveLoss(nn.Module):
         self._check(views, partition, volume)
         if self.strategy == "gr":
             return self.ntxent(*views)
+        positive, negative = self.rules(partition, volume)
+        rows = torch.cat(list(views))
+        return 2 * contrast(rows, positive, negative, temperature=self.temperature, form=pairwise)
+
+    def rules(self, partition: Tensor, volume: Tensor) -> tuple[Rule, Rule]:
+        """Which pairs attract and which repel, of the rows of all views, view by view.
+
+        Args:
+            partition, volume: of each slice (B,), as in ``forward``.
+
+        Returns:
+            The rules (positive, negative) of the 3B rows of the partition strategies, the 2B rows of "gr".
+        """
         count, device = len(partition), partition.device
-        sample = sample_tags(count, device).repeat(3)
+        if self.strategy == "gr":
+            positive = same_sample(count, 2, device)
+            return positive, ~positive
+        positive = same_sample(count, 3, device)
         partition, volume = partition.repeat(3), volume.repeat(3)
-        positive = same(sample)
         if self.strategy == "gd":
-            version, partner = (torch.tensor(order, device=device).repeat_interleave(count) for order in _ACROSS)
+            # across volumes an original (version 0) meets originals, a view 1 meets views 2, and a view 2 views 1
+            version = torch.arange(3, device=device).repeat_interleave(count)
+            partner = (3 - version) % 3
             positive = positive | (same(partition) & different(volume) & matching(partner, version))
-        return 2 * contrast(
-            torch.cat(list(views)),
-            positive=positive & both_known(partition),
-            negative=different(partition) & both_known(partition),
-            temperature=self.temperature,
-            form=pairwise,
-        )
+        known = both_known(partition)
+        return positive & known, different(partition) & known
 
     def _check(self, views: Sequence[Tensor], partition: Tensor, volume: Tensor) -> None:
         expected = 2 if self.strategy == "gr" else 3
@@ -81,7 +93,3 @@ class PartitionContrastiveLoss(nn.Module):
         for name, tag in ("partition", partition), ("volume", volume):
             if tag.shape != views[0].shape[:1]:
                 raise ValueError(f"{name} must be one number a slice, ({len(views[0])},), found {tuple(tag.shape)}")
-
-
-# Across volumes an original (version 0) meets originals, a view 1 meets views 2, and a view 2 meets views 1.
-_ACROSS = (0, 1, 2), (0, 2, 1)

@@ -79,6 +79,11 @@ def both_known(tag: Tensor) -> Rule:
     return Rule((tag,), lambda anchor, candidate: (anchor[0] >= 0) & (candidate[0] >= 0))
 
 
+def same_sample(count: int, views: int, device: torch.device) -> Rule:
+    """Pairs of rows of one sample; the rows are ``views`` views of this process's ``count`` samples, view by view."""
+    return same(sample_tags(count, device).repeat(views))
+
+
 def sample_tags(count: int, device: torch.device) -> Tensor:
     """One tag for each of this process's ``count`` samples, int64 (count,), unique over all processes."""
     return torch.arange(count, device=device) + (rank() << 32)

@@ -2,6 +2,7 @@
 """Methods: one file a paper's method, a network with its heads and losses."""
 
 from .gcl_global import GCLGlobal
+from .gcl_local import GCLLocal
 from .method import Method
 
-__all__ = ["GCLGlobal", "Method"]
+__all__ = ["GCLGlobal", "GCLLocal", "Method"]

@@ -58,6 +58,12 @@ class GCLGlobal(Method):
         embeddings = self.head(self.encoder.encode(images)[-1]).chunk(len(views))
         return {"loss": self.loss(list(embeddings), tags["partition"], tags["volume"])}
 
+    def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor]:
+        """The loss's own rules, written out for all rows."""
+        positive, negative = self.loss.rules(tags["partition"], tags["volume"])
+        rows = slice(0, len(views) * len(tags["partition"]))
+        return positive.tile(rows).fill_diagonal_(False), negative.tile(rows).fill_diagonal_(False)
+
     def embed(self, image: Tensor) -> Tensor:
         """Global average of the bottleneck, (B, channels[-1])."""
         return self.encoder.embed(image)

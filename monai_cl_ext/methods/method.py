@@ -34,5 +34,17 @@ class Method(nn.Module, ABC):
         """The representation (B,D) of images (B,C,*S) that a probe looks at."""
         raise NotImplementedError(f"{type(self).__name__} gives no embedding of an image; it cannot be probed")
 
+    def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor] | None:
+        """Which rows the loss attracts and which it repels, for the report page to draw.
+
+        Args:
+            views, tags: as in ``forward``; any part of a batch serves.
+
+        Returns:
+            (positive, negative), boolean (N, N) over the N rows of all views, view by view; None, the default, where a
+            pair is not one of whole images.
+        """
+        return None
+
     def after_step(self) -> None:
         """What must move after each optimiser step (a momentum teacher, a queue); nothing by default."""

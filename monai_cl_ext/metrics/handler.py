@@ -95,14 +95,14 @@ class SegmentationScoresHandler:
                 f" evaluator, or give output_transform; found {type(items).__name__}"
             )
         for item in items:
-            name = _file_name(item)
+            name = file_name(item)
             try:
                 self.rows[name] = self._rows_of(item)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
 
     def _rows_of(self, item: Mapping[str, Any]) -> Rows:
-        prediction, reference = _label_map(item, "pred"), _label_map(item, "label")
+        prediction, reference = label_map(item, "pred"), label_map(item, "label")
         scores = segmentation_scores(prediction, reference, self.num_classes, self._spacing(item["label"]))
         columns = {name: values.tolist() for name, values in scores.items()}
         columns["missed"] = [
@@ -147,7 +147,7 @@ class SegmentationScoresHandler:
             with temporary.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 writer.writerow(("volume", "class", *COLUMNS))
-                for volume, rows in zip(_volume_names(list(self.rows)), self.rows.values(), strict=True):
+                for volume, rows in zip(volume_names(list(self.rows)), self.rows.values(), strict=True):
                     for label, row in zip(self.class_names, rows, strict=True):
                         writer.writerow((volume, label, *(row[score] for score in SCORES), int(row["missed"])))
             temporary.replace(self.output)
@@ -156,7 +156,8 @@ class SegmentationScoresHandler:
         logger.info("%s: scores of %d volumes written", self.output, len(self.rows))
 
 
-def _file_name(item: Mapping[str, Any]) -> str:
+def file_name(item: Mapping[str, Any]) -> str:
+    """Path of the file that one of an evaluator's outputs was read from; a ValueError where the meta data lack it."""
     for key in ("image", "label", "pred"):
         value = item.get(key)
         name = value.meta.get("filename_or_obj") if isinstance(value, MetaTensor) else None
@@ -168,14 +169,15 @@ def _file_name(item: Mapping[str, Any]) -> str:
     )
 
 
-def _volume_names(paths: list[str]) -> list[str]:
+def volume_names(paths: list[str]) -> list[str]:
     """File names without folder and ending, or the whole paths where two files have one name."""
     names = [Path(path).name for path in paths]
     stems = [name.removesuffix(".gz").removesuffix(".nii") for name in names]
     return stems if len(set(stems)) == len(stems) else paths
 
 
-def _label_map(item: Mapping[str, Any], key: str) -> torch.Tensor:
+def label_map(item: Mapping[str, Any], key: str) -> torch.Tensor:
+    """The plain map (*S) of one of an evaluator's outputs (1, *S); a ValueError where it is none."""
     if key not in item:
         raise ValueError(f"the evaluator's output has no {key!r}, found {sorted(item)}")
     value = torch.as_tensor(item[key])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -118,19 +119,17 @@ class PartitionProbe(EmbeddingMetric):
     required_output_keys = ("embeddings", "partition", "volume")
 
     def value(self, *columns: Tensor) -> float:
-        """Balanced accuracy, 0 to 1.
-
-        Raises:
-            ValueError: when fewer than two volumes, or fewer than two partitions, are left.
-        """
+        """Balanced accuracy, 0 to 1; nan, with a warning, for fewer than two volumes or two partitions."""
         embeddings, partition, volume = (column[columns[1] >= 0] for column in columns)
         volumes, own_volume = torch.unique(volume, return_inverse=True)
         partitions, own = torch.unique(partition, return_inverse=True)
         if len(volumes) < 2 or len(partitions) < 2:
-            raise ValueError(
+            warnings.warn(
                 f"PartitionProbe needs slices of at least 2 volumes and 2 partitions, found {len(volumes)} volumes and"
-                f" {len(partitions)} partitions: hold out more volumes"
+                f" {len(partitions)} partitions, so it is nan: hold out more volumes (validation_patients)",
+                stacklevel=2,
             )
+            return math.nan
         rows = normalize(embeddings.double(), dim=1)
         sums = rows.new_zeros(len(volumes), len(partitions), rows.shape[1])
         sums.index_put_((own_volume, own), rows, accumulate=True)

@@ -2,7 +2,7 @@
 """Networks that MONAI lacks, stages of those it has, heads, and checked loading of weights."""
 
 from monai_cl_ext.networks.gcl_unet import GCLUNet
-from monai_cl_ext.networks.heads import FlatProjectionHead, projection_head
+from monai_cl_ext.networks.heads import FlatProjectionHead, map_projection_head, projection_head, region_projection
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
 from monai_cl_ext.networks.stages import Stages, stages
 
@@ -12,7 +12,9 @@ __all__ = [
     "LoadReport",
     "Stages",
     "load_pretrained",
+    "map_projection_head",
     "projection_head",
+    "region_projection",
     "stages",
     "with_pretrained",
 ]

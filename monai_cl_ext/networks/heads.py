@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
-from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.arguments import one_of, positive_integer
 
 
 def projection_head(in_features: int, features: int = 128, hidden: int | None = None) -> nn.Sequential:
@@ -59,3 +60,43 @@ class FlatProjectionHead(nn.Module):
                 f" {tuple(feature_map.shape[1:])}, {flat.shape[1]} features: build it for the size of these images"
             )
         return self.last(self.activation(self.first(flat)))
+
+
+def map_projection_head(channels: int, spatial_dims: int = 2) -> nn.Sequential:
+    """GCL's g2: two 1x1 convolutions at the decoder's width without bias, BN and ReLU between (Chaitanya et al. 2020).
+
+    Weights start as N(0, sqrt(2 / fan-in)); batch normalisation is that of ``GCLUNet``.
+
+    Args:
+        channels: width of the decoder's map, for example ``stages(net).decoder_channels[blocks - 1]``.
+        spatial_dims: 2 or 3.
+
+    Returns:
+        A module from maps (B, channels, *S) to maps of the same shape.
+    """
+    width = positive_integer("channels", channels)
+    kind = Conv[Conv.CONV, one_of("spatial_dims", spatial_dims, (2, 3))]
+    first, last = (kind(width, width, kernel_size=1, bias=False) for _ in range(2))
+    for layer in (first, last):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+    norm = Norm[Norm.BATCH, spatial_dims](width, eps=1e-3, momentum=0.01)
+    return nn.Sequential(first, norm, nn.ReLU(inplace=True), last)
+
+
+def region_projection(channels: int, region_size: int, features: int = 128, spatial_dims: int = 2) -> nn.Linear:
+    """The layer that all flattened regions share after g2, without bias, as released; starts Glorot-uniform.
+
+    Args:
+        channels: width of the map.
+        region_size: K, side of a region in pixels.
+        features: width of the result.
+        spatial_dims: 2 or 3.
+
+    Returns:
+        A layer from (..., K * ... * K * channels) to (..., features).
+    """
+    pixels = positive_integer("region_size", region_size) ** one_of("spatial_dims", spatial_dims, (2, 3))
+    width = pixels * positive_integer("channels", channels)
+    layer = nn.Linear(width, positive_integer("features", features), bias=False)
+    nn.init.xavier_uniform_(layer.weight)
+    return layer

@@ -34,6 +34,7 @@ class Stages(nn.Module):
         decoder_channels: widths of the maps after the first, second ... decoder block.
         encoder_prefixes: names of the encoder's submodules inside the network; they select its tensors in a state_dict.
         block_prefixes: the same for each decoder block.
+        spatial_dims: number of spatial axes of its images.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Stages(nn.Module):
         self.decoder_channels: tuple[int, ...] = tuple(
             _width(network.get_submodule(names[-1])) for names in self.block_prefixes
         )
+        self.spatial_dims = next(layer.weight.ndim - 2 for layer in network.modules() if isinstance(layer, _ConvNd))
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Features of the images (B, C, *S), one map for each level, from shallow to deep, the bottleneck last."""

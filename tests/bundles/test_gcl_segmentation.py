@@ -2,9 +2,11 @@
 """The GCL bundle: every stage on a small phantom, and whatever drives a bundle besides."""
 
 import csv
+import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,18 +19,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, load, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, load, verify_net_in_out
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.nets import BasicUNet
 from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
 
-from monai_cl_ext.data import find_cases, write_phantom
+from monai_cl_ext.data import find_cases, released_patients, volume_transform, write_phantom
 from monai_cl_ext.networks import GCLUNet
 
 NAME = "gcl_segmentation"
 FINETUNE = {**SMALL, "batch_size": 4}
+STAGES = ["pretrain_global", "pretrain_local"]
 COMMAND = [sys.executable, "-m", "monai.bundle", "run"]
 
 
@@ -44,8 +47,9 @@ def trained(tmp_path_factory, phantom) -> Path:
     """The bundle after pre-training, fine-tuning, evaluation and inference."""
     root = copy_bundle(NAME, tmp_path_factory.mktemp("bundle"))
     settings = {"dataset_dir": str(phantom)}
-    run(root, ["pretrain_global"], **settings, **SMALL)
-    run(root, ["train"], **settings, **FINETUNE, pretrained=f"{root}/models/model_pretrain_global.pt")
+    for stage in STAGES:
+        run(root, [stage], **settings, **SMALL)
+    run(root, ["train"], **settings, **FINETUNE, **start(root))
     run(root, ["train", "evaluate"], **settings, **FINETUNE)
     sizes = {name: SMALL[name] for name in ("device", "image_size", "pixdim", "network_def#features")}
     tests = ConfigParser()
@@ -54,6 +58,11 @@ def trained(tmp_path_factory, phantom) -> Path:
     images = [case["image"] for case in tests.get_parsed_content("split")["test"]]
     run(root, ["inference"], "infer", **settings, **sizes, datalist=[str(image) for image in images])
     return root
+
+
+def start(root: Path) -> dict:
+    """Settings of a fine-tuning from both pre-training stages."""
+    return {"pretrained": f"{root}/models/model_pretrain_local.pt", "pretrained_blocks": 3}
 
 
 def configs() -> list[str]:
@@ -76,6 +85,7 @@ def test_metadata_is_valid_and_its_version_is_in_the_changelog():
     assert metadata["schema"].endswith("meta_schema_20240725.json")
     assert metadata["version"] in metadata["changelog"]
     assert metadata["supported_apps"] == {}
+    assert metadata["pretrain_stages"] == STAGES
     for stage in metadata["pretrain_stages"]:
         assert (BUNDLES / NAME / "configs" / f"{stage}.json").is_file()
         assert f"{stage}_data_format" in metadata
@@ -91,6 +101,7 @@ def test_own_classes_are_named_in_full_and_inference_names_none_of_them():
 def test_train_evaluate_and_inference_prepare_an_image_alike():
     def image_chain(preprocessing):
         chain = json.loads(json.dumps(preprocessing["transforms"]))
+        chain = [item for item in chain if not item["_target_"].endswith("CheckFinited")]  # changes nothing
         for item in chain:
             both = item["keys"] == ["image", "label"]
             item["keys"] = "image"
@@ -99,37 +110,87 @@ def test_train_evaluate_and_inference_prepare_an_image_alike():
         return chain
 
     read = {name: json.loads((BUNDLES / NAME / "configs" / f"{name}.json").read_text())
-            for name in ("pretrain_global", "train", "inference")}  # fmt: skip
+            for name in (*STAGES, "train", "inference")}  # fmt: skip
     reference = image_chain(read["inference"]["preprocessing"])
     assert image_chain(read["train"]["train"]["preprocessing"]) == reference
     assert image_chain(read["train"]["validate"]["preprocessing"]) == reference
-    assert image_chain(read["pretrain_global"]["train"]["preprocessing"]) == reference
+    assert all(image_chain(read[stage]["train"]["preprocessing"]) == reference for stage in STAGES)
 
 
-def test_resume_guards_every_number_that_shapes_a_run():
-    free = {"resume", "val_interval", "log_interval", "num_workers", "num_classes", "validation_patients",
-            "test_patients", "split_seed", "draw", "labelled_patients"}  # fmt: skip
-    for name in ("pretrain_global", "train"):
+def flat(config, prefix: str = "") -> dict[str, object]:
+    """Every value of a config by its full id; lists stay."""
+    if not isinstance(config, dict):
+        return {prefix: config}
+    return {key: value for name in config for key, value in flat(config[name], f"{prefix}#{name}".strip("#")).items()}
+
+
+def test_the_pretraining_stages_differ_only_in_what_they_train():
+    first, second = (
+        flat(json.loads((BUNDLES / NAME / "configs" / f"{stage}.json").read_text().replace(stage, "pretrain")))
+        for stage in STAGES
+    )
+    different = {key for key in {*first, *second} if first.get(key) != second.get(key)}
+    own = {"blocks", "region_size", "regions", "negatives", "encoder_batch_norm", "pretrained", "strategy",
+           "local_strategy", "original_policy#_target_", "view_policy#_target_", "train#views#policies",
+           "train#settings#original_policy", "train#settings#pretrained"}  # fmt: skip
+    assert {key for key in different if not key.startswith(("method#", "initial_network#"))} == own
+
+
+def test_resume_guards_what_shapes_a_run():
+    free = {"resume", "val_interval", "log_interval", "num_workers", "split_seed", "draw", "bundle_root", "ckpt_dir",
+            "output_dir", "dataset_dir", "is_not_rank0", "class_names", "volume_size", "volume_pixdim"}  # fmt: skip
+    # held in an object that is compared: the split by its patients, the rest by method, loss, optimiser or scheduler
+    inside = {"validation_patients", "test_patients", "labelled_patients", "num_classes", "strategy", "temperature",
+              "learning_rate", "warmup_iterations", "local_strategy", "blocks", "region_size", "regions", "negatives",
+              "encoder_batch_norm"}  # fmt: skip
+    for name in (*STAGES, "train"):
         config = json.loads((BUNDLES / NAME / "configs" / f"{name}.json").read_text())
-        numbers = {key for key, value in config.items() if isinstance(value, (int, float))} | {"image_size", "pixdim"}
-        settings = set(config["train"]["handlers"][-1]["settings"])
-        assert numbers - free <= settings, name
+        values = {key for key, value in config.items() if not isinstance(value, dict) and key not in
+                  ("imports", "device", "network", "initialize", "run")}  # fmt: skip
+        assert config["train"]["handlers"][-1]["settings"] == "@train#settings"
+        settings = set(config["train"]["settings"])
+        assert values - free - inside <= settings, name
+        assert {"patients", "held_out", "optimizer", "lr_scheduler"} <= settings
+
+
+@pytest.mark.parametrize("stage, change", [
+    ("train", {"loss#lambda_ce": 5.0}), ("train", {"augmentation#rotation": 90.0}), ("train", {"optimizer#lr": 0.5}),
+    ("train", {"test_patients": 3}), ("train", {"pretrained_blocks": 2}), ("pretrain_local", {"local_strategy": "ld"}),
+    ("pretrain_local", {"regions": 9}), ("pretrain_local", {"encoder_batch_norm": "eval"}),
+    ("pretrain_local", {"pretrained": ""}),
+])  # fmt: skip
+def test_a_changed_run_is_not_resumed(trained, phantom, stage, change):
+    own = {**FINETUNE, **start(trained)} if stage == "train" else SMALL
+    settings = {"dataset_dir": str(phantom), "resume": True, **own}
+    workflow(trained, [stage], **settings)
+    with pytest.raises(RuntimeError) as raised:
+        workflow(trained, [stage], **{**settings, **change})
+    assert "was saved by a run with other settings" in "".join(traceback.format_exception(raised.value))
 
 
 # the stages
 
 
 def test_every_stage_leaves_its_files(trained):
-    encoder = torch.load(trained / "models" / "model_pretrain_global.pt", weights_only=True)
-    assert set(encoder) == set(BasicUNet(2, 1, 4, features=[4, 8, 8, 8, 8, 4], norm="batch").state_dict())
+    for stage in STAGES:
+        state = torch.load(trained / "models" / f"model_{stage}.pt", weights_only=True)
+        assert set(state) == set(BasicUNet(2, 1, 4, features=[4, 8, 8, 8, 8, 4], norm="batch").state_dict())
+        assert list((trained / "eval" / stage).glob("events.out.tfevents*"))
     assert (trained / "models" / "model.pt").is_file() and (trained / "models" / "model_final.pt").is_file()
-    assert list((trained / "eval" / "pretrain_global").glob("events.out.tfevents*"))
 
 
-def test_probe_and_effective_rank_are_in_tensorboard(trained):
+def test_the_local_stage_keeps_the_encoders_weights(trained):
+    before, after = (torch.load(trained / "models" / f"model_{stage}.pt", weights_only=True) for stage in STAGES)
+    encoder = [name for name in before if name.startswith(("conv_0", "down_")) and "num_batches" not in name]
+    changed = {name.rsplit(".", 1)[-1] for name in encoder if not torch.equal(before[name], after[name])}
+    assert changed == {"running_mean", "running_var"}  # as released, these go on
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_probe_and_effective_rank_are_in_tensorboard(trained, stage):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(trained / "eval" / "pretrain_global"))
+    events = EventAccumulator(str(trained / "eval" / stage))
     events.Reload()
     tags = events.Tags()["scalars"]
     assert "train_loss" in tags and "partition_probe" in tags
@@ -167,14 +228,24 @@ def test_inference_writes_what_evaluation_scored_on_the_native_grid(trained, pha
         np.testing.assert_array_equal(np.asarray(written.dataobj), prediction[0])
 
 
-def test_finetuning_starts_from_the_pretrained_encoder(trained, phantom):
-    flow = workflow(trained, ["train"], dataset_dir=str(phantom), **FINETUNE, seed=1,
-                    pretrained=f"{trained}/models/model_pretrain_global.pt")  # fmt: skip
-    pretrained = torch.load(trained / "models" / "model_pretrain_global.pt", weights_only=True)
+@pytest.mark.parametrize("stage, blocks", [("pretrain_global", 0), ("pretrain_local", 3)])
+def test_finetuning_starts_from_what_was_pretrained(trained, phantom, stage, blocks):
+    path = trained / "models" / f"model_{stage}.pt"
+    flow = workflow(trained, ["train"], dataset_dir=str(phantom), **FINETUNE, seed=1, pretrained=str(path),
+                    pretrained_blocks=blocks)  # fmt: skip
+    pretrained = torch.load(path, weights_only=True)
     state = flow.parser.get_parsed_content("network").state_dict()
-    name = "down_4.convs.conv_0.conv.weight"
-    assert torch.equal(state[name], pretrained[name])
-    assert not torch.equal(state["upcat_1.convs.conv_0.conv.weight"], pretrained["upcat_1.convs.conv_0.conv.weight"])
+    assert torch.equal(state["down_4.convs.conv_0.conv.weight"], pretrained["down_4.convs.conv_0.conv.weight"])
+    names = [f"upcat_{number}.convs.conv_0.conv.weight" for number in (4, 3, 2, 1)]
+    assert [torch.equal(state[name], pretrained[name]) for name in names] == [True] * blocks + [False] * (4 - blocks)
+
+
+def test_the_local_stage_wants_the_weights_of_the_global_one_or_an_empty_path(phantom, tmp_path):
+    root = copy_bundle(NAME, tmp_path)
+    with pytest.raises(RuntimeError) as raised:
+        workflow(root, ["pretrain_local"], dataset_dir=str(phantom), **SMALL)
+    assert "model_pretrain_global.pt: no such file" in "".join(traceback.format_exception(raised.value))
+    workflow(root, ["pretrain_local"], dataset_dir=str(phantom), pretrained="", **SMALL)
 
 
 def test_weights_of_another_network_are_refused(trained, phantom):
@@ -185,12 +256,18 @@ def test_weights_of_another_network_are_refused(trained, phantom):
     assert "model_pretrain_global.pt does not fit GCLUNet" in "".join(traceback.format_exception(raised.value))
 
 
-@pytest.mark.parametrize("overlay", ["strategy_gr", "strategy_gd", "strategy_gd_minus", "network_gcl"])
-def test_pretraining_runs_with_the_overlay(overlay, phantom, tmp_path):
+@pytest.mark.parametrize("stage, overlay", [
+    *[("pretrain_global", name) for name in ("strategy_gr", "strategy_gd", "strategy_gd_minus", "network_gcl")],
+    *[("pretrain_local", name) for name in ("local_strategy_ld", "strategy_gr", "network_gcl")],
+])  # fmt: skip
+def test_pretraining_runs_with_the_overlay(stage, overlay, phantom, tmp_path):
     root = copy_bundle(NAME, tmp_path)
     small = {key: value for key, value in SMALL.items() if overlay != "network_gcl" or key != "network_def#features"}
-    flow = run(root, ["pretrain_global", overlay], dataset_dir=str(phantom), **{**small, "epochs": 1})
-    assert (root / "models" / "model_pretrain_global.pt").is_file()
+    small |= {"epochs": 1, **({"pretrained": ""} if stage == "pretrain_local" else {})}
+    flow = run(root, [stage, overlay], dataset_dir=str(phantom), **small)
+    assert (root / "models" / f"model_{stage}.pt").is_file()
+    if overlay == "local_strategy_ld":
+        assert flow.parser.get_parsed_content("method").loss.strategy == "ld"
     if overlay == "network_gcl":
         assert isinstance(flow.network_def, GCLUNet)
 
@@ -204,42 +281,176 @@ def test_the_gcl_network_serves_all_stages(phantom, tmp_path):
     assert (root / "eval" / "metrics.csv").is_file()
 
 
-def test_the_papers_settings_build_a_run_on_files_named_like_acdc(phantom, tmp_path):
-    """The released lists name 52 patients; a phantom under those names stands in for the images."""
-    from monai_cl_ext.data import released_patients
-
-    root = copy_bundle(NAME, tmp_path)
-    folder = tmp_path / "acdc"
+@pytest.fixture(scope="module")
+def like_acdc(phantom, tmp_path_factory) -> Path:
+    """A phantom under the names of the released lists: 74 patients, the end-diastolic frame of each."""
+    folder = tmp_path_factory.mktemp("acdc")
     cases = find_cases(phantom)
-    (folder / "labels").mkdir(parents=True)
-    names = {name for group in released_patients("acdc", labelled=1, combination="c1").values() for name in group}
-    for name in names:
-        for frame in ("frame01", "frame04"):
-            target = folder / f"patient{name}_{frame}.nii.gz"
-            if frame == "frame01" or name == "090":
-                target.symlink_to(cases[0]["image"])
-                (folder / "labels" / target.name).symlink_to(cases[0]["label"])
+    (folder / "labels").mkdir()
+    names = sorted({name for group in released_patients("acdc", labelled=1).values() for name in group})
+    for index, name in enumerate(names):
+        for key, target in (("image", folder), ("label", folder / "labels")):
+            file = f"patient{name}_frame{'04' if name == '090' else '01'}.nii.gz"
+            (target / file).symlink_to(cases[index % len(cases)][key])
+    return folder
+
+
+def test_the_papers_settings_train_evaluate_and_serve(like_acdc, tmp_path):
+    root = copy_bundle(NAME, tmp_path)
+    settings = {"dataset_dir": str(like_acdc), "cases#label_dir": str(like_acdc / "labels")}
+    small = {"image_size": [32, 32], "epochs": 1, "batches_per_epoch": 2, "batch_size": 4, "pixdim": [5.0, 5.0]}
+    device = {"device": "$torch.device('cpu')"}
+
+    flow = run(root, ["pretrain_global", "paper_acdc"], **settings, **small, **device)
+    split = flow.parser.get_parsed_content("split")
+    assert [len(split[part]) for part in ("pretrain", "train", "validation", "test")] == [52, 1, 2, 20]
+    assert split["train"][0]["patient"] == "patient002"
+    assert isinstance(flow.network_def, GCLUNet)
+    assert flow.parser.get_parsed_content("optimizer").param_groups[0]["lr"] == 1e-3
+
+    pretrained = f"{root}/models/model_pretrain_global.pt"
+    flow = run(root, ["train", "paper_acdc"], **settings, **small, **device, pretrained=pretrained)
+    logits = torch.randn(3, 4, 8, 8, dtype=torch.float64)
+    labels = torch.randint(0, 4, (3, 1, 8, 8))
+    p, g = logits.softmax(1), torch.nn.functional.one_hot(labels[:, 0], 4).movedim(-1, 1)
+    dice = 2 * (p * g).sum((2, 3)) / (p.sum((2, 3)) + g.sum((2, 3)) + 1e-10)
+    loss = flow.parser.get_parsed_content("loss")
+    assert loss(logits, labels).item() == pytest.approx(1 - dice.mean().item(), abs=1e-9)
+
+    run(root, ["train", "evaluate", "paper_acdc"], **settings, **small, **device)
+    with open(root / "eval" / "metrics.csv") as file:
+        assert len(list(csv.DictReader(file))) == 20 * 3
+    serve = {"image_size": [32, 32], "pixdim": [5.0, 5.0], **device}
+    run(root, ["inference", "network_gcl"], "infer", dataset_dir=str(like_acdc), **serve)
+    assert len(list((root / "eval").glob("*/*_trans.nii.gz"))) == 74
+
+
+@pytest.mark.parametrize("name, size", [("acdc", 192), ("prostate", 192), ("mmwhs", 160)])
+def test_the_papers_settings_of_the_local_stage(name, size):
     parser = ConfigParser()
-    parser.read_config([f"{root}/configs/pretrain_global.json", f"{root}/configs/paper_acdc.json"])
-    parser.update(
-        {"cases#dataset_dir": str(folder), "cases#label_dir": str(folder / "labels"), "dataset_dir": str(folder)}
-    )
-    split = parser.get_parsed_content("split")
-    assert len(split["pretrain"]) == 52 and len(split["test"]) == 20 and len(split["validation"]) == 2
-    assert [case["patient"] for case in split["train"]] == ["patient002"]
-    assert isinstance(parser.get_parsed_content("network_def"), GCLUNet)
+    parser.read_config([BUNDLES / NAME / "configs" / f"{file}.json" for file in ("pretrain_local", f"paper_{name}")])
+    parser.update({"pretrained": ""})
+    assert parser["image_size"] == [size, size] and parser["volumes_per_batch"] * parser["partitions"] == 12
+    method = parser.get_parsed_content("method")
+    assert isinstance(method.stages.network, GCLUNet) and (method.blocks, method.batch_norm) == (3, "train")
+    loss = method.loss
+    assert (loss.strategy, loss.region_size, loss.regions, loss.negatives) == ("lr", 3, 13, "all")
+    assert loss.temperature == 0.1 and loss.projection.weight.shape == (128, 576)
+
+
+@pytest.mark.parametrize("name, file, sizes", [("prostate", "prostate_{}", [17, 1, 2, 15]),
+                                               ("mmwhs", "mr_train_{}_image", [10, 1, 2, 10])])  # fmt: skip
+def test_the_papers_other_data_have_overlays_of_the_same_recipe(name, file, sizes, phantom, tmp_path):
+    case = find_cases(phantom)[0]
+    (tmp_path / "labels").mkdir()
+    numbers = {number for group in released_patients(name, labelled=1).values() for number in group}
+    for number, (key, folder) in itertools.product(numbers, (("image", tmp_path), ("label", tmp_path / "labels"))):
+        (folder / f"{file.format(number[-2:] if name == 'prostate' else number)}.nii.gz").symlink_to(case[key])
+    configs = BUNDLES / NAME / "configs"
+    for stage in ("pretrain_global", "pretrain_local", "train"):
+        parser = ConfigParser()
+        parser.read_config([configs / f"{file}.json" for file in (stage, f"paper_{name}")])
+        parser.update({"dataset_dir": str(tmp_path), "cases#label_dir": str(tmp_path / "labels")})
+        split = parser.get_parsed_content("split")
+        assert [len(split[part]) for part in ("pretrain", "train", "validation", "test")] == sizes
+        network = parser.get_parsed_content("network_def")
+        assert isinstance(network, GCLUNet) and network.output[-1].out_channels == len(parser["class_names"]) + 1
+    recipe, acdc = (json.loads((configs / f"paper_{data}.json").read_text()) for data in (name, "acdc"))
+    own = {"_desc_", "image_size", "pixdim", "num_classes", "class_names", "cases#patient_pattern"}
+    assert {key: value for key, value in recipe.items() if key not in own} == {
+        **{key: value for key, value in acdc.items() if key not in own}, "split": {**acdc["split"], "name": name},
+    }  # fmt: skip
+
+
+def test_other_slice_axes_and_no_resampling_serve_all_stages(phantom, tmp_path):
+    root = copy_bundle(NAME, tmp_path)
+    settings = {
+        **FINETUNE,
+        "dataset_dir": str(phantom),
+        "slice_axis": 1,
+        "pixdim": [],
+        "image_size": [48, 16],
+        "epochs": 1,
+    }
+    for stage in STAGES:
+        run(root, [stage], **{key: value for key, value in settings.items() if key != "batch_size"})
+    run(root, ["train"], **settings, **start(root))
+    flow = run(root, ["train", "evaluate"], **settings)
+    assert len(flow.evaluator.state.output[0]["pred"].shape) == 4
+
+
+def test_inference_finds_its_images_and_refuses_an_empty_folder(trained, phantom, tmp_path):
+    sizes = {name: SMALL[name] for name in ("device", "image_size", "pixdim", "network_def#features")}
+    flow = workflow(trained, ["inference"], "infer", dataset_dir=str(phantom / "imagesTr"), **sizes)
+    assert len(flow.parser.get_parsed_content("dataset")) == 9
+    with pytest.raises(RuntimeError) as raised:
+        workflow(trained, ["inference"], "infer", dataset_dir=str(tmp_path), **sizes)
+    assert "found no .nii or .nii.gz file" in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_validation_volume_with_nan_is_refused_by_name(phantom, tmp_path):
+    root = copy_bundle(NAME, tmp_path)
+    data = tmp_path / "data"
+    shutil.copytree(phantom, data)
+    settings = {**FINETUNE, "dataset_dir": str(data)}
+    case = workflow(root, ["train"], **settings).parser.get_parsed_content("split")["validation"][0]
+    image = nib.load(case["image"])
+    values = image.get_fdata()
+    values[:, :, 3] = np.nan
+    nib.save(nib.Nifti1Image(values.astype(np.float32), image.affine), case["image"])
+    with pytest.raises(RuntimeError) as raised:
+        run(root, ["train"], **settings)
+    assert f"{Path(case['image']).name}: " in "".join(traceback.format_exception(raised.value))
+    assert "NaN or infinite" in "".join(traceback.format_exception(raised.value))
+
+
+def test_nine_patients_pretrain_with_the_default_split(phantom, tmp_path):
+    root = copy_bundle(NAME, tmp_path)
+    small = {key: value for key, value in SMALL.items() if not key.endswith("_patients")}
+    with pytest.warns(UserWarning, match="hold out more volumes"):
+        run(root, ["pretrain_global"], dataset_dir=str(phantom), **small)
+    assert (root / "models" / "model_pretrain_global.pt").is_file()
+
+
+def test_the_preparation_in_python_is_that_of_the_configs(phantom):
+    parser = ConfigParser()
+    parser.read_config([BUNDLES / NAME / "configs" / "train.json"])
+    case = {key: find_cases(phantom)[0][key] for key in ("image", "label")}
+    ours = volume_transform(image_size=(96, 96), pixdim=(2.0, 2.0))(dict(case))
+    theirs = parser.get_parsed_content("train#preprocessing")(dict(case))
+    assert all(torch.equal(ours[key].as_tensor(), theirs[key].as_tensor()) for key in case)
 
 
 # whatever drives a bundle
 
 
-def test_two_federated_rounds_of_pretraining(phantom, tmp_path):
+def test_lists_and_a_start_given_from_outside_as_monai_label_does(trained, phantom, tmp_path):
+    """Label overrides both data lists and the epochs, gives no data folder, and puts its own loader first."""
     root = copy_bundle(NAME, tmp_path)
+    cases = [{key: case[key] for key in ("image", "label")} for case in find_cases(phantom)]
+    config = json.loads((root / "configs" / "train.json").read_text())
+    loader = {"_target_": "CheckpointLoader", "load_path": f"{trained}/models/model.pt",
+              "load_dict": {"model": "$@network"}, "strict": False}  # fmt: skip
+    flow = ConfigWorkflow(
+        config_file=f"{root}/configs/train.json", logging_file=False, workflow_type="train", bundle_root=str(root),
+        **{key: value for key, value in FINETUNE.items() if not key.endswith("_patients")},
+        **{"train#dataset#data": cases[:4], "validate#dataset#data": cases[4:6], "train#trainer#max_epochs": 1,
+           "train#handlers": [loader, *config["train"]["handlers"]]},
+    )  # fmt: skip
+    flow.initialize()
+    flow.run()
+    assert (root / "models" / "model.pt").is_file()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_federated_rounds_of_pretraining(stage, trained, phantom, tmp_path):
+    root = copy_bundle(NAME, tmp_path)
+    start = {"pretrained": f"{trained}/models/model_pretrain_global.pt"} if stage == "pretrain_local" else {}
     algo = MonaiAlgo(
         bundle_root=str(root),
-        config_train_filename="configs/pretrain_global.json",
+        config_train_filename=f"configs/{stage}.json",
         config_evaluate_filename=None,
-        train_kwargs={"dataset_dir": str(phantom), "bundle_root": str(root), **SMALL},
+        train_kwargs={"dataset_dir": str(phantom), "bundle_root": str(root), **start, **SMALL},
     )
     algo.initialize({ExtraItems.CLIENT_NAME: "client"})
     changes = []
@@ -264,6 +475,8 @@ def test_two_federated_rounds_of_finetuning_and_evaluation(trained, phantom, tmp
         assert any(float(torch.as_tensor(value).abs().max()) > 0 for value in algo.get_weights().weights.values())
         scores = algo.evaluate(ExchangeObject(weights=weights)).metrics
         assert 0 <= scores["mean_dice"] <= 1
+        evaluated = algo.evaluator.network.state_dict()
+        assert all(torch.equal(value, evaluated[name]) for name, value in weights.items())
     algo.finalize()
 
 
@@ -293,7 +506,7 @@ def test_bundle_load_gives_the_network_with_its_weights(trained):
 def test_verify_net_in_out_and_torchscript_export(trained, tmp_path):
     root, override = str(trained), {"network_def#features": [4, 8, 8, 8, 8, 4]}
     files = {"meta_file": f"{root}/configs/metadata.json", "config_file": f"{root}/configs/inference.json"}
-    verify_net_in_out("network_def", **files, device="cpu", n=4, **override)
+    verify_net_in_out("network_def", **files, device="cpu", **override)
     exported = tmp_path / "model.ts"
     ckpt_export("network_def", filepath=str(exported), ckpt_file=f"{root}/models/model.pt", **files, **override)
     assert torch.jit.load(str(exported))(torch.zeros(1, 1, 32, 32)).shape == (1, 4, 32, 32)
@@ -311,7 +524,8 @@ def environment() -> dict[str, str]:
 def test_two_processes_train_and_write_one_file(phantom, tmp_path):
     root = copy_bundle(NAME, tmp_path)
     small = {key: value for key, value in FINETUNE.items() if key != "device"} | {"epochs": 1, "dataset_dir": phantom}
-    for stages in (["pretrain_global", "multi_gpu_pretrain"], ["train", "multi_gpu_train"],
+    for stages in (["pretrain_global", "multi_gpu_pretrain"],
+                   ["pretrain_local", "local_strategy_ld", "multi_gpu_pretrain"], ["train", "multi_gpu_train"],
                    ["train", "evaluate", "multi_gpu_evaluate"]):  # fmt: skip
         files = str([f"{root}/configs/{name}.json" for name in stages])
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1", "--nproc_per_node=2",
@@ -319,24 +533,24 @@ def test_two_processes_train_and_write_one_file(phantom, tmp_path):
         settings = {**small, "bundle_root": root, "volumes_per_batch": 2}
         done = subprocess.run(command + options(**settings), env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    state = torch.load(root / "models" / "model_pretrain_global.pt", weights_only=True)
-    assert not any(name.startswith("module.") for name in state)
+    for stage in STAGES:
+        state = torch.load(root / "models" / f"model_{stage}.pt", weights_only=True)
+        assert not any(name.startswith("module.") for name in state)
     with open(root / "eval" / "metrics.csv") as file:
         assert len(list(csv.DictReader(file))) == 2 * 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "stage, weights", [("pretrain_global", "model_pretrain_global.pt"), ("train", "model_final.pt")]
+    "stage, weights", [("pretrain_global", ["model_pretrain_global.pt"]), ("train", ["model_final.pt", "model.pt"])]
 )
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(stage, weights, phantom, tmp_path):
     root = copy_bundle(NAME, tmp_path)
     settings = {key: value for key, value in FINETUNE.items() if key != "device"}
-    settings |= {"epochs": 4, "batches_per_epoch": 8, "dataset_dir": phantom, "bundle_root": root}
+    settings |= {"epochs": 4, "batches_per_epoch": 8, "dataset_dir": phantom, "bundle_root": root, "num_workers": 1}
     command = [*COMMAND, "--config_file", f"{root}/configs/{stage}.json", *options(**settings)]
 
     subprocess.run(command, env=environment(), check=True, capture_output=True)
-    whole = torch.load(root / "models" / weights, weights_only=True)
     (root / "models").rename(root / "models_whole")
 
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -346,9 +560,11 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(stage, weig
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (root / "models" / weights).exists()
+    assert not (root / "models" / weights[0]).exists()
 
     done = subprocess.run([*command, "--resume", "True"], env=environment(), check=True, capture_output=True, text=True)
     assert "resumed" in done.stdout
-    resumed = torch.load(root / "models" / weights, weights_only=True)
-    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    for name in weights:
+        whole = torch.load(root / "models_whole" / name, weights_only=True)
+        resumed = torch.load(root / "models" / name, weights_only=True)
+        assert all(torch.equal(value, resumed[key]) for key, value in whole.items()), name

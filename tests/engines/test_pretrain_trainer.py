@@ -8,7 +8,9 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 
 from monai_cl_ext.engines import PretrainTrainer
-from monai_cl_ext.methods import Method
+from monai_cl_ext.methods import GCLGlobal, Method
+from monai_cl_ext.networks import GCLUNet
+from monai_cl_ext.transforms import PrepareViews, gcl_policy
 
 
 class Line(Method):
@@ -103,3 +105,25 @@ def test_the_network_is_in_training_mode_again_after_something_evaluated_it():
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: modes.append(engine.network.training))
     engine.run()
     assert modes == [True, True]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("strategy, views", [("gr", 2), ("gd-", 3), ("gd", 3)])
+def test_a_warm_iteration_on_the_gpu_never_waits_for_the_host(strategy, views):
+    device = torch.device("cuda")
+    method = GCLGlobal(GCLUNet(), strategy, image_size=(64, 64)).to(device)
+    rows = {"image": torch.rand(8, 1, 64, 64), "volume": torch.arange(8) // 4, "partition": torch.arange(8) % 4}
+    batch = {name: value.pin_memory() for name, value in rows.items()}
+    engine = PretrainTrainer(
+        device, 1, [batch] * 4, method, torch.optim.Adam(method.parameters(), fused=True),
+        PrepareViews([gcl_policy()] * views), amp=True, non_blocking=True,
+    )  # fmt: skip
+    engine.add_event_handler(
+        Events.ITERATION_STARTED(event_filter=lambda _, iteration: iteration == 3),
+        lambda engine: torch.cuda.set_sync_debug_mode("error"),
+    )
+    try:
+        engine.run()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(engine.state.output[0]["loss"])

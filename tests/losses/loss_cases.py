@@ -11,6 +11,7 @@ from contrast_oracles import rows
 from torch import Tensor
 
 from monai_cl_ext.losses import (
+    LocalContrastiveLoss,
     NTXentLoss,
     PartitionContrastiveLoss,
     SupervisedContrastiveLoss,
@@ -30,9 +31,10 @@ class Case:
     loss: Callable[[Tensor, slice], Tensor]
     first: int = 4
     views: int = 2
+    width: int = 5
 
     def leaf(self) -> Tensor:
-        return rows(self.views, 8, 5)
+        return rows(self.views, 8, self.width)
 
     def own(self, rank: int) -> slice:
         return slice(0, self.first) if rank == 0 else slice(self.first, 8)
@@ -49,6 +51,13 @@ def supervised(labels: list[int]) -> Callable[[Tensor, slice], Tensor]:
 def partition(strategy: str, volume: list[int]) -> Callable[[Tensor, slice], Tensor]:
     tags = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]), torch.tensor(volume)
     return lambda z, own: PartitionContrastiveLoss(strategy)([view[own] for view in z], *(tag[own] for tag in tags))
+
+
+def local(strategy: str, partition: list[int]) -> Callable[[Tensor, slice], Tensor]:
+    """Each row of z, (V, 8, 25), is a map of 5x5 pixels."""
+    tags = torch.tensor(partition), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    loss = LocalContrastiveLoss(strategy, region_size=2, regions=[(0, 0), (0, 3), (3, 1)])
+    return lambda z, own: loss(*z[:, own].unflatten(-1, (1, 5, 5)), *(tag[own] for tag in tags))
 
 
 def own_problems(z: Tensor, own: slice) -> Tensor:
@@ -69,4 +78,9 @@ CASES = {
     "partition gd": Case(partition("gd", [0, 0, 0, 1, 1, 1, 2, 2]), first=3, views=3),
     "partition gd, a volume in two processes": Case(partition("gd", [0, 0, 0, 1, 1, 1, 0, 2]), first=4, views=3),
     "problems of their own": Case(own_problems, views=4),
+    "local lr": Case(local("lr", [0] * 8), first=3, width=25),
+    "local lr, an empty process": Case(local("lr", [0] * 8), first=8, width=25),
+    "local ld": Case(local("ld", [0, 1, 0, 1, 0, 0, 1, -1]), first=3, width=25),
+    "local ld, an empty process": Case(local("ld", [0, 1, 0, 1, 0, 0, 1, -1]), first=0, width=25),
+    "local ld, no pair across processes": Case(local("ld", [0, 1, 0, 1, 2, 3, 2, 3]), width=25),
 }

@@ -6,7 +6,14 @@ import math
 import pytest
 import torch
 
-from monai_cl_ext.networks import FlatProjectionHead, GCLUNet, projection_head, stages
+from monai_cl_ext.networks import (
+    FlatProjectionHead,
+    GCLUNet,
+    map_projection_head,
+    projection_head,
+    region_projection,
+    stages,
+)
 
 
 def test_projection_head_is_linear_relu_linear():
@@ -45,3 +52,38 @@ def test_widths_are_checked():
         projection_head(4, 2, hidden=-1)
     with pytest.raises(ValueError, match="in_features"):
         FlatProjectionHead(0)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_map_head_is_two_pointwise_layers_at_the_decoders_width(dims):
+    head = map_projection_head(6, dims).double()
+    x = torch.randn(3, 6, *[4] * dims, dtype=torch.float64)
+    assert [parameter.shape[:2] for parameter in head.parameters() if parameter.ndim > 1] == [(6, 6), (6, 6)]
+    first, last = head[0].weight.flatten(1), head[3].weight.flatten(1)
+    hidden = torch.einsum("oi,bi...->bo...", first, x)
+    axes = [0, *range(2, 2 + dims)]
+    mean, variance = hidden.mean(axes, keepdim=True), hidden.var(axes, correction=0, keepdim=True)
+    expected = torch.einsum("oi,bi...->bo...", last, ((hidden - mean) / (variance + 1e-3).sqrt()).clamp(min=0))
+    torch.testing.assert_close(head(x), expected)
+    assert expected.min() < 0, "no activation at the end"
+
+
+def test_the_papers_map_head_and_region_layer():
+    seen = stages(GCLUNet())
+    width = seen.decoder_channels[2]
+    head, layer = map_projection_head(width), region_projection(width, 3)
+    assert sum(parameter.numel() for parameter in head.parameters()) == 2 * 64 * 64 + 2 * 64
+    assert head[0].weight.std().item() == pytest.approx(math.sqrt(2 / 64), rel=0.05)
+    assert (layer.in_features, layer.out_features, layer.bias) == (576, 128, None)
+    bound = math.sqrt(6 / (576 + 128))
+    assert 0.99 * bound < layer.weight.abs().max().item() <= bound
+    assert region_projection(4, 2, 5, spatial_dims=3).weight.shape == (5, 32)
+
+
+def test_widths_of_the_local_heads_are_checked():
+    with pytest.raises(ValueError, match="channels"):
+        map_projection_head(0)
+    with pytest.raises(ValueError, match="spatial_dims"):
+        map_projection_head(4, 1)
+    with pytest.raises(ValueError, match="region_size"):
+        region_projection(4, 0)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One batch as the loss saw it: originals, views, tags and pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from torch import Tensor
+
+MAXIMUM_SLICES = 32  # of the batch; more rows would be too small to see
+
+
+def batch_record(engine: Engine) -> dict[str, Any]:
+    """The first rows of the engine's current batch, on the host.
+
+    Args:
+        engine: a ``PretrainTrainer`` after an iteration.
+
+    Returns:
+        "originals" float16 (B, C, H, W); "views", a list of the same; "view_names"; "volume", "position" and
+        "partition" (B,) where known; "names", the patient of each row, or its volume's number; "positive" and
+        "negative", boolean (rows, rows) view by view, where the method tells them. 3D images give their middle slice.
+    """
+    state = engine.state
+    views = [{name: value[:MAXIMUM_SLICES] for name, value in view.items()} for view in state.views]
+    tags = {name: value[:MAXIMUM_SLICES] for name, value in state.tags.items()}
+    originals = _flat(torch.as_tensor(state.batch["image"][:MAXIMUM_SLICES]))
+    images = [_flat(view["image"]) for view in views]
+    record = {
+        "originals": originals,
+        "views": images,
+        "view_names": _names_of(images, originals),
+        "names": _names_of_rows(tags.get("volume"), engine),
+        **{name: value.cpu() for name, value in tags.items()},
+    }
+    pairs = engine.method.pairs(views, tags)
+    if pairs is not None:
+        record["positive"], record["negative"] = (pair.cpu() for pair in pairs)
+    return record
+
+
+def _flat(images: Tensor) -> Tensor:
+    """(B, C, H, W), float16 on the host; of a volume the middle along its last axis."""
+    if images.ndim == 5:
+        images = images[..., images.shape[-1] // 2]
+    return images.detach().half().cpu()
+
+
+def _names_of(images: list[Tensor], originals: Tensor) -> list[str]:
+    """ "original" for a view that changes nothing; the others are counted from 1."""
+    names: list[str] = []
+    for image in images:
+        unchanged = torch.equal(image, originals)
+        names.append("original" if unchanged else f"view {1 + sum(name != 'original' for name in names)}")
+    return names
+
+
+def _names_of_rows(volume: Tensor | None, engine: Engine) -> list[str]:
+    if volume is None:
+        return [str(row) for row in range(min(MAXIMUM_SLICES, len(engine.state.batch["image"])))]
+    dataset = getattr(engine.state.dataloader, "dataset", None)
+    patients = getattr(dataset, "patients", None)
+    return [str(patients[number] if patients else f"volume {number}") for number in volume.tolist()]

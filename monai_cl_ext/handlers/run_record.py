@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records what a run was: data, settings, versions, time, memory, and one batch with its pairs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ignite
+import monai
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import DiskSaver
+from monai.engines import Trainer
+
+import monai_cl_ext
+from monai_cl_ext.distributed import rank, world_size
+from monai_cl_ext.handlers.batch_record import batch_record
+from monai_cl_ext.handlers.fingerprint import fingerprint
+
+
+class RunRecord:
+    """Writes ``run_<stage>.json`` when a run begins, after each epoch and when it completes, for the report page.
+
+    A run that is resumed, or goes on in another federated round, adds to its record. Of a trainer whose state has
+    ``views`` and ``tags`` (``engines.PretrainTrainer``) the first batch is kept in ``batch.pt``, see ``batch_record``.
+    The first process writes; nothing waits for the device but the copy of that one batch.
+
+    Args:
+        folder: of the run, beside its scores and its TensorBoard files; made when missing.
+        stage: name of the stage, such as "pretrain_global".
+        settings: what makes the run what it is; objects are written as their class and its attributes.
+        data: the parts of the data by name, such as "training": each a dataset with ``patients`` and ``files`` as
+            ``data.SliceDataset``, a MONAI dataset of cases, or a list of cases.
+    """
+
+    def __init__(
+        self, folder: str, stage: str, settings: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        self.stage = stage
+        self.settings = {name: described(fingerprint(value)) for name, value in (settings or {}).items()}
+        self.data = {part: data_card(content) for part, content in (data or {}).items()}
+        self.record: dict[str, Any] = {}
+        self.started: float | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file of the record."""
+        return self.folder / f"run_{self.stage}.json"
+
+    def attach(self, engine: Engine) -> None:
+        """Records on the first process."""
+        for event, handler in (
+            (Events.STARTED, self._forget),
+            (Events.EPOCH_STARTED, self._begin),
+            (Events.ITERATION_COMPLETED, self._count),
+            (Events.ITERATION_COMPLETED(once=1), self._keep_batch),
+            (Events.EPOCH_COMPLETED, self._write),
+            (Events.COMPLETED, self._complete),
+        ):
+            engine.add_event_handler(event, _on_first_process, handler)
+
+    def _forget(self, engine: Engine) -> None:
+        self.started = None
+
+    def _begin(self, engine: Engine) -> None:
+        """Begins at the first epoch that is run, since a resumed run that had completed starts and runs none."""
+        if self.started is not None:
+            return
+        earlier = self._earlier() if engine.state.epoch > 1 else {}
+        self.record = {
+            "stage": self.stage,
+            "trains": isinstance(engine, Trainer),
+            "begun": earlier.get("begun", time.time()),
+            "completed": False,
+            "settings": self.settings,
+            "data": self.data,
+            "versions": versions(),
+            "device": _device_name(engine.state.device),
+            "threads": torch.get_num_threads(),
+            "processes": world_size(),
+            "max_epochs": engine.state.max_epochs,
+            "images": earlier.get("images", 0),
+            "seconds": earlier.get("seconds", 0.0),
+        }
+        self.started = time.perf_counter() - self.record["seconds"]
+        self.record["epochs"] = engine.state.epoch - 1
+        self._save()
+
+    def _earlier(self) -> dict[str, Any]:
+        try:
+            earlier = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return earlier if earlier.get("settings") == self.settings else {}
+
+    def _count(self, engine: Engine) -> None:
+        batch = engine.state.batch
+        self.record["images"] += world_size() * len(batch["image"] if isinstance(batch, Mapping) else batch)
+
+    def _keep_batch(self, engine: Engine) -> None:
+        if getattr(engine.state, "views", None):
+            DiskSaver(str(self.folder), atomic=True, require_empty=False)(batch_record(engine), "batch.pt")
+
+    def _write(self, engine: Engine) -> None:
+        assert self.started is not None
+        seconds = time.perf_counter() - self.started
+        self.record |= {
+            "epochs": engine.state.epoch,
+            "iterations": engine.state.iteration,
+            "seconds": seconds,
+            "images_per_second": self.record["images"] / seconds,
+            "peak_memory_bytes": _peak_memory(engine.state.device),
+        }
+        self._save()
+
+    def _complete(self, engine: Engine) -> None:
+        if self.started is not None:
+            self.record["completed"] = True
+            self._write(engine)
+
+    def _save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{self.path.name}.{os.getpid()}"
+        temporary.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
+        temporary.replace(self.path)
+
+
+def data_card(content: Any) -> dict[str, Any]:
+    """Numbers of patients, volumes and slices of one part of the data, and the patient of each volume.
+
+    Args:
+        content: a dataset with ``patients`` and ``files``, a dataset whose ``data`` is a list of cases, or such a list.
+    """
+    if hasattr(content, "files"):
+        patients = list(content.patients)
+        slices = {"slices": len(content), "slice_size": list(content[0]["image"].shape[1:])}
+    else:
+        cases: Sequence[Mapping[str, Any]] = getattr(content, "data", content)
+        patients, slices = [str(case.get("patient", case["image"])) for case in cases], {}
+    return {"patients": len(set(patients)), "volumes": len(patients), **slices, "patient_of_volume": patients}
+
+
+def described(value: Any, depth: int = 2) -> Any:
+    """A fingerprint for the reader: plain values as they are, an object as "Class(attribute=value, ...)".
+
+    Args:
+        value: as ``fingerprint`` gives it.
+        depth: levels of objects within objects that are written out; those below are named.
+    """
+    if isinstance(value, list):
+        if len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+            facts = value[1] if depth else {}
+            inner = [f"{name}={described(fact, depth - 1)}" for name, fact in facts.items() if name != "training"]
+            return f"{value[0]}({', '.join(inner)})" if inner else value[0]
+        return [described(item, depth) for item in value]
+    return value
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of what it stands on."""
+    modules = {"monai_cl_ext": monai_cl_ext, "monai": monai, "torch": torch, "ignite": ignite, "numpy": np}
+    return {"python": platform.python_version(), **{name: module.__version__ for name, module in modules.items()}}
+
+
+def _on_first_process(engine: Engine, handler: Callable[[Engine], None]) -> None:
+    if rank() == 0:
+        handler(engine)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _peak_memory(device: torch.device) -> int | None:
+    """Most memory held so far, in bytes: by tensors on a GPU, by the whole process on a CPU where the system tells."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GCL's second stage: places of a slice learn to differ, and to stay themselves under changes of intensity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_cl_ext.arguments import one_of
+from monai_cl_ext.losses import LocalContrastiveLoss
+from monai_cl_ext.methods.method import Method
+from monai_cl_ext.networks import map_projection_head, region_projection, stages
+from monai_cl_ext.types import Losses, Tags, View
+
+
+class GCLLocal(Method):
+    """Local contrast for the decoder (Chaitanya et al. 2020, section 3.3, equations 3 and 4).
+
+    On a pre-trained encoder, whose weights are fixed, the first l decoder blocks are trained with g2, two 1x1
+    convolutions, and one dense layer that all regions share; the rest of the network is frozen. Views may differ in
+    intensity alone, so that every place stays where it is. The strategies differ in what is positive: ``"lr"`` a
+    region in the two views of a slice, ``"ld"`` besides the same region across volumes, in slices of one partition.
+
+    The paper calls the encoder frozen and leaves open what that means for batch normalisation. As released, ``"train"``
+    goes on normalising with the statistics of each batch, and averaging them; only weights, scales and shifts are
+    fixed. With ``"eval"`` the encoder stays as it came, so it must come with running statistics.
+
+    Args:
+        network: the network whose encoder was pre-trained, of a class that ``networks.stages`` knows.
+        strategy: "lr" or "ld".
+        blocks: l, the decoder blocks to train, counted from the bottleneck.
+        region_size: K, side of a region in pixels of the map after these blocks.
+        regions: 9 or 13, or corners; see ``LocalContrastiveLoss``.
+        negatives: "all" (the paper) or "released".
+        temperature: divides the cosine similarities.
+        features: width that each region is projected to; None contrasts g2's regions themselves, as released for K = 1.
+        batch_norm: mode of the encoder while the method trains, "train" or "eval".
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        strategy: str = "lr",
+        blocks: int = 3,
+        region_size: int = 3,
+        regions: int | Sequence[Sequence[int]] = 13,
+        negatives: str = "all",
+        temperature: float = 0.1,
+        features: int | None = 128,
+        batch_norm: str = "train",
+    ) -> None:
+        super().__init__()
+        self.batch_norm = one_of("batch_norm", batch_norm, ("train", "eval"))
+        self.blocks = blocks
+        self.stages = stages(network)
+        network.requires_grad_(False)
+        for parameter in self.stages.decoder_parameters(blocks):
+            parameter.requires_grad_(True)
+        width, dims = self.stages.decoder_channels[blocks - 1], self.stages.spatial_dims
+        self.head = map_projection_head(width, dims)
+        projection = None if features is None else region_projection(width, region_size, features, dims)
+        self.loss = LocalContrastiveLoss(strategy, region_size, regions, negatives, temperature, projection)
+        self.train()
+
+    def train(self, mode: bool = True) -> GCLLocal:
+        """Sets the mode of training, in which the encoder follows ``batch_norm``."""
+        super().train(mode)
+        for name in self.stages.encoder_prefixes:
+            self.stages.network.get_submodule(name).train(mode and self.batch_norm == "train")
+        return self
+
+    def forward(self, views: Sequence[View], tags: Tags) -> Losses:
+        """The loss of equation 4; views are two, of one geometry; tags are read for "ld" alone."""
+        if len(views) != 2:
+            raise ValueError(f"local contrast takes two views of a slice, found {len(views)}: give two policies")
+        images = torch.cat([view["image"] for view in views])
+        maps = self.head(self.stages.decode(self.stages.encode(images), self.blocks))
+        return {"loss": self.loss(*maps.chunk(2), tags.get("partition"), tags.get("volume"))}
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Global average of the bottleneck, (B, channels[-1]); what it tells is the encoder's."""
+        return self.stages.embed(image)
