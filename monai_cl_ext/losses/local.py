@@ -68,6 +68,7 @@ class LocalContrastiveLoss(nn.Module):
         self.corners = None if isinstance(regions, int) else _checked_corners(regions)
         self.places = released_places(regions) if isinstance(regions, int) else []
         self.regions = len(self.corners or self.places)
+        self._pixels: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self.listed: Tensor | None
         self.register_buffer("listed", None, persistent=False)
         if negatives == "released":
@@ -93,13 +94,18 @@ class LocalContrastiveLoss(nn.Module):
 
     def _vectors(self, maps: Tensor) -> Tensor:
         """The vectors (M, places, D) of the maps (M, C, *S); the regions first, then places that only repel."""
-        size = maps.shape[2:]
+        where = (tuple(maps.shape[2:]), maps.device)
+        if where not in self._pixels:  # once a size: copying it at every step would wait for the device
+            self._pixels[where] = self._pixels_of(*where)
+        vectors = maps.flatten(2)[..., self._pixels[where]].permute(0, 2, 3, 1).flatten(2)
+        return vectors if self.projection is None else self.projection(vectors)
+
+    def _pixels_of(self, size: tuple[int, ...], device: torch.device) -> Tensor:
+        """Row-major indices (places, K * ... * K) of the pixels of each region."""
         corner = torch.tensor(self._corners_on(size))
         offset = torch.cartesian_prod(*[torch.arange(self.region_size)] * len(size))
         stride = torch.tensor([prod(size[axis + 1 :]) for axis in range(len(size))])
-        pixel = ((corner[:, None] + offset) * stride).sum(-1).to(maps.device, non_blocking=True)
-        vectors = maps.flatten(2)[..., pixel].permute(0, 2, 3, 1).flatten(2)
-        return vectors if self.projection is None else self.projection(vectors)
+        return ((corner[:, None] + offset) * stride).sum(-1).to(device)
 
     def _within_images(self, z: Tensor) -> Tensor:
         """Each image is a problem of its own; its rows (B, 2 * places, D) are those of view 1, then of view 2."""
