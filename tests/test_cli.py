@@ -60,3 +60,17 @@ def test_a_folder_in_use_is_refused_without_a_traceback(tmp_path):
     assert ended.returncode == 1
     errors = [line for line in ended.stderr.splitlines() if "monai-cl:" in line]
     assert len(errors) == 1 and "not an empty folder" in errors[0] and "Traceback" not in ended.stderr
+
+
+def test_report_writes_one_page(monkeypatch, tmp_path, capsys):
+    (tmp_path / "metrics.csv").write_text("volume,class,dice,jaccard,hd95,asd,missed\na,LV,0.5,0.3,4.0,1.0,0\n")
+    assert run(monkeypatch, "report", tmp_path, "--output", tmp_path / "page.html") == 0
+    assert f"report written to {tmp_path / 'page.html'}" in capsys.readouterr().out
+    assert "0.500" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("name, message", [("absent", "is not a folder"), ("", "holds no records of a run")])
+def test_report_on_nothing_ends_in_one_line(name, message, monkeypatch, tmp_path):
+    status = run(monkeypatch, "report", tmp_path / name)
+    assert isinstance(status, str) and message in status and "\n" not in status
+    assert not list(tmp_path.iterdir())

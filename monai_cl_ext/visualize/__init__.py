@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of a run, and the report page that shows them; needs the extra "report"."""
+
+try:
+    import jinja2  # noqa: F401
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"figures and reports need matplotlib and jinja2 ({error}); pip install monai-cl-ext[report]"
+    ) from error
+
+from monai_cl_ext.visualize.batch_views import draw_views
+from monai_cl_ext.visualize.curves import draw_curves
+from monai_cl_ext.visualize.drawing import Drawing
+from monai_cl_ext.visualize.embedding_map import draw_embeddings
+from monai_cl_ext.visualize.overlays import draw_overlays
+from monai_cl_ext.visualize.pair_map import draw_pair_images, draw_pair_map
+from monai_cl_ext.visualize.records import Run, find_runs
+from monai_cl_ext.visualize.report import write_report
+from monai_cl_ext.visualize.scores import draw_scores
+
+__all__ = [
+    "Drawing",
+    "Run",
+    "draw_curves",
+    "draw_embeddings",
+    "draw_overlays",
+    "draw_pair_images",
+    "draw_pair_map",
+    "draw_scores",
+    "draw_views",
+    "find_runs",
+    "write_report",
+]

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all figures share: size, type, colours that colour-blind readers can tell apart, and how they are saved."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+# Okabe and Ito's palette, in an order whose neighbours differ in lightness too
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#555555")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+INK, PALE = "#222222", "#E4E4E4"
+
+WIDTH = 4.4  # inches: about the width of a phone, so that type keeps its size there and figures stand side by side
+STYLE: dict[Any, Any] = {
+    "font.size": 9.5,
+    "axes.titlesize": 9.5,
+    "axes.edgecolor": "#888888",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#EBEBEB",
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.hashsalt": "monai_cl_ext",
+}
+
+
+def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Runs a function that draws in the common style; matplotlib reads it as each part is made."""
+    return matplotlib.rc_context(STYLE)(draw)
+
+
+@dataclass
+class Drawing:
+    """A figure and what the page says of it.
+
+    Attributes:
+        name: of its files, without suffix.
+        title: of a few words.
+        caption: what is seen, and how it was made.
+        figure: in matplotlib.
+        photographic: whether the page shows it as PNG; lines and dots are shown as SVG.
+        hover: what a page needs to name the cell under the pointer, see ``draw_pair_map``.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    photographic: bool = False
+    hover: dict[str, Any] = field(default_factory=dict)
+
+    @styled
+    def save(self, folder: Path) -> str:
+        """Writes PNG and SVG into the folder; returns the data URI of the one that a page shows."""
+        folder.mkdir(parents=True, exist_ok=True)
+        png, svg = (folder / f"{self.name}.{suffix}" for suffix in ("png", "svg"))
+        self.figure.savefig(png, dpi=160)
+        self.figure.savefig(svg, metadata={"Date": None})
+        kind, path = ("png", png) if self.photographic else ("svg+xml", svg)
+        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def new_figure(height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, NDArray[Any]]:
+    """A figure of the common width, ``height`` inches high, and its axes (rows, columns)."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def show_image(axes: Axes, image: Tensor | NDArray[Any], **kwargs: Any) -> None:
+    """Shows an image (H, W) as volumes are stored: the first axis to the right, the second up."""
+    axes.imshow(
+        np.rot90(np.asarray(image, dtype=np.float32)), **{"cmap": "gray", "interpolation": "bilinear", **kwargs}
+    )
+    axes.set_axis_off()
+
+
+def shorten(text: str, length: int = 26) -> str:
+    """The text, or its beginning and end around an ellipsis where it is longer than ``length``."""
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds runs below a folder and reads what they recorded."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+Record: TypeAlias = dict[str, Any]
+Curve: TypeAlias = list[tuple[int, float]]
+"""(step, value) of one scalar."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One folder of records: of one stage, or of a training and its evaluation.
+
+    Attributes:
+        name: path below the folder that was searched.
+        folder: where the records are.
+        stages: the records ``run_<stage>.json`` by stage, in the order in which they began.
+    """
+
+    name: str
+    folder: Path
+    stages: dict[str, Record]
+
+    @property
+    def trained(self) -> Record | None:
+        """The record of the stage that trained here."""
+        return next((record for record in self.stages.values() if record["trains"]), None)
+
+    @property
+    def begun(self) -> float:
+        """When its first stage began, in seconds since 1970; 0 where that is not known."""
+        return min((record["begun"] for record in self.stages.values()), default=0.0)
+
+    def tensors(self, name: str) -> Record | None:
+        """Content of the record ``<name>.pt``: "batch", "embeddings" or "overlays"; None where there is none."""
+        path = self.folder / f"{name}.pt"
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{path} cannot be read ({reason}); delete it, or run the stage again") from error
+
+    def scores(self) -> list[Record] | None:
+        """Rows of metrics.csv: "volume" and "class" as text, the others as numbers; None where there is none."""
+        path = self.folder / "metrics.csv"
+        if not path.is_file():
+            return None
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        try:
+            return [
+                {name: value if name in ("volume", "class") else float(value) for name, value in row.items()}
+                | {"dice": float(row["dice"]), "hd95": float(row["hd95"]), "volume": row["volume"]}
+                for row in rows
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a table of scores ({error!r}): expected the columns volume, class, dice, hd95, missed"
+            ) from error
+
+    def curves(self) -> dict[str, Curve]:
+        """Scalars of the run that trained here, by tag, from its TensorBoard files.
+
+        A step that an interrupted and resumed run logged twice counts once, and what an earlier run left in the same
+        folder does not count.
+        """
+        record = self.trained
+        if record is None or not any(self.folder.glob("events.out.tfevents.*")):
+            return {}
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(self.folder), size_guidance={"scalars": 0}).Reload()
+        curves = {}
+        for tag in events.Tags()["scalars"]:
+            latest = {event.step: event.value for event in events.Scalars(tag) if event.wall_time >= record["begun"]}
+            curves[tag] = [(step, value) for step, value in sorted(latest.items()) if math.isfinite(value)]
+        return {tag: curve for tag, curve in curves.items() if curve}
+
+
+def find_runs(folder: str | Path) -> list[Run]:
+    """All folders with records at and below ``folder``, in the order in which they began.
+
+    Raises:
+        ValueError: when the folder does not exist or holds no record.
+    """
+    top = Path(folder)
+    if not top.is_dir():
+        raise ValueError(f"{top} is not a folder; give the folder of a run, or one that holds several")
+    found = {path.parent for pattern in ("run_*.json", "metrics.csv") for path in top.rglob(pattern)}
+    if not found:
+        raise ValueError(
+            f"{top} holds no records of a run: expected run_<stage>.json or metrics.csv in it or below it; "
+            "give the output_dir of a stage that has run"
+        )
+    runs = [Run(_name(path, top), path, _stages(path)) for path in found]
+    return sorted(runs, key=lambda run: (run.begun, run.name))
+
+
+def _name(path: Path, top: Path) -> str:
+    return path.relative_to(top).as_posix() if path != top else top.resolve().name
+
+
+def _stages(folder: Path) -> dict[str, Record]:
+    records = []
+    for path in folder.glob("run_*.json"):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            records.append((record["begun"], record["stage"], record))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not the record of a run ({error!r}); delete it, or run again") from error
+    return {stage: record for _, stage, record in sorted(records, key=lambda item: item[:2])}

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report page: one HTML file that holds all figures of the runs below a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+
+from monai_cl_ext.visualize.batch_views import draw_views
+from monai_cl_ext.visualize.curves import draw_curves
+from monai_cl_ext.visualize.drawing import Drawing
+from monai_cl_ext.visualize.embedding_map import draw_embeddings
+from monai_cl_ext.visualize.overlays import draw_overlays
+from monai_cl_ext.visualize.pair_map import draw_pair_images, draw_pair_map
+from monai_cl_ext.visualize.records import Record, Run, find_runs
+from monai_cl_ext.visualize.scores import draw_scores
+from monai_cl_ext.visualize.tables import (
+    Table,
+    comparisons,
+    data_table,
+    leak,
+    score_tables,
+    settings_tables,
+    stage_table,
+    versions,
+)
+
+MAXIMUM_LEAD = 6  # sentences on top of the page
+MAXIMUM_PICTURED = 8  # runs whose pictures a page holds, so that it stays small
+
+
+@dataclass
+class Section:
+    """One part of the page; it appears when it holds something.
+
+    Attributes:
+        anchor: of its link.
+        title: its heading.
+        text: sentences under the heading.
+        tables: shown under the text.
+        folded: tables that unfold, at the end.
+        groups: heading, which may be empty, and figures that stand together, each with the data URI that shows it.
+    """
+
+    anchor: str
+    title: str
+    text: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    folded: list[Table] = field(default_factory=list)
+    groups: list[tuple[str, list[tuple[Drawing, str]]]] = field(default_factory=list)
+
+
+def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
+    """Writes the page of all runs at and below a folder, and their figures as PNG and SVG into ``<folder>/figures``.
+
+    Args:
+        folder: a run's folder, or one that holds several.
+        output: the page; ``<folder>/report.html`` when None.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        ValueError: when the folder is absent, holds no record, or a record cannot be read.
+    """
+    folder = Path(folder)
+    runs = find_runs(folder)
+    page = Path(output) if output is not None else folder / "report.html"
+    figures = folder / "figures"
+    parts = (_batches, _curves, _embeddings, _scores, _overlays)
+    sections = [_overview(runs), *(part(runs, figures) for part in parts), _details(runs)]
+    shown = [section for section in sections if section.tables or section.groups or section.folded]
+    lead = comparisons({run.name: rows for run, rows in evaluated_runs(runs)})[:MAXIMUM_LEAD]
+    template = Environment(
+        loader=PackageLoader("monai_cl_ext.visualize", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template("report.html.j2")
+    text = template.render(
+        title=folder.resolve().name,
+        lead=lead,
+        sections=shown,
+        versions=versions(runs),
+        written=time.strftime("%Y-%m-%d %H:%M"),
+    )
+    page.parent.mkdir(parents=True, exist_ok=True)
+    temporary = page.with_name(f".{page.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(page)
+    return page
+
+
+def _overview(runs: list[Run]) -> Section:
+    section = Section("runs", "What was run")
+    tables = [stage_table(runs), data_table(runs)]
+    section.tables = [table for table in tables if table.rows]
+    section.text = leak(runs)
+    return section
+
+
+def _details(runs: list[Run]) -> Section:
+    every = score_tables({run.name: rows for run, rows in evaluated_runs(runs)}, unit_of(runs))[1]
+    return Section("details", "Settings and all scores", folded=[*settings_tables(runs), *every])
+
+
+def _batches(runs: list[Run], figures: Path) -> Section:
+    found = [(run, batch) for run in runs if (batch := run.tensors("batch"))]
+    section = Section("batch", "One batch", _left_out(len(found)))
+    for run, batch in found[:MAXIMUM_PICTURED]:
+        drawings = [draw_views(batch, f"{_file(run)}views")]
+        if "positive" in batch and bool(batch["positive"].any()):
+            drawings += [draw_pair_map(batch, f"{_file(run)}pair_map"), draw_pair_images(batch, f"{_file(run)}pairs")]
+        else:
+            drawings[0].caption += " No pair map: this loss joins places within images, not whole images."
+        section.groups.append((run.name, _saved(drawings, figures)))
+    return section
+
+
+def _curves(runs: list[Run], figures: Path) -> Section:
+    groups = [(stage, _saved(drawings, figures)) for stage, drawings in draw_curves(runs).items()]
+    return Section("curves", "Curves", groups=groups)
+
+
+def _embeddings(runs: list[Run], figures: Path) -> Section:
+    found = [(run, record) for run in runs if (record := run.tensors("embeddings")) and len(record["embeddings"]) > 1]
+    section = Section("embeddings", "Embeddings of held-out slices", _left_out(len(found)))
+    for run, record in found[:MAXIMUM_PICTURED]:
+        section.groups.append((run.name, _saved(draw_embeddings(record, f"{_file(run)}embeddings"), figures)))
+    return section
+
+
+def _scores(runs: list[Run], figures: Path) -> Section:
+    section = Section("scores", "Scores on test volumes")
+    scores = {run.name: rows for run, rows in evaluated_runs(runs)}
+    if scores:
+        if len(scores) > 1:
+            section.text = ["One run each: how much seeds and draws of patients change the scores is not seen here."]
+        section.tables = score_tables(scores, unit_of(runs))[0]
+        drawings = [draw_scores(scores, metric, unit_of(runs)) for metric in ("dice", "hd95")]
+        section.groups = [("", _saved(drawings, figures))]
+    return section
+
+
+def _overlays(runs: list[Run], figures: Path) -> Section:
+    found = [(run, rows, record) for run, rows in evaluated_runs(runs) if (record := run.tensors("overlays"))]
+    section = Section("overlays", "Best, median and worst volume", _left_out(len(found)))
+    drawn = [
+        draw_overlays(record, rows, run.name, f"{_file(run)}overlays") for run, rows, record in found[:MAXIMUM_PICTURED]
+    ]
+    drawings = [drawing for drawing in drawn if drawing is not None]
+    section.groups = [("", _saved(drawings, figures))] if drawings else []
+    return section
+
+
+def _left_out(count: int) -> list[str]:
+    shown = MAXIMUM_PICTURED
+    return [f"The first {shown} of {count} runs; report on a folder below for others."] if count > shown else []
+
+
+def evaluated_runs(runs: list[Run]) -> list[tuple[Run, list[Record]]]:
+    """The runs with scores and their rows; those that were trained from scratch come first."""
+    found = [(run, rows) for run in runs if (rows := run.scores())]
+    return sorted(found, key=lambda item: not from_scratch(item[0]))
+
+
+def unit_of(runs: list[Run]) -> str:
+    """The unit of distances: mm, or voxels where an evaluation did not use the spacing."""
+    settings = [run.stages["evaluate"]["settings"] for run in runs if "evaluate" in run.stages]
+    return "mm" if all(found.get("use_spacing", True) for found in settings) else "voxels"
+
+
+def from_scratch(run: Run) -> bool:
+    """Whether the run's training names no weights to start from."""
+    return run.trained is not None and run.trained["settings"].get("pretrained") == ""
+
+
+def _saved(drawings: list[Drawing], figures: Path) -> list[tuple[Drawing, Any]]:
+    return [(drawing, drawing.save(figures)) for drawing in drawings]
+
+
+def _file(run: Run) -> str:
+    return run.name.replace("/", "_") + "_"

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the report page: runs, data, settings, scores."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from monai_cl_ext.visualize.records import Record, Run
+from monai_cl_ext.visualize.scores import classes_of, mean, volume_means
+
+
+@dataclass
+class Table:
+    """Cells of text.
+
+    Attributes:
+        title: its caption.
+        head: names of the columns.
+        rows: each of the length of the head.
+    """
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def stage_table(runs: list[Run]) -> Table:
+    """One row for each stage of each run: how far it came, its time, speed, memory and seed."""
+    head = ["run", "stage", "state", "steps", "time", "images/s", "peak memory", "seed", "device"]
+    rows = []
+    for run in runs:
+        for stage, record in run.stages.items():
+            epochs = f"{record['epochs']} of {record['max_epochs']} epochs"
+            if record["trains"]:
+                state = "completed" if record["completed"] else f"stopped after {epochs}"
+            else:
+                state = "completed" if record["completed"] else "stopped"
+            speed, memory = record.get("images_per_second"), record.get("peak_memory_bytes")
+            processes = f", {record['processes']} processes" if record["processes"] > 1 else ""
+            threads = f", {record['threads']} thread{'s' if record['threads'] > 1 else ''}"
+            rows.append([
+                run.name, stage, state,
+                f"{record.get('iterations', 0):,}" if record["trains"] else "–",
+                duration(record["seconds"]),
+                f"{speed:.3g}" if speed and record["trains"] else "–",
+                f"{memory / 2**30:.2f} GiB" if memory else "–",
+                str(record["settings"].get("seed", "–")),
+                f"{record['device']}{threads}{processes}",
+            ])  # fmt: skip
+    return Table("Runs (time with validation, without reading the data)", head, rows)
+
+
+def data_table(runs: list[Run]) -> Table:
+    """One row for each part of the data, with the runs that used it."""
+    cards: dict[str, tuple[str, Record]] = {}
+    used: dict[str, list[str]] = {}
+    for run in runs:
+        for record in run.stages.values():
+            for part, card in record["data"].items():
+                key = json.dumps([part, card["patient_of_volume"]])
+                if len(card) > len(cards.get(key, ("", {}))[1]):
+                    cards[key] = part, card
+                if run.name not in used.setdefault(key, []):
+                    used[key].append(run.name)
+    rows = [
+        [
+            part, str(card["patients"]), str(card["volumes"]), str(card.get("slices", "–")),
+            " × ".join(map(str, card["slice_size"])) if "slice_size" in card else "–", ", ".join(used[key]),
+        ]
+        for key, (part, card) in cards.items()
+    ]  # fmt: skip
+    return Table("Data", ["part", "patients", "volumes", "slices", "slice size (px)", "used by"], rows)
+
+
+def leak(runs: list[Run]) -> list[str]:
+    """A sentence on whether test patients were trained on, where both are known."""
+    trained: set[str] = set()
+    tested: set[str] = set()
+    for run in runs:
+        for record in run.stages.values():
+            for part, card in record["data"].items():
+                if part == "test":
+                    tested |= set(card["patient_of_volume"])
+                elif part != "validation":
+                    trained |= set(card["patient_of_volume"])
+    if not tested or not trained:
+        return []
+    both = sorted(trained & tested)
+    if both:
+        return [f"Warning: {len(both)} of {len(tested)} test patients were trained on: {', '.join(both)}."]
+    return [f"None of the {len(tested)} test patients was trained on."]
+
+
+def settings_tables(runs: list[Run]) -> list[Table]:
+    """The settings of each stage, and the patients of each part."""
+    tables = []
+    for run in runs:
+        for stage, record in run.stages.items():
+            rows = [[name, _text(value)] for name, value in record["settings"].items()]
+            for part, card in record["data"].items():
+                rows.append([f"patients: {part}", ", ".join(dict.fromkeys(card["patient_of_volume"]))])
+            if rows:
+                tables.append(Table(f"Settings of {run.name} · {stage}", ["setting", "value"], rows))
+    return tables
+
+
+def versions(runs: list[Run]) -> str:
+    """Versions of all that took part, those that differ between runs side by side."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        for record in run.stages.values():
+            for name, version in record["versions"].items():
+                if version not in found.setdefault(name, []):
+                    found[name].append(version)
+    return ", ".join(f"{name} {' and '.join(numbers)}" for name, numbers in found.items())
+
+
+def score_tables(scores: dict[str, list[Record]], unit: str) -> tuple[list[Table], list[Table]]:
+    """Means of each run for each class; and the score of each volume.
+
+    Args:
+        scores: rows of metrics.csv by name of the run.
+        unit: of distances.
+    """
+    classes = classes_of(scores)
+    means, folded = [], []
+    for metric, name, digits in (("dice", "Dice", 3), ("hd95", f"HD95 ({unit})", 1)):
+        rows = []
+        for run, found in scores.items():
+            each = [mean([row[metric] for row in found if row["class"] == label]) for label in classes]
+            total = mean(list(volume_means(found, metric).values()))
+            rows.append([run, *(_number(value, digits) for value in (*each, total))])
+        means.append(Table(f"Mean {name} over volumes", ["run", *classes, "all classes"], rows))
+        every = [
+            [run, row["volume"], row["class"], _number(row[metric], digits)]
+            for run, found in scores.items() for row in found
+        ]  # fmt: skip
+        folded.append(Table(f"{name} of every volume and class", ["run", "volume", "class", name], every))
+    return means, folded
+
+
+def comparisons(scores: dict[str, list[Record]]) -> list[str]:
+    """A sentence for each run after the first: how its mean Dice differs on the volumes that both segmented."""
+    if not scores:
+        return []
+    (first, rows), *others = scores.items()
+    reference = volume_means(rows, "dice")
+    sentences = []
+    for name, found in others:
+        pairs = [(dice, reference.get(volume, math.nan)) for volume, dice in volume_means(found, "dice").items()]
+        differences = [dice - base for dice, base in pairs if not math.isnan(dice - base)]
+        if differences:
+            better = sum(difference > 0 for difference in differences)
+            sentences.append(
+                f"{name} against {first}: mean Dice {sum(differences) / len(differences):+.3f}, higher in {better} of "
+                f"{len(differences)} test volumes."
+            )
+    return sentences
+
+
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) and value else json.dumps(value)
+    return text if len(text) <= 400 else f"{text[:400]}…"
