@@ -4,18 +4,25 @@ PIP_ARGS ?=
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := dev,mlflow,report,superpixels
+EXTRAS := dev,docs,mlflow,report,slurm,study,superpixels
 
-.PHONY: install lint types tests test format clean
+.PHONY: install lint types tests test demo docs format clean
+
+define environment
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, found ' + sys.version)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[$(1)]"
+	touch $@
+endef
 
 install: $(VENV)/installed
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, found ' + sys.version)"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
-	touch $@
+	$(call environment,$(EXTRAS))
+
+$(VENV)/installed_demo: setup.cfg constraints.txt
+	$(call environment,report)
 
 lint: install
 	$(BIN)/ruff check .
@@ -28,6 +35,12 @@ tests: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10
 
 test: lint types tests
+
+demo: $(VENV)/installed_demo
+	$(BIN)/python -m monai_cl_ext demo --output runs/demo
+
+docs: install
+	$(BIN)/sphinx-build -E -W --keep-going -b html docs docs/_build/html
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from typing import Any
 
 import fire
 
@@ -32,6 +33,19 @@ class Commands:
         folder = write_phantom(str(output), patients, seed, frames, progress=True)
         print(f"{patients} patients written to {folder}")
 
+    def demo(self, output: str = "runs/demo", seed: int = 0) -> None:
+        """Pre-trains, fine-tunes on two labelled patients and compares with training from scratch, on phantom volumes.
+
+        Takes some minutes on two cores. Interrupted and started again, it goes on where it stopped.
+
+        Args:
+            output: Folder of the demo; its report is report.html in it.
+            seed: Of the phantom, the split and every training.
+        """
+        from monai_cl_ext.demo import run_demo
+
+        run_demo(str(output), seed)
+
     def report(self, run_dir: str, output: str | None = None) -> None:
         """Writes one HTML page on everything that was run in a folder: it opens offline.
 
@@ -46,23 +60,34 @@ class Commands:
         page = write_report(str(run_dir), None if output is None else str(output))
         print(f"report written to {page}")
 
+    def study(self) -> Any:
+        """Label-efficiency studies: study plan, study run, study report.
+
+        Each has its own help: study run --help.
+        """
+        from monai_cl_ext.study.commands import StudyCommands
+
+        return StudyCommands()
+
 
 def main() -> None:
     """Runs the command that the arguments name; a user's mistake ends in one line and status 1."""
     arguments = sys.argv[1:] or ["--help"]
     try:
-        _refuse_unknown_options(arguments)
+        _refuse_unknown_options(Commands(), arguments)
         fire.Fire(Commands(), arguments, name="monai-cl")
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"monai-cl: {error}")
 
 
-def _refuse_unknown_options(arguments: list[str]) -> None:
+def _refuse_unknown_options(commands: object, arguments: list[str]) -> None:
     """Fire would run the command first and then complain of a misspelt option."""
-    command = getattr(Commands, arguments[0], None)
+    if arguments[0] == "study" and len(arguments) > 1:
+        return _refuse_unknown_options(Commands().study(), arguments[1:])
+    command = getattr(commands, arguments[0], None)
     if command is None or "--help" in arguments:
         return
-    known = [name for name in inspect.signature(command).parameters if name != "self"]
+    known = list(inspect.signature(command).parameters)
     for argument in arguments[1:]:
         option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
         if argument.startswith("--") and option and option not in known:

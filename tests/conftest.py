@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "bundles"))
+for room in ("bundles", "study"):
+    sys.path.insert(0, str(Path(__file__).parent / room))
 
 DATA = Path(os.environ.get("MONAI_DATA_DIRECTORY", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

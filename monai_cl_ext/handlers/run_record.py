@@ -49,6 +49,7 @@ class RunRecord:
         self.data = {part: data_card(content) for part, content in (data or {}).items()}
         self.record: dict[str, Any] = {}
         self.started: float | None = None
+        self.asked = 0.0
 
     @property
     def path(self) -> Path:
@@ -60,6 +61,8 @@ class RunRecord:
         for event, handler in (
             (Events.STARTED, self._forget),
             (Events.EPOCH_STARTED, self._begin),
+            (Events.GET_BATCH_STARTED, self._wait),
+            (Events.GET_BATCH_COMPLETED, self._waited),
             (Events.ITERATION_COMPLETED, self._count),
             (Events.ITERATION_COMPLETED(once=1), self._keep_batch),
             (Events.EPOCH_COMPLETED, self._write),
@@ -89,6 +92,7 @@ class RunRecord:
             "max_epochs": engine.state.max_epochs,
             "images": earlier.get("images", 0),
             "seconds": earlier.get("seconds", 0.0),
+            "data_wait_seconds": earlier.get("data_wait_seconds", 0.0),
         }
         self.started = time.perf_counter() - self.record["seconds"]
         self.record["epochs"] = engine.state.epoch - 1
@@ -100,6 +104,12 @@ class RunRecord:
         except (OSError, ValueError):
             return {}
         return earlier if earlier.get("settings") == self.settings else {}
+
+    def _wait(self, engine: Engine) -> None:
+        self.asked = time.perf_counter()
+
+    def _waited(self, engine: Engine) -> None:
+        self.record["data_wait_seconds"] += time.perf_counter() - self.asked
 
     def _count(self, engine: Engine) -> None:
         batch = engine.state.batch

@@ -2,6 +2,7 @@
 """The record of a run: what it holds, and that a resumed run adds to it."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -204,3 +205,16 @@ def test_objects_are_described_to_two_levels():
     inner = ["Inner", {"training": True, "rate": 0.5, "deep": ["Deep", {"deeper": ["Deepest", {"x": 1}]}]}]
     assert described(["Outer", {"inner": inner, "none": None}]) == "Outer(inner=Inner(rate=0.5, deep=Deep), none=None)"
     assert described([1, [2.5, "a"]]) == [1, [2.5, "a"]] and described("text") == "text"
+
+
+class Slow(Slices):
+    def __getitem__(self, index):
+        time.sleep(0.01)
+        return super().__getitem__(index)
+
+
+def test_the_wait_for_data_is_counted_apart(tmp_path):
+    record = RunRecord(str(tmp_path), "stage")
+    trainer(tmp_path, record, data=Slow()).run()
+    found = read(tmp_path)
+    assert 2 * 8 * 0.01 <= found["data_wait_seconds"] <= found["seconds"]

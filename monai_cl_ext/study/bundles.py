@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a bundle by name, and the config files that make a method of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER_VARIABLE = "MONAI_CL_BUNDLES"
+CHECKOUT = Path(__file__).resolve().parents[2] / "bundles"
+LEFT_OUT = ("models", "eval", "mlruns*", "__pycache__", ".git")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A MONAI bundle with overlays: config files that are laid over those of its stages.
+
+    An overlay concerns every stage, unless it names those that it is for under ``"stages"``. Under
+    ``"pretrain_stages"`` an overlay may give other stages of pre-training than metadata.json does.
+
+    Attributes:
+        folder: of the bundle; it holds configs/.
+        overlays: names of files in configs/ without suffix; later ones win.
+    """
+
+    folder: Path
+    overlays: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As in a study: "gcl_segmentation+strategy_gr"."""
+        return "+".join((self.folder.name, *self.overlays))
+
+    @property
+    def pretrain_stages(self) -> list[str]:
+        """Names of the config files of pre-training in their order; none for a bundle that does not pre-train."""
+        stages = self.read("metadata").get("pretrain_stages", [])
+        for overlay in self.overlays:
+            stages = self.read(overlay).get("pretrain_stages", stages)
+        return list(stages)
+
+    def configs(self, *stages: str) -> list[str]:
+        """Names of the files of a run, such as "train", "evaluate", and then of the overlays for the first of them."""
+        concerned = [name for name in self.overlays if stages[0] in self.read(name).get("stages", [stages[0]])]
+        return [*stages, *concerned]
+
+    def path(self, config: str) -> Path:
+        """Where a config file lies.
+
+        Raises:
+            FileNotFoundError: when the bundle has none of this name; lists those that it has.
+        """
+        path = self.folder / "configs" / f"{config}.json"
+        if not path.is_file():
+            found = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
+            raise FileNotFoundError(f"{path} does not exist; the bundle has the configs: {found}")
+        return path
+
+    def read(self, config: str) -> dict[str, Any]:
+        """Content of a config file."""
+        path = self.path(config)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+
+    def copy(self, folder: Path) -> Bundle:
+        """The bundle, without its weights and results, in a folder of its own."""
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
+        return Bundle(folder, self.overlays)
+
+
+def find_bundle(name: str, folders: Sequence[str | Path] = ()) -> Bundle:
+    """A bundle by its path, or by its name in one of the folders where bundles are kept.
+
+    Args:
+        name: path or name, then "+" and the name of each overlay: "gcl_segmentation+strategy_gr".
+        folders: searched first; then those of the environment variable MONAI_CL_BUNDLES, then bundles/ of a checkout.
+
+    Raises:
+        FileNotFoundError: when there is no such bundle or overlay; names the places that were searched.
+    """
+    plain, *overlays = name.split("+")
+    variable = [part for part in os.environ.get(FOLDER_VARIABLE, "").split(os.pathsep) if part]
+    places = [Path(plain), *(Path(folder) / plain for folder in (*folders, *variable, CHECKOUT))]
+    for place in places:
+        if (place / "configs" / "metadata.json").is_file():
+            bundle = Bundle(place.resolve(), tuple(overlays))
+            for overlay in overlays:
+                bundle.path(overlay)
+            return bundle
+    searched = ", ".join(str(place) for place in places)
+    raise FileNotFoundError(
+        f"found no bundle {plain!r} (a folder with configs/metadata.json); searched {searched}; "
+        f"give its path, or the folder of your bundles in {FOLDER_VARIABLE}"
+    )

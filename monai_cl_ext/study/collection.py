@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Collects the scores of the cells that are done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from monai_cl_ext.study.task import SCORES, Task, is_done
+
+
+def collect_scores(tasks: Sequence[Task], root: Path) -> pd.DataFrame:
+    """The scores of all fine-tunings that are done, one row for each volume, class, metric and cell.
+
+    Returns:
+        Columns method, labelled, fold, draw, seed, volume, patient, class, metric, value, missed, and learning_rate
+        where it was chosen; empty when nothing is done.
+
+    Raises:
+        ValueError: when a cell says that it is done and its scores are not whole.
+    """
+    cells = [task for task in tasks if task.name.startswith("finetune") and is_done(root / task.name)]
+    tables = [pd.read_csv(root / task.name / SCORES) for task in cells]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands ``study plan``, ``study run`` and ``study report``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from monai_cl_ext.study.card import data_card, environment
+from monai_cl_ext.study.collection import collect_scores
+from monai_cl_ext.study.plan import Plan, tasks
+from monai_cl_ext.study.planning import make_plan
+from monai_cl_ext.study.probe import expected_seconds
+from monai_cl_ext.study.scheduler import local_launcher, run_cells, slurm_launcher
+from monai_cl_ext.study.task import Task, is_done, write_text
+
+PLAN, CARD, ENVIRONMENT, SCORES = "plan.json", "data_card.csv", "environment.json", "scores.csv"
+
+
+def with_arguments_of(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command that hands on ``**arguments`` the parameters and their texts, for its help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        own = [item for item in inspect.signature(command).parameters.values() if item.kind != item.VAR_KEYWORD]
+        added = [item.replace(kind=keyword, default=None) for item in inspect.signature(function).parameters.values()]
+        command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+        texts = inspect.getdoc(function).partition("Args:\n")[2].partition("\n\n")[0]  # type: ignore[union-attr]
+        command.__doc__ = f"{inspect.getdoc(command)}\n{texts}\n"
+        return command
+
+    return decorate
+
+
+class StudyCommands:
+    """Label-efficiency studies: methods against numbers of labelled patients, with intervals and paired tests."""
+
+    @with_arguments_of(make_plan)
+    def plan(self, output: str, probe: bool = True, **arguments: Any) -> None:
+        """Prints the grid of a study, its data and the hours to expect; runs nothing but some steps that it times.
+
+        Args:
+            output: Folder of the study; its plan.json is written.
+            probe: Time some steps of each kind of cell.
+        """
+        root = Path(str(output)).resolve()
+        plan = keep_plan(root, given(arguments))
+        cells = tasks(plan, root)
+        print(describe(plan, cells, root))
+        if probe:
+            waiting = [task for task in cells if not is_done(root / task.name)]
+            hours = sum(expected_seconds(waiting).values()) / 3600
+            print(f"\nabout {hours:.1f} hours on this machine for {len(waiting)} cells, one after another")
+
+    @with_arguments_of(make_plan)
+    def run(
+        self,
+        output: str,
+        workers: int = 1,
+        launcher: str = "local",
+        slurm: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Runs a study, or what is missing of it, and writes OUTPUT/scores.csv.
+
+        A study that was stopped goes on by the same command, or by its output alone.
+
+        Args:
+            output: Folder of the study.
+            workers: Cells at once; on GPUs each takes the next one.
+            launcher: "local", or "slurm" through submitit.
+            slurm: Parameters of submitit for each job: "{timeout_min: 240, gpus_per_node: 1}".
+        """
+        root = Path(str(output)).resolve()
+        plan = keep_plan(root, given(arguments))
+        cells = tasks(plan, root)
+        print(describe(plan, cells, root))
+        if launcher not in ("local", "slurm"):
+            raise ValueError(f"launcher must be 'local' or 'slurm', found {launcher!r}")
+        launch = slurm_launcher(root, **(slurm or {})) if launcher == "slurm" else local_launcher(workers)
+        try:
+            run_cells(cells, root, launch, len(cells) if launcher == "slurm" else workers)
+        finally:
+            scores = collect_scores(cells, root)
+            write_text(root / SCORES, scores.to_csv(index=False))
+            print(f"{len(scores)} scores of the finished cells are in {root / SCORES}")
+
+    def report(self, output: str) -> None:
+        """Writes the tables and figures of a study: report.html, table.md, table.tex, figures.
+
+        Args:
+            output: Folder of the study.
+        """
+        from monai_cl_ext.visualize.study_report import write_study_report
+
+        print(f"report written to {write_study_report(Path(str(output)))}")
+
+
+def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
+    """The plan that the arguments make, or, without any, the one that the folder keeps.
+
+    Raises:
+        ValueError: when the folder keeps another plan, or none and there are no arguments.
+    """
+    path = root / PLAN
+    if not arguments:
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist; give --dataset_dir, --methods and --labelled to make a plan")
+        return Plan.from_json(path.read_text(encoding="utf-8"))
+    missing = [name for name in ("dataset_dir", "methods", "labelled") if name not in arguments]
+    if missing:
+        raise ValueError(f"a plan needs --{missing[0]}; without any argument but --output a study goes on")
+    plan = make_plan(**arguments)
+    text = plan.to_json()
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{path} is another plan; give another --output, or remove {root} to begin anew")
+    root.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
+    write_text(root / CARD, data_card(plan).to_csv(index=False))
+    bundles = [plan.bundle(method) for method in plan.methods]
+    write_text(root / ENVIRONMENT, json.dumps(environment(bundles), indent=1))
+    return plan
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that were given."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def describe(plan: Plan, cells: list[Task], root: Path) -> str:
+    """The grid, what is shared and the data card, as text."""
+    finetuning = [task for task in cells if task.name.startswith("finetune")]
+    choices = [task for task in cells if task.name.startswith("choice")]
+    lines = [
+        f"{len(plan.methods)} methods x {len(plan.labelled)} numbers of labelled patients {plan.labelled} x "
+        f"{plan.draws} draws x {plan.seeds} seeds x {len(plan.splits)} test sets: {len(finetuning)} fine-tunings",
+        *(f"  {name}: {plan.bundle(name).name}, {_stages(plan, name)}" for name in plan.methods),
+    ]
+    lines += [
+        f"  {task.name} serves {sum(_depends(cells, cell, task.name) for cell in finetuning)} fine-tunings"
+        for task in cells
+        if task.name.startswith("pretrain")
+    ]
+    if choices:
+        lines.append(
+            f"  {len(choices)} fine-tunings choose the learning rate of training from scratch, on validation patients"
+        )
+    if plan.transductive:
+        lines.append("  TRANSDUCTIVE: pre-training sees the images of validation and test patients")
+    card = pd.read_csv(root / CARD)
+    return "\n".join([*lines, "", card.to_string(index=False)])
+
+
+def _stages(plan: Plan, method: str) -> str:
+    return " then ".join(plan.pretrain_stages(method)) or "no pre-training"
+
+
+def _depends(cells: list[Task], cell: Task, name: str) -> bool:
+    needs = {task.name: task.needs for task in cells}
+    found = set(cell.needs)
+    while more := {need for known in found for need in needs[known]} - found:
+        found |= more
+    return name in found

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a study: its splits, its methods, and the grid of cells that follows from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_cl_ext.data.splits import Case, draw_patients
+from monai_cl_ext.study.bundles import Bundle, find_bundle
+from monai_cl_ext.study.splits import Split
+from monai_cl_ext.study.task import Task
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a study.
+
+    Attributes:
+        methods: bundle with overlays of each method by its name in the tables; "scratch" is a start, not a bundle.
+        labelled: numbers of labelled patients.
+        draws: random draws of the labelled patients; the same ones serve every method.
+        seeds: trainings of each draw.
+        splits: one, or one for each fold.
+        classes: name of each label.
+        settings: values by config id, of every stage that knows them.
+        pretrain_settings, train_settings: of these stages alone; every method is fine-tuned with the same.
+        scratch_learning_rates: from which training from scratch chooses on validation patients.
+        use_spacing: distances in mm; else in voxels.
+        tolerance: of the normalised surface Dice.
+        transductive: pre-training sees the images of validation and test patients.
+        folders: where bundles are searched first.
+    """
+
+    methods: dict[str, str]
+    labelled: list[int]
+    draws: int
+    seeds: int
+    splits: list[Split]
+    classes: dict[int, str]
+    settings: dict[str, Any] = field(default_factory=dict)
+    pretrain_settings: dict[str, Any] = field(default_factory=dict)
+    train_settings: dict[str, Any] = field(default_factory=dict)
+    scratch_learning_rates: list[float] = field(default_factory=list)
+    use_spacing: bool = True
+    tolerance: float = 2.0
+    transductive: bool = False
+    folders: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """The plan as text; equal plans give equal texts."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan of such a text."""
+        content = json.loads(text)
+        return cls(**{**content, "classes": {int(label): name for label, name in content["classes"].items()}})
+
+    def bundle(self, method: str) -> Bundle:
+        """The bundle of a method; training from scratch takes the first bundle that another method names.
+
+        Raises:
+            ValueError: when there is no such bundle.
+        """
+        name = self.methods[method]
+        if name.split("+")[0] != SCRATCH:
+            return find_bundle(name, self.folders)
+        others = [other for other in self.methods.values() if other.split("+")[0] != SCRATCH]
+        if not others:
+            raise ValueError(f"{SCRATCH!r} needs a bundle to train: name one as a method, found {list(self.methods)}")
+        return find_bundle("+".join([others[0].split("+")[0], *name.split("+")[1:]]), self.folders)
+
+    def pretrain_stages(self, method: str) -> list[str]:
+        """The stages of pre-training of a method; none from scratch."""
+        return [] if self.methods[method].split("+")[0] == SCRATCH else self.bundle(method).pretrain_stages
+
+
+def tasks(plan: Plan, root: Path) -> list[Task]:
+    """The cells of a study in an order in which they can run; a cell that several methods share comes once.
+
+    Raises:
+        ValueError: when a setting is unknown to every stage that it is for, or patients are too few.
+    """
+    cells: dict[str, Task] = {}
+    for fold in range(len(plan.splits)):
+        for method in plan.methods:
+            pretraining = _pretraining(plan, method, fold, root)
+            cells |= {task.name: task for task in pretraining}
+            cells |= {task.name: task for task in _finetuning(plan, method, fold, pretraining, root)}
+    return sorted(cells.values(), key=lambda task: not task.name.startswith("pretrain"))
+
+
+def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
+    """One cell a stage, named after all that makes it, so that methods with the same beginning share it."""
+    bundle, split = plan.bundle(method), plan.splits[fold]
+    chain: list[Task] = []
+    overlays: list[str] = []
+    for stage in plan.pretrain_stages(method):
+        concerned = bundle.configs(stage)[1:]
+        overlays += [name for name in concerned if name not in overlays]
+        settings = {
+            **known(bundle, [stage], {"seed": 0, **plan.settings}),
+            **known(bundle, [stage], plan.pretrain_settings),
+            "train#dataset#data": _unlabelled(split["pretrain"]),
+            "validate#dataset#data": _unlabelled(split["validation"]),
+        }
+        if chain:
+            settings["pretrained"] = weights(chain[-1], root)
+        name = "+".join([bundle.folder.name, *overlays])
+        needs = [chain[-1].name] if chain else []
+        task = Task(f"pretrain/{name}/{stage}_fold_{fold}", str(bundle.folder), concerned, [([stage], settings)], needs)
+        chain.append(task)
+    return chain
+
+
+def _finetuning(plan: Plan, method: str, fold: int, pretraining: Sequence[Task], root: Path) -> list[Task]:
+    cells = []
+    for labelled in plan.labelled:
+        choices = _choices(plan, method, fold, labelled) if not pretraining else []
+        cells += choices
+        for draw in range(plan.draws):
+            for seed in range(plan.seeds):
+                name = f"finetune/{method}/labelled_{labelled}_draw_{draw}_seed_{seed}_fold_{fold}"
+                facts = {"method": method, "labelled": labelled, "fold": fold, "draw": draw, "seed": seed}
+                start = {"pretrained": weights(pretraining[-1], root)} if pretraining else {}
+                task = _finetune(plan, name, facts, start, "test")
+                needs = [*(task.name for task in pretraining[-1:]), *(choice.name for choice in choices)]
+                rates = {str(choice.facts["learning_rate"]): choice.name for choice in choices}
+                chosen = {"learning_rate": rates} if rates else {}
+                cells.append(replace(task, needs=needs, chosen=chosen))
+    return cells
+
+
+def _choices(plan: Plan, method: str, fold: int, labelled: int) -> list[Task]:
+    """Cells of the first draw that are scored on validation patients, one for each learning rate."""
+    cells = []
+    for rate in plan.scratch_learning_rates:
+        name = f"choice/{method}/labelled_{labelled}_learning_rate_{rate}_fold_{fold}"
+        facts = {"method": method, "labelled": labelled, "fold": fold, "draw": 0, "seed": 0, "learning_rate": rate}
+        cells.append(_finetune(plan, name, facts, {"learning_rate": rate}, "validation"))
+    return cells
+
+
+def _finetune(plan: Plan, name: str, facts: Mapping[str, Any], start: Mapping[str, Any], part: str) -> Task:
+    bundle, split = plan.bundle(facts["method"]), plan.splits[facts["fold"]]
+    training = {
+        **known(bundle, ["train"], {"seed": facts["seed"], **plan.settings}),
+        **plan.train_settings,
+        **start,
+        "train#dataset#data": draw_patients(split["train"], facts["labelled"], facts["draw"]),
+        "validate#dataset#data": split["validation"],
+    }
+    inference = {
+        **known(bundle, ["inference"], plan.settings),
+        "dataset#data": [{"image": case["image"]} for case in split[part]],
+    }
+    scoring = {"classes": plan.classes, "use_spacing": plan.use_spacing, "tolerance": plan.tolerance}
+    runs = [(["train"], training), (["inference"], inference)]
+    overlays = list(bundle.overlays)
+    return Task(name, str(bundle.folder), overlays, runs, [], dict(facts), split[part], scoring)
+
+
+def known(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that a stage's config has."""
+    files = [str(bundle.path(name)) for name in bundle.configs(*stages)]
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    return {name: value for name, value in settings.items() if name in parser}
+
+
+def weights(task: Task, root: Path) -> str:
+    """Where a stage of pre-training writes the network: configs/pretrain*.json writes models/model_pretrain*.pt."""
+    return str(root / task.name / "models" / f"model_{task.runs[0][0][0]}.pt")
+
+
+def _unlabelled(cases: Sequence[Case]) -> list[Case]:
+    return [{"image": case["image"], "patient": case["patient"]} for case in cases]

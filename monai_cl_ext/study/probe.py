@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times some steps of each kind of cell, to tell how long a study will take."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+
+from monai_cl_ext.study.bundles import Bundle
+from monai_cl_ext.study.task import Task
+
+STEPS = 6
+
+
+def expected_seconds(tasks: Sequence[Task]) -> dict[str, float]:
+    """Seconds of each cell by its name; of cells that differ in their data and their seed alone one is timed."""
+    timed: dict[str, float] = {}
+    seconds = {}
+    for task in tasks:
+        stages, settings = task.runs[0]
+        schedule = {
+            name: value for name, value in settings.items() if "#" not in name and name not in ("pretrained", "seed")
+        }
+        kind = str((task.bundle, task.overlays, stages, schedule))
+        if kind not in timed:
+            timed[kind] = _probe(task)
+        seconds[task.name] = timed[kind]
+    return seconds
+
+
+def _probe(task: Task) -> float:
+    """Start, steps and validations of a training; its predictions are reckoned as a validation of as many volumes."""
+    begin = time.perf_counter()
+    stages, settings = task.runs[0]
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Bundle(Path(task.bundle), tuple(task.overlays)).copy(Path(folder) / "bundle")
+        files = [str(bundle.path(name)) for name in bundle.configs(*stages)]
+        settings = {**settings, "bundle_root": str(bundle.folder)} | {
+            name: "" for name in settings if name == "pretrained"
+        }
+        workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **settings)
+        workflow.initialize()
+        trainer = workflow.parser.get_parsed_content("train#trainer")
+        steps, epochs = trainer.state.epoch_length, trainer.state.max_epochs
+        clock = [time.perf_counter() - begin]
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: clock.append(time.perf_counter()))
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=min(STEPS, steps)), lambda engine: engine.terminate())
+        trainer.run()
+        step = (clock[-1] - clock[1]) / max(len(clock) - 2, 1)
+        begin = time.perf_counter()
+        workflow.parser.get_parsed_content("validate#evaluator").run()
+        validation = time.perf_counter() - begin
+        interval = workflow.parser.get("val_interval", 1)
+    volumes = len(task.scored) / max(len(settings["validate#dataset#data"]), 1)
+    return clock[0] + epochs * steps * step + (epochs // interval + volumes) * validation

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of the volumes that a bundle's inference wrote, one row for each volume, class and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import torch
+from monai.metrics import compute_surface_dice
+from monai.networks.utils import one_hot
+
+from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.splits import Case
+from monai_cl_ext.metrics.segmentation import segmentation_scores
+
+METRICS = ("dice", "jaccard", "hd95", "asd", "surface_dice")
+COLUMNS = ("volume", "patient", "class", "metric", "value", "missed")
+
+
+def score_predictions(
+    cases: Sequence[Case],
+    predictions: Mapping[str, Path],
+    classes: Mapping[int, str],
+    use_spacing: bool,
+    tolerance: float,
+) -> pd.DataFrame:
+    """Scores each case against its label on the grid of the label's file.
+
+    Args:
+        cases: with "image", "label" and "patient".
+        predictions: the file of each case by its "image", see :func:`find_predictions`.
+        classes: name of each foreground class; the labels are 1, 2, ...
+        use_spacing: distances in mm; else in voxels.
+        tolerance: of the normalised surface Dice, in the unit of the distances.
+
+    Returns:
+        Columns volume, patient, class, metric, value, missed. ``missed``: one of the two has no voxel of the class.
+        Where both have none, the value is nan.
+
+    Raises:
+        ValueError: when a prediction has another shape than its label.
+    """
+    rows = []
+    for case in cases:
+        label = nib.load(case["label"])
+        reference = np.asarray(label.dataobj).squeeze()
+        prediction = np.asarray(nib.load(predictions[case["image"]]).dataobj).squeeze()
+        if prediction.shape != reference.shape:
+            raise ValueError(
+                f"{predictions[case['image']]} has the shape {prediction.shape}, its label {case['label']} "
+                f"{reference.shape}; inference must write the prediction on the grid of the volume"
+            )
+        spacing = tuple(float(step) for step in label.header.get_zooms()[: reference.ndim]) if use_spacing else None
+        found = segmentation_scores(prediction, reference, len(classes) + 1, spacing)
+        found["surface_dice"] = surface_dice(prediction, reference, len(classes) + 1, tolerance, spacing)
+        for index, name in enumerate(classes.values()):
+            present = ((prediction == index + 1).any(), (reference == index + 1).any())
+            for metric in METRICS:
+                value = float(found[metric][index])
+                rows.append((case_name(case["image"]), case["patient"], name, metric, value, present[0] != present[1]))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def surface_dice(
+    prediction: np.ndarray, reference: np.ndarray, num_classes: int, tolerance: float, spacing: Sequence[float] | None
+) -> torch.Tensor:
+    """Normalised surface Dice of each foreground class (Nikolov et al. 2018), as MONAI computes it.
+
+    Where one mask is empty it is 0, where both are it is nan.
+
+    Returns:
+        Float64 of shape (num_classes - 1,).
+    """
+    both = [torch.as_tensor(array.astype(np.int64))[None, None] for array in (prediction, reference)]
+    value = compute_surface_dice(
+        *(one_hot(array, num_classes) for array in both),
+        class_thresholds=[tolerance] * (num_classes - 1),
+        spacing=None if spacing is None else list(spacing),
+    )
+    return value[0].to(torch.float64)
+
+
+def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
+    """The file of each case below a folder: ``<name>_<postfix>.nii`` or ``.nii.gz``, as MONAI's SaveImage writes it.
+
+    Raises:
+        FileNotFoundError: when a case has none.
+        ValueError: when a case has several.
+    """
+    found = {}
+    for case in cases:
+        name = case_name(case["image"])
+        files = [path for path in folder.rglob(f"{name}_*.nii*") if case_name(path).rpartition("_")[0] == name]
+        if not files:
+            raise FileNotFoundError(f"{folder}: found no prediction {name}_*.nii.gz; does inference.json save it?")
+        if len(files) > 1:
+            raise ValueError(
+                f"{folder}: found {len(files)} predictions of {name}: {files[0]}, {files[1]}; expected one"
+            )
+        found[case["image"]] = files[0]
+    return found

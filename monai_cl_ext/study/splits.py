@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which patients a study pre-trains on, may label, selects with and tests on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.splits import Case, by_patient, split_patients
+
+Split: TypeAlias = dict[str, list[Case]]
+"""Cases under "pretrain", "train" (labelled patients are drawn from these), "validation" and "test"."""
+
+PARTS = ("pretrain", "train", "validation", "test")
+
+
+def make_splits(
+    cases: Sequence[Case], validation: int | float, test: int | float, folds: int = 0, seed: int = 0
+) -> list[Split]:
+    """One split into training, validation and test patients, or one for each fold.
+
+    Args:
+        cases: as from ``data.find_cases``.
+        validation: patients to select with, a number or a fraction of those with labels.
+        test: patients to test on, likewise; without a meaning when there are folds.
+        folds: so many groups of the patients with labels, each the test set of one split; 0: one split.
+        seed: of the draws.
+
+    Raises:
+        ValueError: when there are too few patients.
+    """
+    if not folds:
+        return [split_patients(cases, validation, test, seed)]
+    groups = by_patient(cases)
+    labelled = [patient for patient, group in groups.items() if all(case.get("label") for case in group)]
+    if not 2 <= folds <= len(labelled):
+        raise ValueError(f"folds must be from 2 to {len(labelled)}, the number of patients with labels, found {folds}")
+    order = [labelled[index] for index in np.random.default_rng(seed).permutation(len(labelled))]
+    splits = []
+    for fold in range(folds):
+        tested = set(order[fold::folds])
+        rest = [case for case in cases if case["patient"] not in tested]
+        split = split_patients(rest, validation, 0, seed)
+        split["test"] = [case for case in cases if case["patient"] in tested]
+        splits.append(split)
+    return splits
+
+
+def read_split(path: str | Path, cases: Sequence[Case]) -> Split:
+    """The split of a JSON file: lists of patients or of volumes (file names) under "train", "validation" and "test".
+
+    Without a list "pretrain" the training cases are pre-trained on, and all patients that stand in no list.
+
+    Raises:
+        ValueError: when the file is malformed, or names something that is not among the cases.
+    """
+    try:
+        lists = json.loads(Path(path).read_text(encoding="utf-8"))
+        missing = [part for part in PARTS[1:] if not lists[part]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path}: expected {{"train": [...], "validation": [...], "test": [...]}} '
+            f"with patients or volumes ({error!r})"
+        ) from error
+    if missing:
+        raise ValueError(f"{path}: the list {missing[0]!r} is empty; name at least one patient")
+    split = {part: _named(lists[part], cases, f"{path}, {part}") for part in PARTS if part in lists}
+    if "pretrain" not in split:
+        listed = {case["image"] for part in PARTS[1:] for case in split[part]}
+        split["pretrain"] = [*split["train"], *(case for case in cases if case["image"] not in listed)]
+    return split
+
+
+def _named(names: Sequence[str], cases: Sequence[Case], place: str) -> list[Case]:
+    found: list[Case] = []
+    for name in names:
+        chosen = [case for case in cases if name in (case["patient"], case_name(case["image"]))]
+        if not chosen:
+            raise ValueError(f"{place}: {name!r} is neither a patient nor a volume of the {len(cases)} cases found")
+        found += chosen
+    return found
+
+
+def with_held_out_patients(split: Mapping[str, Sequence[Case]]) -> Split:
+    """The split whose pre-training also sees the images of validation and test patients (transductive)."""
+    seen = {case["image"] for case in split["pretrain"]}
+    added = [case for part in ("validation", "test") for case in split[part] if case["image"] not in seen]
+    return {**{part: list(found) for part, found in split.items()}, "pretrain": [*split["pretrain"], *added]}

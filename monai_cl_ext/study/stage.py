@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one stage of a bundle in this process, once: a stage that is done is not run again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.handlers.tqdm_logger import ProgressBar
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_cl_ext.study.bundles import Bundle
+
+
+def run_stage(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any], *, progress: bool = False) -> float:
+    """Runs a stage unless the bundle's folder says that it is done; one that was stopped goes on where it stopped.
+
+    The folder keeps ``<stage>.json``, the arguments of ``python -m monai.bundle run --args_file <stage>.json``, and
+    ``<stage>.done``. A bundle without the key ``resume`` begins a stopped stage anew.
+
+    Args:
+        bundle: in a folder of its own, see :meth:`Bundle.copy`: weights and results are written there.
+        stages: names of config files, later ones laid over the first: ("train",), ("train", "evaluate"); the last one
+            names the stage.
+        settings: values by config id.
+        progress: a training shows a bar in place of the bundle's log.
+
+    Returns:
+        Seconds that the stage took when it ran.
+
+    Raises:
+        ValueError: when the config does not know a setting, or the folder holds this stage under other settings.
+    """
+    stage, root = stages[-1], bundle.folder
+    files = [str(bundle.path(name)) for name in bundle.configs(*stages)]
+    config = ConfigParser.load_config_files(files)
+    settings = {**settings, "bundle_root": str(root)} | ({"resume": True} if "resume" in config else {})
+    _check_known(settings, ConfigParser(config), files)
+    _keep_arguments(root / f"{stage}.json", {"config_file": files, **settings})
+    done = root / f"{stage}.done"
+    if done.is_file():
+        return float(done.read_text(encoding="utf-8"))
+    start = time.perf_counter()
+    workflow = ConfigWorkflow(files, logging_file=False if progress else None, workflow_type=None, **settings)
+    workflow.initialize()
+    if progress and "train#trainer" in str(config["run"]):
+        trainer = workflow.parser.get_parsed_content("train#trainer")
+        ProgressBar(desc=f"{root.name} {stage}", persist=False).attach(trainer)
+    workflow.run()
+    workflow.finalize()
+    seconds = time.perf_counter() - start
+    done.write_text(f"{seconds:.1f}\n", encoding="utf-8")
+    return seconds
+
+
+def _check_known(settings: Mapping[str, Any], parser: ConfigParser, files: Sequence[str]) -> None:
+    for name in settings:
+        if name not in parser:
+            raise ValueError(
+                f"the setting {name!r} is in none of {', '.join(files)}; "
+                "settings are ids of a config, such as learning_rate or train#trainer#max_epochs"
+            )
+
+
+def _keep_arguments(path: Path, arguments: Mapping[str, Any]) -> None:
+    text = json.dumps(arguments, indent=1)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"{path} tells of other settings than those of this run; give another output, or remove {path.parent}"
+        )
+    path.write_text(text, encoding="utf-8")

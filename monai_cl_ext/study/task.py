@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One cell of a study: stages of a bundle in a folder of its own, and the scores of what it then predicts.
+
+``python -m monai_cl_ext.study.task FOLDER`` runs the cell that FOLDER/task.json describes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from monai_cl_ext.data.splits import Case
+from monai_cl_ext.study.bundles import Bundle
+
+SCORES, DONE = "scores.csv", "done"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a cell runs.
+
+    Attributes:
+        name: its folder below the study's: "finetune/scratch/labelled_2_draw_0_seed_0_fold_0".
+        bundle, overlays: what it runs, see :class:`Bundle`.
+        runs: stages and settings of each run, one after another: ``[[["train"], {...}], [["inference"], {...}]]``.
+        needs: names of cells that have to be done before.
+        facts: columns of its scores: method, labelled, fold, draw, seed.
+        scored: cases whose predictions are scored against their labels.
+        scoring: the arguments ``classes``, ``use_spacing`` and ``tolerance`` of :func:`score_predictions`.
+        chosen: a setting of the first run and the cells, by its value, that compete for it: the best mean Dice wins.
+    """
+
+    name: str
+    bundle: str
+    overlays: list[str]
+    runs: list[tuple[list[str], dict[str, Any]]]
+    needs: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    scored: list[Case] = field(default_factory=list)
+    scoring: dict[str, Any] = field(default_factory=dict)
+    chosen: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a cell is done and its scores are whole.
+
+    Raises:
+        ValueError: when it says that it is done and its scores are absent or not those that it wrote.
+    """
+    if not (folder / DONE).is_file():
+        return False
+    expected = (folder / DONE).read_text(encoding="utf-8").strip()
+    scores = folder / SCORES
+    if expected and (not scores.is_file() or _hash(scores) != expected):
+        state = "damaged" if scores.is_file() else "absent"
+        raise ValueError(f"{folder} says that it is done, but its {SCORES} is {state}; remove the folder and run again")
+    return True
+
+
+def write_task(task: Task, root: Path) -> Path:
+    """Writes the description of a cell into its folder, which it returns.
+
+    Raises:
+        ValueError: when the folder describes another cell.
+    """
+    folder = root / task.name
+    folder.mkdir(parents=True, exist_ok=True)
+    path, text = folder / "task.json", json.dumps(asdict(task), indent=1)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{path} describes another cell than this study's; give another output, or remove {folder}")
+    write_text(path, text)
+    return folder
+
+
+def run_task(folder: str | Path) -> None:
+    """Runs what is missing of a cell; a second process waits until the first has ended."""
+    from monai_cl_ext.study.scores import find_predictions, score_predictions
+    from monai_cl_ext.study.stage import run_stage
+
+    folder = Path(folder).resolve()
+    with FileLock(folder / ".lock"):
+        if is_done(folder):
+            return
+        task = Task(**json.loads((folder / "task.json").read_text(encoding="utf-8")))
+        root = folder.parents[len(Path(task.name).parts) - 1]
+        bundle = Bundle(Path(task.bundle), tuple(task.overlays)).copy(folder)
+        choices = {setting: choose(root, cells) for setting, cells in task.chosen.items()}
+        for number, (stages, settings) in enumerate(task.runs):
+            run_stage(bundle, stages, {**settings, **(choices if number == 0 else {})})
+        if task.scored:
+            classes = {int(label): name for label, name in task.scoring["classes"].items()}
+            predictions = find_predictions(task.scored, folder)
+            scores = score_predictions(task.scored, predictions, **{**task.scoring, "classes": classes})
+            table = scores.assign(**{**task.facts, **choices})
+            write_text(folder / SCORES, table[[*task.facts, *choices, *scores.columns]].to_csv(index=False))
+        write_text(folder / DONE, _hash(folder / SCORES) if task.scored else "")
+        for states in (folder / "models").glob("resume_*"):
+            shutil.rmtree(states)  # large, and of no use once the cell is done
+
+
+def choose(root: Path, cells: Mapping[str, str]) -> float:
+    """The value whose cell has the highest mean Dice over patients; of equal ones the first.
+
+    Args:
+        root: folder of the study.
+        cells: names of cells by value.
+    """
+    means = {}
+    for value, name in cells.items():
+        scores = pd.read_csv(root / name / SCORES)
+        means[value] = scores[scores["metric"] == "dice"].groupby("patient")["value"].mean().mean()
+    return float(max(means, key=means.__getitem__))
+
+
+def root_cause(error: BaseException) -> str:
+    """What went wrong in the first place: MONAI wraps each error in those of the config's expressions."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """All of the text, or none of it when the disk is full or the process is killed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            error.errno, f"{error.strerror}: nothing of it was written; free space and run again", str(path)
+        ) from error
+
+
+if __name__ == "__main__":
+    try:
+        run_task(sys.argv[1])
+    except Exception as failure:
+        traceback.print_exc()
+        sys.exit(root_cause(failure))

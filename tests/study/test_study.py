@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A study from its command to its scores: what is shared, what goes on after a kill, what is refused."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from plain_bundle import write_plain_bundle
+
+from monai_cl_ext.data import write_phantom
+from monai_cl_ext.study.collection import collect_scores
+from monai_cl_ext.study.commands import StudyCommands, keep_plan
+from monai_cl_ext.study.plan import Plan, tasks
+from monai_cl_ext.study.planning import make_plan
+from monai_cl_ext.study.scheduler import StudyFailed, run_cells, slurm_launcher
+from monai_cl_ext.study.task import Task, is_done, run_task, write_task
+
+SMALL = {"image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4]}
+SHORT = {"epochs": 1, "batches_per_epoch": 2}
+METRICS = 5
+CLASSES = 3
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory) -> Path:
+    return write_phantom(tmp_path_factory.mktemp("data") / "phantom", patients=8, seed=0)
+
+
+def arguments(phantom: Path, **others) -> dict:
+    return {
+        "dataset_dir": str(phantom), "methods": ["scratch", "gcl_segmentation"], "labelled": [1], "draws": 1,
+        "validation": 2, "test": 2, "settings": SMALL, "pretrain_settings": SHORT, "train_settings": SHORT, **others,
+    }  # fmt: skip
+
+
+def here(folder: Path) -> Future:
+    """A launcher that runs a cell in this process."""
+    job: Future = Future()
+    try:
+        job.set_result(run_task(folder))
+    except Exception as error:
+        job.set_exception(error)
+    return job
+
+
+def test_the_grid_shares_a_pretraining_and_gives_every_method_the_same_patients(phantom, tmp_path):
+    methods = ["scratch", "gcl_segmentation", "gcl_segmentation+no_local", "gcl_segmentation+strategy_gr"]
+    plan = make_plan(**arguments(phantom, methods=methods, labelled=[2, 1], draws=2, seeds=2))
+    cells = tasks(plan, tmp_path)
+    names = [task.name for task in cells]
+    assert [name for name in names if name.startswith("pretrain")] == [
+        "pretrain/gcl_segmentation/pretrain_global_fold_0",
+        "pretrain/gcl_segmentation/pretrain_local_fold_0",
+        "pretrain/gcl_segmentation+strategy_gr/pretrain_global_fold_0",
+        "pretrain/gcl_segmentation+strategy_gr/pretrain_local_fold_0",
+    ]
+    finetuning = [task for task in cells if task.name.startswith("finetune")]
+    assert len(finetuning) == 4 * 2 * 2 * 2 and len(set(names)) == len(names)
+    drawn = {}
+    for task in finetuning:
+        key = tuple(task.facts[name] for name in ("labelled", "draw"))
+        patients = [case["patient"] for case in task.runs[0][1]["train#dataset#data"]]
+        assert len(patients) == task.facts["labelled"] and drawn.setdefault(key, patients) == patients
+    assert drawn[2, 0] != drawn[2, 1] and set(drawn[1, 0]) < set(drawn[2, 0])
+
+
+def test_every_fold_pretrains_without_its_test_patients(phantom, tmp_path):
+    cells = tasks(make_plan(**arguments(phantom, folds=4, validation=1)), tmp_path)
+    for task in cells:
+        if task.name.startswith("finetune/gcl"):
+            tested = {case["patient"] for case in task.scored}
+            pretraining = next(cell for cell in cells if cell.name == task.needs[0])
+            seen = {case["patient"] for case in pretraining.runs[0][1]["train#dataset#data"]}
+            assert tested and not tested & seen
+            assert all("label" not in case for case in pretraining.runs[0][1]["train#dataset#data"])
+
+
+def test_a_plan_survives_its_file(phantom):
+    plan = make_plan(**arguments(phantom))
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize(
+    ("others", "sentence"),
+    [
+        ({"settings": {"image_sise": [32, 32]}}, "settings: no config of gcl_segmentation .* has 'image_sise'"),
+        ({"train_settings": {"local_strategy": "ld"}}, "train_settings: no config .*'local_strategy'"),
+        ({"methods": ["scratch"]}, "'scratch' needs a bundle"),
+        ({"methods": "[]"}, "methods must name at least one"),
+        ({"labelled": [7]}, "expected at least 7 patient"),
+    ],
+)
+def test_a_wrong_plan_is_refused(phantom, tmp_path, others, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        tasks(make_plan(**arguments(phantom, **others)), tmp_path)
+
+
+def test_methods_as_a_command_line_gives_them(phantom):
+    named = make_plan(**arguments(phantom, methods="{start: scratch, G^R: gcl_segmentation+strategy_gr}")).methods
+    assert named == {"start": "scratch", "G^R": "gcl_segmentation+strategy_gr"}
+    assert make_plan(**arguments(phantom, methods="[scratch, gcl_segmentation+no_local]")).methods == {
+        "scratch": "scratch",
+        "gcl_segmentation+no_local": "gcl_segmentation+no_local",
+    }
+
+
+def test_a_folder_keeps_one_plan(phantom, tmp_path):
+    keep_plan(tmp_path / "study", arguments(phantom))
+    assert keep_plan(tmp_path / "study", {}) == keep_plan(tmp_path / "study", arguments(phantom))
+    with pytest.raises(ValueError, match="plan.json is another plan"):
+        keep_plan(tmp_path / "study", arguments(phantom, draws=2))
+    with pytest.raises(ValueError, match="plan.json does not exist; give --dataset_dir"):
+        keep_plan(tmp_path / "other", {})
+    card = pd.read_csv(tmp_path / "study" / "data_card.csv").set_index("part")
+    assert card.loc["test", "patients"] == 2 and card.loc["pretrain", "volumes"] == 4 and card.loc["test", "LV"] == 2
+    environment = json.loads((tmp_path / "study" / "environment.json").read_text())
+    assert len(environment["bundles"]["gcl_segmentation"]) == 64 and environment["versions"]["torch"]
+
+
+@pytest.fixture(scope="module")
+def study(phantom, tmp_path_factory) -> tuple[list[Task], Path]:
+    """A study that has run in this process: scratch with a choice, and a bundle with pre-training."""
+    root = tmp_path_factory.mktemp("study")
+    plan = make_plan(**arguments(phantom, scratch_learning_rates=[0.001, 0.1]))
+    cells = tasks(plan, root)
+    run_cells(cells, root, here, 1)
+    return cells, root
+
+
+def test_a_study_scores_every_volume_once(study):
+    cells, root = study
+    scores = collect_scores(cells, root)
+    assert len(scores) == 2 * 2 * CLASSES * METRICS
+    assert not scores.duplicated(["method", "labelled", "draw", "seed", "volume", "class", "metric"]).any()
+    assert scores.groupby("method").size().to_dict() == {"scratch": 30, "gcl_segmentation": 30}
+    dice = scores[scores["metric"] == "dice"]["value"].dropna()
+    assert dice.between(0, 1).all()
+
+
+def test_training_from_scratch_takes_the_better_learning_rate_on_validation_patients(study):
+    cells, root = study
+    means = {}
+    for task in cells:
+        if task.name.startswith("choice"):
+            scores = pd.read_csv(root / task.name / "scores.csv")
+            dice = scores[scores["metric"] == "dice"]
+            means[task.facts["learning_rate"]] = dice.groupby("patient")["value"].mean().mean()
+            tested = {case["patient"] for cell in cells if cell.name.startswith("finetune") for case in cell.scored}
+            assert not set(scores["patient"]) & tested
+    final = next(task for task in cells if task.name.startswith("finetune/scratch"))
+    settings = json.loads((root / final.name / "train.json").read_text())
+    assert len(means) == 2 and settings["learning_rate"] == max(means, key=means.__getitem__)
+
+
+def test_the_pretrained_weights_are_those_that_the_last_stage_wrote(study):
+    cells, root = study
+    final = next(task for task in cells if task.name.startswith("finetune/gcl"))
+    weights = Path(json.loads((root / final.name / "train.json").read_text())["pretrained"])
+    assert weights == root / "pretrain/gcl_segmentation/pretrain_local_fold_0/models/model_pretrain_local.pt"
+    assert weights.is_file() and not list((root / final.name / "models").glob("resume_*"))
+
+
+def test_what_is_done_is_not_run_again(study):
+    cells, root = study
+
+    def refuse(folder):
+        raise AssertionError(f"{folder} ran again")
+
+    run_cells(cells, root, refuse, 1)
+
+
+def test_damaged_scores_are_named(study, tmp_path):
+    cells, root = study
+    task = next(task for task in cells if task.name.startswith("finetune/scratch"))
+    scores = root / task.name / "scores.csv"
+    whole = scores.read_bytes()
+    try:
+        scores.write_bytes(whole[:-20])
+        with pytest.raises(ValueError, match=f"{root / task.name} says that it is done, but its scores.csv is damaged"):
+            collect_scores(cells, root)
+        scores.unlink()
+        with pytest.raises(ValueError, match="its scores.csv is absent; remove the folder"):
+            run_cells(cells, root, here, 1)
+    finally:
+        scores.write_bytes(whole)
+
+
+def test_a_plain_bundle_is_studied_too(phantom, tmp_path):
+    bundle = write_plain_bundle(tmp_path)
+    plan = make_plan(
+        str(phantom), {"plain": str(bundle)}, [2], draws=1, validation=2, test=2,
+        train_settings={"train#trainer#max_epochs": 2},
+    )  # fmt: skip
+    cells = tasks(plan, tmp_path / "study")
+    (tmp_path / "study").mkdir()
+    run_cells(cells, tmp_path / "study", here, 1)
+    scores = collect_scores(cells, tmp_path / "study")
+    assert len(cells) == 1 and len(scores) == 2 * CLASSES * METRICS and scores["value"].notna().any()
+    assert not list(bundle.glob("models")) and not list(bundle.glob("eval"))
+
+
+def fabricated(name: str, folder: Path, needs=()) -> Task:
+    """A cell whose bundle does not exist."""
+    return Task(name, str(folder / "bundle"), [], [(["train"], {})], list(needs))
+
+
+def test_a_failed_cell_does_not_stop_the_others(tmp_path):
+    cells = [fabricated("a", tmp_path), fabricated("b", tmp_path, ["a"]), fabricated("c", tmp_path)]
+
+    def launch(folder):
+        job: Future = Future()
+        if folder.name == "a":
+            job.set_exception(RuntimeError("no space left"))
+        else:
+            (folder / "done").write_text("")
+            job.set_result(None)
+        return job
+
+    with pytest.raises(
+        StudyFailed, match="2 of 3 cells failed(.|\n)*a: RuntimeError: no space left\n(.|\n)*b: not run"
+    ):
+        run_cells(cells, tmp_path, launch, 2)
+    assert is_done(tmp_path / "c")
+
+
+def test_a_cell_that_ends_without_its_mark_has_failed(tmp_path):
+    def launch(folder):
+        job: Future = Future()
+        job.set_result(None)
+        return job
+
+    with pytest.raises(StudyFailed, match="ended without finishing"):
+        run_cells([fabricated("a", tmp_path)], tmp_path, launch, 1)
+
+
+def test_a_folder_of_another_cell_is_refused(tmp_path):
+    write_task(fabricated("a", tmp_path), tmp_path)
+    with pytest.raises(ValueError, match="task.json describes another cell"):
+        write_task(fabricated("a", tmp_path, ["b"]), tmp_path)
+
+
+def test_one_study_is_run_by_one_process(tmp_path):
+    def launch(folder):
+        with pytest.raises(ValueError, match="is being run by another process"):
+            run_cells([], tmp_path, launch, 1)
+        job: Future = Future()
+        (folder / "done").write_text("")
+        job.set_result(None)
+        return job
+
+    run_cells([fabricated("a", tmp_path)], tmp_path, launch, 1)
+
+
+def test_a_full_disk_leaves_the_old_scores_and_is_named(tmp_path):
+    """A limit on the size of files stands for the full disk."""
+    (tmp_path / "scores.csv").write_text("whole")
+    code = (
+        "import pathlib, sys; from monai_cl_ext.study.task import write_text; "
+        "write_text(pathlib.Path(sys.argv[1]), 'x' * 100_000)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "scores.csv")], capture_output=True, text=True,
+        preexec_fn=_small_files_only,
+    )  # fmt: skip
+    assert done.returncode and "scores.csv" in done.stderr and "nothing of it was written; free space" in done.stderr
+    assert (tmp_path / "scores.csv").read_text() == "whole" and len(list(tmp_path.iterdir())) == 1
+
+
+def _small_files_only():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_by_the_same_command(phantom, tmp_path):
+    """The launcher's own processes: SIGKILL to all of them after the first cell, then the same command again."""
+    root = tmp_path / "study"
+    keep_plan(root, arguments(phantom, methods=["gcl_segmentation+no_local"], draws=2))
+    command = [sys.executable, "-m", "monai_cl_ext", "study", "run", "--output", str(root)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(command, env=environment, start_new_session=True)
+    cells = sorted((root / "finetune/gcl_segmentation+no_local").glob("*")) if (root / "finetune").exists() else []
+    deadline = time.monotonic() + 240
+    while not (cells := list(root.glob("finetune/*/*/train.json"))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert cells, "no fine-tuning began"
+    done = {path: path.stat().st_mtime_ns for path in root.glob("*/*/*/done")}
+    assert len(done) == 1
+    subprocess.run(command, env=environment, check=True)
+    assert all(path.stat().st_mtime_ns == before for path, before in done.items())
+    assert len(list(root.glob("*/*/*/done"))) == 3
+    scores = pd.read_csv(root / "scores.csv")
+    assert len(scores) == 2 * 2 * CLASSES * METRICS and not scores.drop(columns="value").duplicated().any()
+
+
+def test_the_plan_is_told_before_anything_runs(phantom, tmp_path, capsys):
+    StudyCommands().plan(str(tmp_path / "study"), probe=False, **arguments(phantom, transductive=True))
+    told = capsys.readouterr().out
+    assert "2 methods x 1 numbers of labelled patients [1] x 1 draws x 1 seeds x 1 test sets: 2 fine-tunings" in told
+    assert "pretrain/gcl_segmentation/pretrain_global_fold_0 serves 1 fine-tunings" in told
+    assert "TRANSDUCTIVE" in told and not (tmp_path / "study" / "finetune").exists()
+
+
+def test_the_probe_tells_hours(phantom, tmp_path, capsys):
+    methods = ["gcl_segmentation+no_local"]
+    StudyCommands().plan(str(tmp_path / "study"), probe=True, **arguments(phantom, methods=methods))
+    assert "hours on this machine for 2 cells" in capsys.readouterr().out
+
+
+def test_submitit_runs_a_cell(phantom, tmp_path):
+    """Without Slurm on the machine submitit runs its jobs as processes here."""
+    pytest.importorskip("submitit")
+    cells = [Task("empty", str(write_plain_bundle(tmp_path)), [], [])]
+    run_cells(cells, tmp_path, slurm_launcher(tmp_path, timeout_min=5), 1)
+    assert is_done(tmp_path / "empty") and list((tmp_path / "slurm").iterdir())
