@@ -4,5 +4,7 @@
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
 from .method import Method
+from .restoration import Restoration
+from .rotation import RotationPrediction
 
-__all__ = ["GCLGlobal", "GCLLocal", "Method"]
+__all__ = ["GCLGlobal", "GCLLocal", "Method", "Restoration", "RotationPrediction"]

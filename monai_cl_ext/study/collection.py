@@ -11,8 +11,13 @@ import pandas as pd
 from monai_cl_ext.study.task import SCORES, Task, is_done
 
 
-def collect_scores(tasks: Sequence[Task], root: Path) -> pd.DataFrame:
+def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd.DataFrame:
     """The scores of all fine-tunings that are done, one row for each volume, class, metric and cell.
+
+    Args:
+        tasks: cells of the study.
+        root: folder of the study.
+        table: the file to collect; paper_compat.csv has one row for each class, metric and cell.
 
     Returns:
         Columns method, labelled, fold, draw, seed, volume, patient, class, metric, value, missed, and learning_rate
@@ -22,5 +27,5 @@ def collect_scores(tasks: Sequence[Task], root: Path) -> pd.DataFrame:
         ValueError: when a cell says that it is done and its scores are not whole.
     """
     cells = [task for task in tasks if task.name.startswith("finetune") and is_done(root / task.name)]
-    tables = [pd.read_csv(root / task.name / SCORES) for task in cells]
+    tables = [pd.read_csv(root / task.name / table) for task in cells]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -17,9 +17,9 @@ from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.scheduler import local_launcher, run_cells, slurm_launcher
-from monai_cl_ext.study.task import Task, is_done, write_text
+from monai_cl_ext.study.task import TABLES, Task, is_done, write_text
 
-PLAN, CARD, ENVIRONMENT, SCORES = "plan.json", "data_card.csv", "environment.json", "scores.csv"
+PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
 
 
 def with_arguments_of(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -66,7 +66,7 @@ class StudyCommands:
         slurm: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> None:
-        """Runs a study, or what is missing of it, and writes OUTPUT/scores.csv.
+        """Runs a study, or what is missing of it, and writes OUTPUT/scores.csv and OUTPUT/paper_compat.csv.
 
         A study that was stopped goes on by the same command, or by its output alone.
 
@@ -86,9 +86,10 @@ class StudyCommands:
         try:
             run_cells(cells, root, launch, len(cells) if launcher == "slurm" else workers)
         finally:
-            scores = collect_scores(cells, root)
-            write_text(root / SCORES, scores.to_csv(index=False))
-            print(f"{len(scores)} scores of the finished cells are in {root / SCORES}")
+            for table in TABLES:
+                scores = collect_scores(cells, root, table)
+                write_text(root / table, scores.to_csv(index=False))
+                print(f"{len(scores)} scores of the finished cells are in {root / table}")
 
     def report(self, output: str) -> None:
         """Writes the tables and figures of a study: report.html, table.md, table.tex, figures.

@@ -109,8 +109,7 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
         settings = {
             **known(bundle, [stage], {"seed": 0, **plan.settings}),
             **known(bundle, [stage], plan.pretrain_settings),
-            "train#dataset#data": _unlabelled(split["pretrain"]),
-            "validate#dataset#data": _unlabelled(split["validation"]),
+            **_data(bundle, stage, split, _unlabelled(split["pretrain"]), _unlabelled(split["validation"])),
         }
         if chain:
             settings["pretrained"] = weights(chain[-1], root)
@@ -151,12 +150,12 @@ def _choices(plan: Plan, method: str, fold: int, labelled: int) -> list[Task]:
 
 def _finetune(plan: Plan, name: str, facts: Mapping[str, Any], start: Mapping[str, Any], part: str) -> Task:
     bundle, split = plan.bundle(facts["method"]), plan.splits[facts["fold"]]
+    labelled = draw_patients(split["train"], facts["labelled"], facts["draw"])
     training = {
         **known(bundle, ["train"], {"seed": facts["seed"], **plan.settings}),
         **plan.train_settings,
         **start,
-        "train#dataset#data": draw_patients(split["train"], facts["labelled"], facts["draw"]),
-        "validate#dataset#data": split["validation"],
+        **_data(bundle, "train", split, labelled, split["validation"]),
     }
     inference = {
         **known(bundle, ["inference"], plan.settings),
@@ -165,7 +164,19 @@ def _finetune(plan: Plan, name: str, facts: Mapping[str, Any], start: Mapping[st
     scoring = {"classes": plan.classes, "use_spacing": plan.use_spacing, "tolerance": plan.tolerance}
     runs = [(["train"], training), (["inference"], inference)]
     overlays = list(bundle.overlays)
-    return Task(name, str(bundle.folder), overlays, runs, [], dict(facts), split[part], scoring)
+    axis = int(plan.settings.get("slice_axis", 2))
+    return Task(name, str(bundle.folder), overlays, runs, [], dict(facts), split[part], scoring, axis)
+
+
+def _data(
+    bundle: Bundle, stage: str, split: Split, training: Sequence[Case], validation: Sequence[Case]
+) -> dict[str, Any]:
+    """The data of a stage: the split and the drawn patients where a config has these keys, as those of this package.
+
+    Other bundles get the lists under the ids that MONAI's bundle properties give them.
+    """
+    ours = known(bundle, [stage], {"split": split, "labelled": training})
+    return ours or {"train#dataset#data": training, "validate#dataset#data": validation}
 
 
 def known(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:

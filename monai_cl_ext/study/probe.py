@@ -15,6 +15,7 @@ from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.task import Task
 
 STEPS = 6
+VARYING = ("pretrained", "seed", "split", "labelled", "train#dataset#data", "validate#dataset#data")
 
 
 def expected_seconds(tasks: Sequence[Task]) -> dict[str, float]:
@@ -23,9 +24,7 @@ def expected_seconds(tasks: Sequence[Task]) -> dict[str, float]:
     seconds = {}
     for task in tasks:
         stages, settings = task.runs[0]
-        schedule = {
-            name: value for name, value in settings.items() if "#" not in name and name not in ("pretrained", "seed")
-        }
+        schedule = {name: value for name, value in settings.items() if name not in VARYING}
         kind = str((task.bundle, task.overlays, stages, schedule))
         if kind not in timed:
             timed[kind] = _probe(task)
@@ -56,5 +55,5 @@ def _probe(task: Task) -> float:
         workflow.parser.get_parsed_content("validate#evaluator").run()
         validation = time.perf_counter() - begin
         interval = workflow.parser.get("val_interval", 1)
-    volumes = len(task.scored) / max(len(settings["validate#dataset#data"]), 1)
+        volumes = len(task.scored) / max(len(workflow.parser.get_parsed_content("validate#dataset")), 1)
     return clock[0] + epochs * steps * step + (epochs // interval + volumes) * validation

@@ -23,7 +23,8 @@ from filelock import FileLock
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.bundles import Bundle
 
-SCORES, DONE = "scores.csv", "done"
+SCORES, PAPER_COMPAT, DONE = "scores.csv", "paper_compat.csv", "done"
+TABLES = (SCORES, PAPER_COMPAT)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Task:
         facts: columns of its scores: method, labelled, fold, draw, seed.
         scored: cases whose predictions are scored against their labels.
         scoring: the arguments ``classes``, ``use_spacing`` and ``tolerance`` of :func:`score_predictions`.
+        slice_axis: of the volumes, for the slice-wise scores of :func:`paper_compat_scores`.
         chosen: a setting of the first run and the cells, by its value, that compete for it: the best mean Dice wins.
     """
 
@@ -49,6 +51,7 @@ class Task:
     facts: dict[str, Any] = field(default_factory=dict)
     scored: list[Case] = field(default_factory=list)
     scoring: dict[str, Any] = field(default_factory=dict)
+    slice_axis: int = 2
     chosen: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -61,10 +64,11 @@ def is_done(folder: Path) -> bool:
     if not (folder / DONE).is_file():
         return False
     expected = (folder / DONE).read_text(encoding="utf-8").strip()
-    scores = folder / SCORES
-    if expected and (not scores.is_file() or _hash(scores) != expected):
-        state = "damaged" if scores.is_file() else "absent"
-        raise ValueError(f"{folder} says that it is done, but its {SCORES} is {state}; remove the folder and run again")
+    if expected:
+        absent = [name for name in TABLES if not (folder / name).is_file()]
+        if absent or _hash(folder) != expected:
+            problem = f"its {absent[0]} is absent" if absent else f"{' or '.join(TABLES)} is damaged"
+            raise ValueError(f"{folder} says that it is done, but {problem}; remove the folder and run again")
     return True
 
 
@@ -85,6 +89,7 @@ def write_task(task: Task, root: Path) -> Path:
 
 def run_task(folder: str | Path) -> None:
     """Runs what is missing of a cell; a second process waits until the first has ended."""
+    from monai_cl_ext.study.paper_compat import paper_compat_scores
     from monai_cl_ext.study.scores import find_predictions, score_predictions
     from monai_cl_ext.study.stage import run_stage
 
@@ -102,9 +107,11 @@ def run_task(folder: str | Path) -> None:
             classes = {int(label): name for label, name in task.scoring["classes"].items()}
             predictions = find_predictions(task.scored, folder)
             scores = score_predictions(task.scored, predictions, **{**task.scoring, "classes": classes})
-            table = scores.assign(**{**task.facts, **choices})
-            write_text(folder / SCORES, table[[*task.facts, *choices, *scores.columns]].to_csv(index=False))
-        write_text(folder / DONE, _hash(folder / SCORES) if task.scored else "")
+            compat = paper_compat_scores(task.scored, predictions, classes, task.slice_axis)
+            for name, table in ((SCORES, scores), (PAPER_COMPAT, compat)):
+                marked = table.assign(**{**task.facts, **choices})
+                write_text(folder / name, marked[[*task.facts, *choices, *table.columns]].to_csv(index=False))
+        write_text(folder / DONE, _hash(folder) if task.scored else "")
         for states in (folder / "models").glob("resume_*"):
             shutil.rmtree(states)  # large, and of no use once the cell is done
 
@@ -130,8 +137,9 @@ def root_cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _hash(folder: Path) -> str:
+    """Of the tables of a cell."""
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in TABLES)).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

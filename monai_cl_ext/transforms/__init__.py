@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Views of batches: operations with a parameter set per sample, policies that compose them, MONAI forms of both."""
 
+from .corruption import BoxErasing, PatchSwapping
 from .elastic import ElasticDeformation
 from .gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
 from .intensity import Brightness, ClampIntensity, Contrast
+from .mixup import PrepareMixup
 from .monai_array import (
     RandBrightness,
     RandContrast,
@@ -14,6 +16,16 @@ from .monai_array import (
     RandScaling,
     RandTranslation,
     RandTurn,
+)
+from .monai_corruption import (
+    RandBoxErasing,
+    RandBoxErasingD,
+    RandBoxErasingd,
+    RandBoxErasingDict,
+    RandPatchSwapping,
+    RandPatchSwappingD,
+    RandPatchSwappingd,
+    RandPatchSwappingDict,
 )
 from .monai_dictionary import (
     RandBrightnessD,
@@ -52,6 +64,7 @@ from .views import PrepareAugmented, PrepareViews
 
 __all__ = [
     "AffineOperation",
+    "BoxErasing",
     "Brightness",
     "ClampIntensity",
     "Contrast",
@@ -60,8 +73,14 @@ __all__ = [
     "IntensityOperation",
     "Mirror",
     "Operation",
+    "PatchSwapping",
     "PrepareAugmented",
+    "PrepareMixup",
     "PrepareViews",
+    "RandBoxErasing",
+    "RandBoxErasingD",
+    "RandBoxErasingDict",
+    "RandBoxErasingd",
     "RandBrightness",
     "RandBrightnessD",
     "RandBrightnessDict",
@@ -82,6 +101,10 @@ __all__ = [
     "RandMirrorD",
     "RandMirrorDict",
     "RandMirrord",
+    "RandPatchSwapping",
+    "RandPatchSwappingD",
+    "RandPatchSwappingDict",
+    "RandPatchSwappingd",
     "RandPolicy",
     "RandPolicyD",
     "RandPolicyDict",

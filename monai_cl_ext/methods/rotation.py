@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rotation: the encoder learns to tell by how many quarter turns a slice was rotated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from monai_cl_ext.methods.method import Method
+from monai_cl_ext.networks import stages
+from monai_cl_ext.types import Losses, Tags, View
+
+
+class RotationPrediction(Method):
+    """Prediction of rotations by 0, 90, 180 and 270 degrees (Gidaris et al. 2018, equation 3).
+
+    All four copies of a slice are in the batch. The bottleneck's global average passes one linear layer to the four
+    classes, with cross-entropy. The decoder is frozen: it takes no part.
+
+    The paper's network classifies whole photographs; head and depth in a U-Net are open in Chaitanya et al. 2020, who
+    compare with it. Here the encoder is trained as a whole, and the head is as small as it can be, so that the turn has
+    to be told by the encoder. Quarter turns move voxels without interpolation, so no blur gives the answer away.
+
+    Args:
+        network: the network to pre-train, of a class that ``networks.stages`` knows.
+        plane: the two spatial axes in which images turn, of equal length; in 3D those within a slice.
+    """
+
+    def __init__(self, network: nn.Module, plane: Sequence[int] = (0, 1)) -> None:
+        super().__init__()
+        self.stages = stages(network)
+        if len(plane) != 2 or len({*plane} & {*range(self.stages.spatial_dims)}) != 2:
+            raise ValueError(f"plane must be two of the {self.stages.spatial_dims} spatial axes, found {plane!r}")
+        self.plane = tuple(plane)
+        network.requires_grad_(False)
+        for parameter in self.stages.encoder_parameters():
+            parameter.requires_grad_(True)
+        self.head = nn.Linear(self.stages.channels[-1], 4)
+
+    def forward(self, views: Sequence[View], tags: Tags) -> Losses:
+        """The loss of equation 3 and the accuracy, 0 to 1; one view; tags are not read.
+
+        Raises:
+            ValueError: when there are more views, or images are not square in the plane.
+        """
+        if len(views) != 1:
+            raise ValueError(f"rotation takes one view of a slice, found {len(views)}: give one policy")
+        turned, turns = quarter_turns(views[0]["image"], self.plane)
+        logits = self.head(self.stages.embed(turned)).float()
+        return {"loss": cross_entropy(logits, turns), "accuracy": (logits.argmax(dim=1) == turns).float().mean()}
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Global average of the bottleneck, (B, channels[-1])."""
+        return self.stages.embed(image)
+
+
+def quarter_turns(image: Tensor, plane: Sequence[int] = (0, 1)) -> tuple[Tensor, Tensor]:
+    """The four rotations of each image, one after another, and by how many quarter turns each was rotated.
+
+    Args:
+        image: (B, C, *S).
+        plane: the two spatial axes; a turn leads from the first to the second, as in ``torch.rot90``.
+
+    Returns:
+        images (4 B, C, *S) and turns int64 (4 B,), 0 to 3.
+
+    Raises:
+        ValueError: when the axes differ in length.
+    """
+    first, second = (2 + axis for axis in plane)
+    if image.shape[first] != image.shape[second]:
+        raise ValueError(
+            f"rotation needs images that are square in the plane of their axes {tuple(plane)}, found a batch of shape "
+            f"{tuple(image.shape)}: crop or pad them to a square image_size"
+        )
+    turned = torch.stack([torch.rot90(image, turns, (first, second)) for turns in range(4)], dim=1)
+    return turned.flatten(0, 1), torch.arange(4, device=image.device).repeat(len(image))

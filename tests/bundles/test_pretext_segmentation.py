@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pretext bundle: every pretext task and fine-tuning overlay on a small phantom."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import jsonschema
+import pytest
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser, ckpt_export, verify_net_in_out
+from monai.networks.nets import BasicUNet
+from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
+
+from monai_cl_ext.data import find_cases, write_phantom
+from monai_cl_ext.methods import Restoration, RotationPrediction
+from monai_cl_ext.networks import GCLUNet
+from monai_cl_ext.transforms import BoxErasing, PatchSwapping
+
+NAME = "pretext_segmentation"
+CONFIGS = BUNDLES / NAME / "configs"
+PRETEXTS = ["rotation", "inpainting", "context_restoration"]
+SMALL = {**SMALL, "batch_size": 4}
+BLOCKS = [f"upcat_{number}.convs.conv_0.conv.weight" for number in (4, 3, 2, 1)]
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom")
+    write_phantom(folder / "data", patients=9, seed=0)
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, phantom) -> dict[str, Path]:
+    """For each pretext task the bundle after its pre-training."""
+    roots = {}
+    for pretext in PRETEXTS:
+        roots[pretext] = copy_bundle(NAME, tmp_path_factory.mktemp(pretext))
+        run(roots[pretext], ["pretrain", f"pretext_{pretext}"], dataset_dir=str(phantom), **SMALL)
+    return roots
+
+
+def read(name: str) -> dict:
+    return json.loads((CONFIGS / f"{name}.json").read_text())
+
+
+def flat(config, prefix: str = "") -> dict[str, object]:
+    """Every value of a config by its full id; lists stay."""
+    if not isinstance(config, dict):
+        return {prefix: config}
+    return {key: value for name in config for key, value in flat(config[name], f"{prefix}#{name}".strip("#")).items()}
+
+
+def parsed(*names: str, **settings) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / f"{name}.json" for name in names])
+    parser.update({"device": SMALL["device"], **settings})
+    return parser
+
+
+# files, metadata, configs
+
+
+def test_metadata_is_valid_and_names_the_stage():
+    schema = json.loads((Path(__file__).parents[1] / "schema" / "meta_schema_20240725.json").read_text())
+    metadata = read("metadata")
+    jsonschema.validate(metadata, schema)
+    assert metadata["version"] in metadata["changelog"] and metadata["supported_apps"] == {}
+    assert metadata["pretrain_stages"] == ["pretrain"] and "pretrain_data_format" in metadata
+    assert all((BUNDLES / NAME / "docs" / name).is_file() for name in ("README.md", "data_license.txt"))
+
+
+def test_own_classes_are_named_in_full():
+    for path in CONFIGS.glob("*.json"):
+        assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', path.read_text())), path.name
+
+
+def test_the_readme_names_configs_that_exist():
+    page = (BUNDLES / NAME / "docs" / "README.md").read_text()
+    named = set(re.findall(r"(\w+)\.json", page)) - {"dataset"}
+    assert len(named) > 8 and all((CONFIGS / f"{name}.json").is_file() for name in named), named
+
+
+def test_pretraining_differs_from_that_of_gcl_only_in_the_method():
+    """Data, split, optimiser, schedule, probe and records are compared where they are defined anew."""
+    path = BUNDLES / "gcl_segmentation" / "configs" / "pretrain_global.json"
+    other = flat(json.loads(path.read_text().replace("pretrain_global", "pretrain")))
+    own = flat(read("pretrain"))
+    different = {key for key in {*own, *other} if own.get(key) != other.get(key)}
+    method = {"pretext", "task", "restores", "box", "swaps", "patch", "policies", "strategy", "temperature", "method",
+              "batch_size", "volumes_per_batch", "original_policy", "view_policy", "box_erasing", "patch_swapping",
+              "corruption"}  # fmt: skip
+    inside = {"train#sampler", "train#views", "train#settings", "train#handlers"}
+    assert {key.split("#")[0] for key in different if not key.startswith("train#")} == method
+    assert {"#".join(key.split("#")[:2]) for key in different if key.startswith("train#")} == inside
+    assert set(read("pretrain")["train"]["settings"]) == (
+        set(json.loads(path.read_text())["train"]["settings"])
+        - {"original_policy", "view_policy", "volumes_per_batch"} | {"pretext", "policies", "batch_size"}
+    )  # fmt: skip
+    handlers, theirs = (config["train#handlers"] for config in (own, other))
+    unlike = [one["_target_"] for one, two in zip(handlers, theirs, strict=True) if one != two]
+    assert unlike == ["monai.handlers.StatsHandler", "monai.handlers.TensorBoardStatsHandler"]
+
+
+@pytest.mark.parametrize("pretext", PRETEXTS)
+@pytest.mark.parametrize("network, count", [([], 4), (["network_gcl"], 5)])
+def test_an_overlay_sets_the_task_and_the_blocks_that_it_trains(pretext, network, count):
+    parser = parsed("pretrain", *network, f"pretext_{pretext}")
+    method = parser.get_parsed_content("method")
+    assert isinstance(method, RotationPrediction if pretext == "rotation" else Restoration)
+    policies = parser.get_parsed_content("policies")
+    operations = [type(operation) for policy in policies for operation in policy.operations]
+    kinds = {"rotation": [], "inpainting": [BoxErasing], "context_restoration": [PatchSwapping]}
+    assert operations == kinds[pretext]
+    blocks = parsed("train", *network, f"pretext_{pretext}").get_parsed_content("pretrained_blocks")
+    assert blocks == (0 if pretext == "rotation" else count)
+
+
+def test_one_key_chooses_the_task_and_a_wrong_one_is_refused():
+    for pretext, kind in (("rotation", RotationPrediction), ("inpainting", Restoration)):
+        assert isinstance(parsed("pretrain", pretext=pretext).get_parsed_content("method"), kind)
+    with pytest.raises(RuntimeError) as raised:
+        parsed("pretrain", pretext="jigsaw").get_parsed_content("method")
+    message = "".join(traceback.format_exception(raised.value))
+    assert "pretext must be one of 'rotation', 'inpainting', 'context_restoration', found 'jigsaw'" in message
+
+
+def test_configs_import_what_they_name():
+    """In a process of its own, where nothing else has imported it."""
+    program = f"""
+from monai.bundle import ConfigParser
+for names, key in ((("train", "pretext_inpainting"), "pretrained_blocks"), (("pretrain",), "method")):
+    parser = ConfigParser()
+    parser.read_config([f"{CONFIGS}/{{name}}.json" for name in names])
+    parser.get_parsed_content(key)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_papers_settings():
+    parser = parsed("pretrain", "pretext_context_restoration", "paper_acdc")
+    assert isinstance(parser.get_parsed_content("method").stages.network, GCLUNet)
+    operation = parser.get_parsed_content("patch_swapping")
+    assert (operation.swaps, operation.fraction) == (10, 5 / 192)
+    assert parser.get_parsed_content("box_erasing").fraction == 100 / 192
+    assert (parser["batch_size"], parser["epochs"] * parser["batches_per_epoch"]) == (20, 10_000)
+
+
+# the stages
+
+
+@pytest.mark.parametrize("pretext", PRETEXTS)
+def test_pretraining_leaves_weights_curves_and_a_batch(pretext, pretrained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    root = pretrained[pretext]
+    state = torch.load(root / "models" / "model_pretrain.pt", weights_only=True)
+    assert set(state) == set(BasicUNet(2, 1, 4, features=[4, 8, 8, 8, 8, 4], norm="batch").state_dict())
+    events = EventAccumulator(str(root / "eval" / "pretrain"))
+    events.Reload()
+    part = "train_accuracy" if pretext == "rotation" else "train_unrestored"
+    assert {"train_loss", part, "partition_probe", "effective_rank_score"} <= set(events.Tags()["scalars"])
+    assert len(events.Scalars("partition_probe")) == SMALL["epochs"]
+    batch = torch.load(root / "eval" / "pretrain" / "batch.pt", weights_only=True)
+    assert batch["view_names"] == ["original"] if pretext == "rotation" else ["original", "view 1"]
+    assert "positive" not in batch
+
+
+@pytest.mark.parametrize("pretext", PRETEXTS)
+def test_finetuning_starts_from_what_was_pretrained_and_is_scored(pretext, pretrained, phantom):
+    root, overlay = pretrained[pretext], f"pretext_{pretext}"
+    path = root / "models" / "model_pretrain.pt"
+    settings = {"dataset_dir": str(phantom), "pretrained": str(path), "seed": 1, **SMALL}
+    state = workflow(root, ["train", overlay], **settings).parser.get_parsed_content("network").state_dict()
+    before = torch.load(path, weights_only=True)
+    assert torch.equal(state["down_4.convs.conv_0.conv.weight"], before["down_4.convs.conv_0.conv.weight"])
+    assert [torch.equal(state[name], before[name]) for name in BLOCKS] == [pretext != "rotation"] * 4
+    assert not torch.equal(state["final_conv.weight"], before["final_conv.weight"])
+    run(root, ["train", overlay], **settings)
+    run(root, ["train", "evaluate", overlay], **settings)
+    with open(root / "eval" / "metrics.csv") as file:
+        assert len(list(csv.DictReader(file))) == 2 * 3
+
+
+@pytest.mark.parametrize("change", [{"pretext": "context_restoration"}, {"box": 0.3}, {"batch_size": 6},
+                                    {"view_policy#size": [16, 16]}, {"test_patients": 3}])  # fmt: skip
+def test_a_changed_run_is_not_resumed(change, pretrained, phantom):
+    settings = {"dataset_dir": str(phantom), "resume": True, "pretext": "inpainting", **SMALL}
+    root = pretrained["inpainting"]
+    workflow(root, ["pretrain"], **settings)
+    with pytest.raises(RuntimeError) as raised:
+        workflow(root, ["pretrain"], **{**settings, **change})
+    assert "was saved by a run with other settings" in "".join(traceback.format_exception(raised.value))
+
+
+# Mixup and self-training
+
+
+class Stopped(Exception):
+    """What ends a run in the middle."""
+
+
+def stop(engine) -> None:
+    raise Stopped
+
+
+@pytest.mark.parametrize("overlays", [["mixup"], ["self_training"], ["mixup", "self_training"]])
+def test_a_stopped_finetuning_resumes_to_the_weights_of_an_uninterrupted_one(overlays, phantom, tmp_path):
+    """Labels of self-training are predicted at the second, third and fourth epoch, so the fifth has to know them."""
+    weights = []
+    for stopped in (False, True):
+        root = copy_bundle(NAME, tmp_path / str(stopped))
+        settings = {"dataset_dir": str(phantom), "labelled_patients": 2, **SMALL, "epochs": 5}
+        if stopped:
+            flow = workflow(root, ["train", *overlays], **settings)
+            flow.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=4), stop)
+            with pytest.raises(RuntimeError) as raised:
+                flow.run()
+            assert "Stopped" in "".join(traceback.format_exception(raised.value))
+            settings["resume"] = True
+        flow = run(root, ["train", *overlays], **settings)
+        assert flow.trainer.state.epoch == 5
+        weights.append(torch.load(root / "models" / "model_final.pt", weights_only=True))
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_self_training_sees_all_pretraining_patients_and_labels_those_without_labels(phantom, tmp_path):
+    root = copy_bundle(NAME, tmp_path)
+    settings = {"dataset_dir": str(phantom), "labelled_patients": 2, **SMALL, "epochs": 4}
+    flow = run(root, ["train", "self_training"], **settings)
+    split, dataset = (flow.parser.get_parsed_content(name) for name in ("split", "train#dataset"))
+    labelled = {case["patient"] for case in flow.parser.get_parsed_content("labelled")}
+    assert len(labelled) == 2 and set(dataset.labelled.patients) == labelled
+    assert set(dataset.unlabelled.patients) == {case["patient"] for case in split["pretrain"]} - labelled
+    assert len(dataset) == len(dataset.labelled) + len(dataset.unlabelled)
+    assert dataset.label.shape == (len(dataset.unlabelled), 1, 32, 32) and dataset.label.max() < 4
+    period = flow.parser.get_parsed_content("lr_scheduler").T_0
+    assert period == SMALL["batches_per_epoch"]
+    run(
+        root, ["train", "evaluate", "self_training"], **settings
+    )  # a study lays a method's overlays over this stage too
+    assert (root / "eval" / "metrics.csv").is_file()
+
+
+def test_mixup_and_self_training_are_guarded_by_resume(phantom, tmp_path):
+    root = copy_bundle(NAME, tmp_path)
+    settings = {"dataset_dir": str(phantom), "labelled_patients": 2, **SMALL, "epochs": 4}
+    run(root, ["train", "mixup", "self_training"], **settings)
+    for change in ({"mixup_alpha": 0.4}, {"rounds": 2}):
+        with pytest.raises(RuntimeError) as raised:
+            workflow(root, ["train", "mixup", "self_training"], resume=True, **settings, **change)
+        assert "was saved by a run with other settings" in "".join(traceback.format_exception(raised.value))
+
+
+def test_self_training_takes_volumes_without_labels(phantom, tmp_path):
+    """Labels of all but two patients are hidden."""
+    cases = find_cases(phantom)
+    split = {"pretrain": [{key: case[key] for key in ("image", "patient")} for case in cases[2:5]],
+             "train": cases[:2], "validation": cases[5:7], "test": cases[7:]}  # fmt: skip
+    root = copy_bundle(NAME, tmp_path)
+    settings = {key: value for key, value in SMALL.items() if not key.endswith("_patients")}
+    flow = run(root, ["train", "self_training"], split=split, dataset_dir=str(phantom), **{**settings, "epochs": 4})
+    dataset = flow.parser.get_parsed_content("train#dataset")
+    assert dataset.unlabelled.patients == [case["patient"] for case in cases[2:5]] and len(dataset.label) > 0
+
+
+def test_verify_net_in_out_and_torchscript_export(pretrained, tmp_path):
+    root, override = str(pretrained["rotation"]), {"network_def#features": [4, 8, 8, 8, 8, 4]}
+    files = {"meta_file": f"{root}/configs/metadata.json", "config_file": f"{root}/configs/inference.json"}
+    verify_net_in_out("network_def", **files, device="cpu", **override)
+    exported, weights = str(tmp_path / "model.ts"), f"{root}/models/model_pretrain.pt"
+    ckpt_export("network_def", filepath=exported, ckpt_file=weights, **files, **override)
+    assert torch.jit.load(exported)(torch.zeros(1, 1, 32, 32)).shape == (1, 4, 32, 32)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of written predictions, honest and as the papers computed them."""
+
+import math
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monai_cl_ext.metrics import segmentation_scores
+from monai_cl_ext.study.paper_compat import paper_compat_scores
+from monai_cl_ext.study.scores import METRICS, find_predictions, score_predictions
+
+CLASSES = {1: "one", 2: "two"}
+SPACING = (1.5, 2.0, 8.0)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Two cases; the second one's class 2 is missed by the prediction, and so is one slice of the first one's."""
+    generator = np.random.default_rng(0)
+    cases, arrays = [], []
+    for number in range(2):
+        label = np.zeros((12, 14, 4), np.uint8)
+        label[2:9, 3:10, :3] = 1
+        label[4:7, 5:8, 1:3] = 2
+        prediction = np.roll(label, generator.integers(1, 3), axis=number)
+        prediction[..., 2][prediction[..., 2] == 2] = 0
+        if number == 1:
+            prediction[prediction == 2] = 0
+        affine = np.diag([*SPACING, 1.0])
+        name = f"case{number}"
+        case = {"image": f"/data/{name}.nii.gz", "label": str(tmp_path / f"{name}.nii.gz"), "patient": name}
+        nib.save(nib.Nifti1Image(label, affine), case["label"])
+        folder = tmp_path / "eval" / name
+        folder.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(prediction, affine), folder / f"{name}_trans.nii.gz")
+        cases.append(case)
+        arrays.append((prediction, label))
+    return cases, find_predictions(cases, tmp_path / "eval"), arrays
+
+
+def test_scores_are_those_of_each_volume_on_its_grid(written):
+    cases, predictions, arrays = written
+    table = score_predictions(cases, predictions, CLASSES, use_spacing=True, tolerance=2.0)
+    assert len(table) == 2 * 2 * len(METRICS)
+    for case, (prediction, label) in zip(cases, arrays, strict=True):
+        expected = segmentation_scores(prediction, label, 3, SPACING)
+        for index, name in CLASSES.items():
+            rows = table[(table["patient"] == case["patient"]) & (table["class"] == name)].set_index("metric")
+            for metric in ("dice", "jaccard", "hd95", "asd"):
+                assert rows.loc[metric, "value"] == pytest.approx(float(expected[metric][index - 1]))
+            assert 0 <= rows.loc["surface_dice", "value"] <= 1
+            assert bool(rows.loc["dice", "missed"]) == (case["patient"] == "case1" and name == "two")
+
+
+def test_surface_dice_grows_with_its_tolerance_and_is_one_for_the_label_itself(written):
+    cases, predictions, _ = written
+
+    def surface(found, tolerance):
+        table = score_predictions(cases, found, CLASSES, use_spacing=True, tolerance=tolerance)
+        return table[table["metric"] == "surface_dice"]["value"].to_numpy()
+
+    assert (surface(predictions, 8.0) >= surface(predictions, 0.5)).all() and surface(predictions, 0.5).max() < 1
+    assert surface({case["image"]: case["label"] for case in cases}, 0.5) == pytest.approx(np.ones(4))
+
+
+def test_distances_in_voxels_where_the_spacing_is_not_known(written):
+    cases, predictions, arrays = written
+    table = score_predictions(cases, predictions, CLASSES, use_spacing=False, tolerance=1.0)
+    expected = segmentation_scores(*arrays[0], 3)["hd95"][0]
+    found = table[(table["patient"] == "case0") & (table["class"] == "one") & (table["metric"] == "hd95")]
+    assert found["value"].item() == pytest.approx(float(expected))
+
+
+def test_a_prediction_on_another_grid_is_refused(written, tmp_path):
+    cases, predictions, _ = written
+    nib.save(nib.Nifti1Image(np.zeros((12, 14, 5), np.uint8), np.eye(4)), predictions[cases[0]["image"]])
+    with pytest.raises(ValueError, match=r"case0_trans.nii.gz has the shape \(12, 14, 5\), its label .* \(12, 14, 4\)"):
+        score_predictions(cases, predictions, CLASSES, True, 1.0)
+
+
+def test_an_absent_or_ambiguous_prediction_is_named(written, tmp_path):
+    cases, predictions, _ = written
+    path = predictions[cases[0]["image"]]
+    path.rename(path.with_name("case0_other.nii.gz"))
+    assert find_predictions(cases, tmp_path / "eval")[cases[0]["image"]].name == "case0_other.nii.gz"
+    (path.parent / "case0_again.nii.gz").touch()
+    with pytest.raises(ValueError, match="found 2 predictions of case0"):
+        find_predictions(cases, tmp_path / "eval")
+    for file in path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match="found no prediction case0_"):
+        find_predictions(cases, tmp_path / "eval")
+
+
+def test_the_papers_formulas_by_explicit_loops(written):
+    cases, predictions, arrays = written
+    table = paper_compat_scores(cases, predictions, CLASSES).set_index(["class", "metric"])["value"]
+    for index, name in CLASSES.items():
+        both = predicted = labelled = 0
+        slices = []
+        for prediction, label in arrays:
+            both += ((prediction == index) & (label == index)).sum()
+            predicted += (prediction == index).sum()
+            labelled += (label == index).sum()
+            for number in range(label.shape[2]):
+                pair = prediction[..., number] == index, label[..., number] == index
+                found = segmentation_scores(pair[0].astype(int), pair[1].astype(int), 2)["hd95"]
+                slices.append(float(found[0]) if pair[0].any() and pair[1].any() else 0.0)
+        assert table[name, "dice"] == pytest.approx(2 * both / (predicted + labelled))
+        assert table[name, "jaccard"] == pytest.approx(both / (predicted + labelled - both))
+        assert table[name, "hd95"] == pytest.approx(sum(slices) / len(slices))
+        assert not math.isnan(table[name, "asd"])
+
+
+def test_the_papers_distances_reward_a_missed_organ(written):
+    """Why they are kept out of the other table."""
+    cases, predictions, _ = written
+    honest = score_predictions(cases, predictions, CLASSES, False, 1.0)
+    honest = honest[(honest["metric"] == "hd95") & (honest["class"] == "two")].set_index("patient")["value"]
+    papers = paper_compat_scores(cases[1:], predictions, CLASSES).set_index(["class", "metric"])["value"]
+    assert papers["two", "hd95"] == 0 < honest["case0"] < honest["case1"]
