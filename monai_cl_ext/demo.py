@@ -12,11 +12,11 @@ from monai_cl_ext.study.stage import run_stage
 from monai_cl_ext.visualize import evaluated_runs, find_runs, write_report
 from monai_cl_ext.visualize.tables import comparisons, score_tables
 
-PATIENTS = 40
-DATA = {"validation_patients": 6, "test_patients": 14, "image_size": [64, 64], "pixdim": [2.5, 2.5]}
+PATIENTS = 100
+DATA = {"validation_patients": 6, "test_patients": 20, "image_size": [64, 64], "pixdim": [2.5, 2.5]}
 GLOBAL = {"epochs": 10, "batches_per_epoch": 100}
 LOCAL = {"epochs": 2, "batches_per_epoch": 100}
-FINETUNING = {"labelled_patients": 2, "epochs": 8, "batches_per_epoch": 50}
+FINETUNING = {"labelled_patients": 2, "epochs": 6, "batches_per_epoch": 50}
 STARTS = ("scratch", "pretrained")
 NEXT = """With your own volumes (a folder of NIfTI files; labels of a few patients), from bundles/gcl_segmentation:
     python -m monai.bundle run --config_file configs/pretrain_global.json --dataset_dir DIR

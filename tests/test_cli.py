@@ -74,3 +74,21 @@ def test_report_on_nothing_ends_in_one_line(name, message, monkeypatch, tmp_path
     status = run(monkeypatch, "report", tmp_path / name)
     assert isinstance(status, str) and message in status and "\n" not in status
     assert not list(tmp_path.iterdir())
+
+
+def test_study_commands_tell_their_arguments(monkeypatch, capsys):
+    assert run(monkeypatch, "study", "run", "--help") == 0
+    shown = capsys.readouterr().err
+    for word in ("OUTPUT", "--workers", "--dataset_dir", "--labelled", "the same ones serve every method"):
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [(["--draw=3"], "run has no option --draw; it has --output"), (["--labelled=[1]"], "a plan needs --dataset_dir"),
+     ([], "plan.json does not exist")],
+)  # fmt: skip
+def test_mistakes_in_a_study_end_in_one_line_and_write_nothing(options, message, monkeypatch, tmp_path):
+    status = run(monkeypatch, "study", "run", "--output", tmp_path / "study", *options)
+    assert isinstance(status, str) and message in status and "\n" not in status
+    assert not (tmp_path / "study").exists()

@@ -115,12 +115,14 @@ class Shell:
 
     def call(self, words: list[str]) -> None:
         """The command line has the command, and it takes the arguments; configs that it is given exist."""
+        group: object = Commands()
+        if words[0] == "study":
+            group, words = Commands().study(), words[1:]
         command = words[0].replace("-", "_")
-        method = getattr(Commands, command, None)
+        method = getattr(group, command, None)
         require(method is not None, f"there is no command {words[0]}")
         positional, options = parsed(words[1:])
-        arguments = inspect.signature(method).bind(None, *positional, **options).arguments
-        del arguments["self"]
+        arguments = inspect.signature(method).bind(*positional, **options).arguments
         for name, value in arguments.items():
             if name != "output" and str(value).endswith((".json", ".yaml", ".yml")):
                 require((self.folder / value).is_file(), f"{value} does not exist in {self.folder}")
