@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables say what the frames say, with what a reader must know of them."""
+
+import itertools
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monai_cl_ext.study.comparison import differences, summary
+from monai_cl_ext.study.tables import latex_table, markdown_table
+
+METHODS = ["scratch", "G^D", "gcl_x+r|s"]
+
+
+def study(metric="dice", draws=3, folds=1, seeds=2, methods=METHODS):
+    rng = np.random.default_rng(0)
+    rows = []
+    for labelled, draw, patient, (index, method) in itertools.product(
+        (1, 8), range(draws), range(20), enumerate(methods)
+    ):
+        value = 0.6 + 0.1 * index + 0.02 * labelled + 0.02 * rng.standard_normal()
+        for seed in range(seeds):
+            missed = method == "scratch" and patient == 0 and seed == 0
+            rows.append((method, labelled, patient % folds, draw, seed, f"v{patient}", f"p{patient}", "LV", metric))
+            rows[-1] += (value, missed)
+    columns = ["method", "labelled", "fold", "draw", "seed", "volume", "patient", "class", "metric", "value", "missed"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def cells(text):
+    """Rows of the Markdown tables by their first cell, a list for each table."""
+    tables = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
+    split = [[re.split(r"(?<!\\)\|", line)[1:-1] for line in table.splitlines()] for table in tables]
+    return [{row[0].strip(): [cell.strip() for cell in row[1:]] for row in table} for table in split]
+
+
+def test_markdown_has_means_and_differences():
+    scores = study()
+    means, compared = cells(markdown_table(scores))
+    frame = summary(scores, "dice").set_index(["method", "labelled"])
+    row = frame.loc[("G^D", 8)]
+    assert means["labelled patients"] == ["1", "8"]
+    assert means["G^D"][1] == f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    assert all(cell.startswith("**0.") and cell.endswith("]**") for cell in means[r"gcl_x+r\|s"])
+    row = differences(scores, "dice", "scratch").iloc[0]
+    assert compared["G^D"][0] == f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], p < 0.001"
+    assert "scratch" not in compared
+
+
+def test_of_distances_the_smallest_is_bold():
+    means, _ = cells(markdown_table(study("hd95"), "hd95", unit="mm"))
+    assert all(cell.startswith("**") for cell in means["scratch"])
+    assert "HD95 (mm), lower is better" in markdown_table(study("hd95"), "hd95", unit="mm")
+
+
+def test_the_caption_tells_what_the_numbers_are():
+    text = markdown_table(study(folds=4), selection="the last epoch")
+    assert "20 test patients and 3 draws of labelled patients in each of 4 folds, 2 seeds a draw" in text
+    assert "95 % interval for other patients under other draws" in text
+    assert "Scored weights: the last epoch." in text
+    assert "scratch 60 of 240, G^D 0 of 240" not in text and "scratch 6 of 240, G^D 0 of 240" in text
+    assert "Holm's correction over 4 comparisons" in text
+
+
+def test_one_draw_is_not_sold_as_more():
+    text = markdown_table(study(draws=1, seeds=1))
+    assert "1 draw of labelled patients, 1 seed a draw" in text
+    assert "for other patients under the same draw" in text
+    assert "- mean of scratch at 1, G^D at 1" in text and "not for other draws" in text
+
+
+def test_the_best_as_reference_is_named():
+    text = markdown_table(study(), reference="best")
+    assert "from the best method of each column" in text and "over 6 comparisons" in text
+    assert all(cell.startswith("-") for cell in cells(text)[1]["scratch"])
+
+
+def test_missing_runs_leave_a_dash_and_a_note():
+    scores = study()
+    text = markdown_table(scores[(scores["method"] != "scratch") | (scores["labelled"] != 8)])
+    means, compared = cells(text)
+    assert means["scratch"][1] == "" and compared["G^D"][1] == "–"
+    assert "no draw and patient has a score" in text
+
+
+def test_one_method_has_one_table():
+    assert len(cells(markdown_table(study(methods=["scratch"])))) == 1
+
+
+def test_latex_is_whole_and_escaped():
+    text = latex_table(study(draws=1), selection="best of 8 & last_epoch")
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == text.count(r"\toprule") == 2
+    assert r"\textbf{0." in text and r"G\textasciicircum{}D & " in text and r"gcl\_x+r|s" in text
+    assert r"best of 8 \& last\_epoch" in text and r"95 \% interval" in text and "p $<$ 0.001" in text
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {2}
+    assert text.count("{") == text.count("}")
+    assert not re.findall(r"(?<!\\)[%#]", text)
+
+
+def test_unknown_metrics_are_told():
+    with pytest.raises(ValueError, match="metric must be one of"):
+        markdown_table(study(), "iou")
