@@ -16,7 +16,7 @@ from monai_cl_ext.visualize.embedding_map import draw_embeddings
 from monai_cl_ext.visualize.overlays import draw_overlays
 from monai_cl_ext.visualize.pair_map import draw_pair_images, draw_pair_map
 from monai_cl_ext.visualize.records import Run, find_runs
-from monai_cl_ext.visualize.report import write_report
+from monai_cl_ext.visualize.report import evaluated_runs, write_report
 from monai_cl_ext.visualize.scores import draw_scores
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "draw_pair_map",
     "draw_scores",
     "draw_views",
+    "evaluated_runs",
     "find_runs",
     "write_report",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_cl_ext.visualize.drawing import COLOURS, Drawing, new_figure, shorten, styled
+from monai_cl_ext.visualize.drawing import COLOURS, LINES, Drawing, new_figure, shorten, styled
 from monai_cl_ext.visualize.records import Curve, Run
 
 NAMES = {
@@ -14,7 +14,6 @@ NAMES = {
     "effective_rank_score": ("Effective-rank score, held-out slices", "score (0 to 1: collapsed)"),
     "mean_dice": ("Validation during training", "mean Dice (0 to 1)"),
 }
-STYLES = ("-", "--", "-.", ":")
 SMOOTHED_FROM = 40  # points of a curve
 
 
@@ -40,7 +39,7 @@ def _draw(stage: str, tag: str, curves: dict[str, tuple[Run, Curve]]) -> Drawing
     figure, ((axes,),) = new_figure(2.7 + 0.17 * ((len(curves) + 1) // 2))
     smoothed = False
     for number, (name, (_, curve)) in enumerate(curves.items()):
-        colour, style = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
+        colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
         steps, values = (np.array(column, dtype=np.float64) for column in zip(*curve, strict=True))
         label = shorten(name)
         if len(values) >= SMOOTHED_FROM:

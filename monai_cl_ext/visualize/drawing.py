@@ -4,25 +4,29 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
 
 # Okabe and Ito's palette, in an order whose neighbours differ in lightness too
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
 INK, PALE = "#222222", "#E4E4E4"
 
 WIDTH = 4.4  # inches: about the width of a phone, so that type keeps its size there and figures stand side by side
@@ -85,6 +89,52 @@ def new_figure(height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def look(number: int) -> tuple[str, str, LineStyle]:
+    """Colour, marker and line style of a run or method by its number; the first 32 differ."""
+    turn = number // len(COLOURS)
+    return COLOURS[number % len(COLOURS)], MARKERS[(number + 3 * turn) % len(MARKERS)], LINES[turn % len(LINES)]
+
+
+def wrap(text: str, width: int) -> str:
+    """The text in lines of at most ``width`` characters, broken after blanks, + - _ / where there are such."""
+    lines = [""]
+    for part in re.split(r"(?<=[ +_/-])", text):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+        while len(lines[-1].rstrip()) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """Inches that :func:`add_legend` takes."""
+    labels, columns = _legend_labels(names)
+    lines = sum(label.count("\n") + 1 for label in labels)
+    return 0.17 * (lines if columns == 1 else (lines + 1) // 2) + 0.1
+
+
+def add_legend(figure: Figure, names: Sequence[str], lines: bool = False) -> None:
+    """A legend above the axes, each name with its :func:`look`, in one column where names are long.
+
+    Args:
+        figure: with the common layout.
+        names: in the order of their numbers.
+        lines: whether the figure has lines; else it has markers alone.
+    """
+    labels, columns = _legend_labels(names)
+    handles = [
+        Line2D([], [], linestyle=line if lines else "none", marker=marker, markersize=4.7, color=colour)
+        for colour, marker, line in map(look, range(len(names)))
+    ]
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=8.5)
+
+
+def _legend_labels(names: Sequence[str]) -> tuple[list[str], int]:
+    columns = 2 if max(map(len, names)) <= 24 else 1
+    return [wrap(name, 24 if columns == 2 else 50) for name in names], columns
 
 
 def show_image(axes: Axes, image: Tensor | NDArray[Any], **kwargs: Any) -> None:

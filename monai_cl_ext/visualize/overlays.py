@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from monai_cl_ext.visualize.drawing import COLOURS, WIDTH, Drawing, new_figure, shorten, show_image, styled
@@ -46,18 +48,12 @@ def draw_overlays(record: dict[str, Any], rows: list[Record], run: str, name: st
             show_image(cells, item["image"], vmin=0, vmax=255, aspect=aspect)
             if kind != "image":
                 labels |= set(np.unique(item[kind]).tolist()) - {0}
-                show_image(cells, _painted(np.asarray(item[kind])), interpolation="nearest", aspect=aspect)
+                show_image(cells, painted(np.asarray(item[kind])), interpolation="nearest", aspect=aspect)
         title = f"{rank}: {shorten(item['volume'], 30)}, Dice {means[item['volume']]:.2f}"
         line[0].set_title(title, fontsize=8.5, loc="left")
     for cells, title in zip(axes[-1], ("image", "reference", "prediction"), strict=True):
         cells.text(0.5, -0.04, title, fontsize=8.5, ha="center", va="top", transform=cells.transAxes)
-    names = record["class_names"]
-    patches = [
-        Patch(facecolor=_colour(label), label=shorten(names[label - 1], 14) if names else f"class {label}")
-        for label in sorted(labels)
-    ]
-    if patches:
-        figure.legend(handles=patches, loc="outside upper center", ncols=4, fontsize=8.5, handlelength=1)
+    add_class_legend(figure, labels, record["class_names"])
     caption = (
         f"Of {len(shown)} test volumes by their mean Dice; of each the slice with the largest labelled area, cut to "
         "the surroundings of the masks."
@@ -65,12 +61,23 @@ def draw_overlays(record: dict[str, Any], rows: list[Record], run: str, name: st
     return Drawing(name, run, caption, figure, photographic=True)
 
 
-def _painted(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def painted(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Colours (H, W, 4) of a label map, nothing where there is background."""
-    palette = np.array([(0.0, 0.0, 0.0, 0.0), *(to_rgba(_colour(label), OPACITY) for label in range(1, 256))])
+    palette = np.array([(0.0, 0.0, 0.0, 0.0), *(to_rgba(label_colour(label), OPACITY) for label in range(1, 256))])
     return palette[labels]
 
 
-def _colour(label: int) -> str:
+def add_class_legend(figure: Figure, labels: Collection[int], names: Sequence[str] | None) -> None:
+    """The colours of the labels above the axes, with the names of classes 1, 2, ... where they have such."""
+    patches = [
+        Patch(facecolor=label_colour(label), label=shorten(names[label - 1], 14) if names else f"class {label}")
+        for label in sorted(labels)
+    ]
+    if patches:
+        figure.legend(handles=patches, loc="outside upper center", ncols=4, fontsize=8.5, handlelength=1)
+
+
+def label_colour(label: int) -> str:
+    """The colour of a label from 1."""
     order = (1, 4, 3, 2, 5, 0, 6, 7)  # of the palette, by contrast to grey images
     return COLOURS[order[(label - 1) % len(order)]]

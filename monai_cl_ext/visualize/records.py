@@ -22,7 +22,7 @@ class Run:
     """One folder of records: of one stage, or of a training and its evaluation.
 
     Attributes:
-        name: path below the folder that was searched.
+        name: path below the folder that was searched, without a bundle's folder eval.
         folder: where the records are.
         stages: the records ``run_<stage>.json`` by stage, in the order in which they began.
     """
@@ -109,7 +109,8 @@ def find_runs(folder: str | Path) -> list[Run]:
 
 
 def _name(path: Path, top: Path) -> str:
-    return path.relative_to(top).as_posix() if path != top else top.resolve().name
+    """The path without the folder eval, where a bundle keeps its records."""
+    return "/".join(part for part in path.relative_to(top).parts if part != "eval") or top.resolve().name
 
 
 def _stages(folder: Path) -> dict[str, Record]:

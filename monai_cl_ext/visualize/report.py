@@ -3,24 +3,17 @@
 
 from __future__ import annotations
 
-import os
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader
 
 from monai_cl_ext.visualize.batch_views import draw_views
 from monai_cl_ext.visualize.curves import draw_curves
-from monai_cl_ext.visualize.drawing import Drawing
 from monai_cl_ext.visualize.embedding_map import draw_embeddings
 from monai_cl_ext.visualize.overlays import draw_overlays
+from monai_cl_ext.visualize.page import Section, saved, write_page
 from monai_cl_ext.visualize.pair_map import draw_pair_images, draw_pair_map
 from monai_cl_ext.visualize.records import Record, Run, find_runs
 from monai_cl_ext.visualize.scores import draw_scores
 from monai_cl_ext.visualize.tables import (
-    Table,
     comparisons,
     data_table,
     leak,
@@ -32,27 +25,6 @@ from monai_cl_ext.visualize.tables import (
 
 MAXIMUM_LEAD = 6  # sentences on top of the page
 MAXIMUM_PICTURED = 8  # runs whose pictures a page holds, so that it stays small
-
-
-@dataclass
-class Section:
-    """One part of the page; it appears when it holds something.
-
-    Attributes:
-        anchor: of its link.
-        title: its heading.
-        text: sentences under the heading.
-        tables: shown under the text.
-        folded: tables that unfold, at the end.
-        groups: heading, which may be empty, and figures that stand together, each with the data URI that shows it.
-    """
-
-    anchor: str
-    title: str
-    text: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    folded: list[Table] = field(default_factory=list)
-    groups: list[tuple[str, list[tuple[Drawing, str]]]] = field(default_factory=list)
 
 
 def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
@@ -76,21 +48,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     sections = [_overview(runs), *(part(runs, figures) for part in parts), _details(runs)]
     shown = [section for section in sections if section.tables or section.groups or section.folded]
     lead = comparisons({run.name: rows for run, rows in evaluated_runs(runs)})[:MAXIMUM_LEAD]
-    template = Environment(
-        loader=PackageLoader("monai_cl_ext.visualize", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template("report.html.j2")
-    text = template.render(
-        title=folder.resolve().name,
-        lead=lead,
-        sections=shown,
-        versions=versions(runs),
-        written=time.strftime("%Y-%m-%d %H:%M"),
-    )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    temporary = page.with_name(f".{page.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(page)
-    return page
+    return write_page(page, "run", folder.resolve().name, lead, shown, versions=versions(runs))
 
 
 def _overview(runs: list[Run]) -> Section:
@@ -115,12 +73,12 @@ def _batches(runs: list[Run], figures: Path) -> Section:
             drawings += [draw_pair_map(batch, f"{_file(run)}pair_map"), draw_pair_images(batch, f"{_file(run)}pairs")]
         else:
             drawings[0].caption += " No pair map: this loss joins places within images, not whole images."
-        section.groups.append((run.name, _saved(drawings, figures)))
+        section.groups.append((run.name, saved(drawings, figures)))
     return section
 
 
 def _curves(runs: list[Run], figures: Path) -> Section:
-    groups = [(stage, _saved(drawings, figures)) for stage, drawings in draw_curves(runs).items()]
+    groups = [(stage, saved(drawings, figures)) for stage, drawings in draw_curves(runs).items()]
     return Section("curves", "Curves", groups=groups)
 
 
@@ -128,7 +86,7 @@ def _embeddings(runs: list[Run], figures: Path) -> Section:
     found = [(run, record) for run in runs if (record := run.tensors("embeddings")) and len(record["embeddings"]) > 1]
     section = Section("embeddings", "Embeddings of held-out slices", _left_out(len(found)))
     for run, record in found[:MAXIMUM_PICTURED]:
-        section.groups.append((run.name, _saved(draw_embeddings(record, f"{_file(run)}embeddings"), figures)))
+        section.groups.append((run.name, saved(draw_embeddings(record, f"{_file(run)}embeddings"), figures)))
     return section
 
 
@@ -140,7 +98,7 @@ def _scores(runs: list[Run], figures: Path) -> Section:
             section.text = ["One run each: how much seeds and draws of patients change the scores is not seen here."]
         section.tables = score_tables(scores, unit_of(runs))[0]
         drawings = [draw_scores(scores, metric, unit_of(runs)) for metric in ("dice", "hd95")]
-        section.groups = [("", _saved(drawings, figures))]
+        section.groups = [("", saved(drawings, figures))]
     return section
 
 
@@ -151,7 +109,7 @@ def _overlays(runs: list[Run], figures: Path) -> Section:
         draw_overlays(record, rows, run.name, f"{_file(run)}overlays") for run, rows, record in found[:MAXIMUM_PICTURED]
     ]
     drawings = [drawing for drawing in drawn if drawing is not None]
-    section.groups = [("", _saved(drawings, figures))] if drawings else []
+    section.groups = [("", saved(drawings, figures))] if drawings else []
     return section
 
 
@@ -175,10 +133,6 @@ def unit_of(runs: list[Run]) -> str:
 def from_scratch(run: Run) -> bool:
     """Whether the run's training names no weights to start from."""
     return run.trained is not None and run.trained["settings"].get("pretrained") == ""
-
-
-def _saved(drawings: list[Drawing], figures: Path) -> list[tuple[Drawing, Any]]:
-    return [(drawing, drawing.save(figures)) for drawing in drawings]
 
 
 def _file(run: Run) -> str:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from monai_cl_ext.visualize.drawing import COLOURS, INK, MARKERS, Drawing, new_figure, shorten, styled
+from monai_cl_ext.visualize.drawing import INK, Drawing, add_legend, legend_height, look, new_figure, shorten, styled
 from monai_cl_ext.visualize.records import Record
 
 ROW = 0.24  # inches
+NAMES = {"dice": "Dice", "hd95": "HD95"}
 
 
 @styled
@@ -24,47 +27,62 @@ def draw_scores(scores: dict[str, list[Record]], metric: str, unit: str = "mm") 
         metric: "dice" or "hd95".
         unit: of distances.
     """
-    classes = classes_of(scores)
-    count = len(classes) * len(scores)
-    figure, ((axes,),) = new_figure(1.1 + 0.16 * ((len(scores) + 1) // 2) + ROW * (count + len(classes)))
-    missed = False
-    for number, (name, rows) in enumerate(scores.items()):
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    figure, hollow = draw_dots(scores, metric, unit)
+    volumes = len({row["volume"] for rows in scores.values() for row in rows})
+    caption = f"A dot for each of {volumes} test volumes; line and number: the mean over volumes." + (
+        f" Hollow: prediction or reference is empty{', so HD95 is the diagonal of the volume' * (metric == 'hd95')}."
+        if hollow
+        else ""
+    )
+    return Drawing(f"scores_{metric}", f"{NAMES[metric]} per class", caption, figure)
+
+
+def draw_dots(scores: dict[str, list[Record]], metric: str, unit: str) -> tuple[Figure, bool]:
+    """Classes down, scores across: a dot for each row, hollow where "missed" is not 0, and a line for their mean.
+
+    Args:
+        scores: rows with "class", the metric and "missed", by what a colour and marker stands for.
+        metric: "dice" or "hd95".
+        unit: of distances.
+
+    Returns:
+        The figure, and whether a dot of it is hollow.
+    """
+    classes, names = classes_of(scores), list(scores)
+    height = 1.0 + ROW * len(classes) * (len(names) + 1) + (legend_height(names) if len(names) > 1 else 0)
+    figure, ((axes,),) = new_figure(height)
+    for number, rows in enumerate(scores.values()):
         for group, label in enumerate(classes):
             chosen = [row for row in rows if row["class"] == label and not math.isnan(row[metric])]
-            height = group * (len(scores) + 1) + number
-            jitter = _jitter(len(chosen))
-            for full in (True, False):
-                part = [(row[metric], height + y) for row, y in zip(chosen, jitter, strict=True)
-                        if (row["missed"] == 0) is full]  # fmt: skip
-                missed = missed or bool(part and not full)
-                if part:
-                    face = colour if full else "none"
-                    axes.scatter(*zip(*part, strict=True), s=16, marker=marker, facecolor=face, edgecolor=colour,
-                                 linewidths=0.8, alpha=0.75, zorder=3)  # fmt: skip
-            average = mean([row[metric] for row in chosen])
-            if not math.isnan(average):
-                axes.plot([average] * 2, [height - 0.42, height + 0.42], color=INK, linewidth=2, zorder=4)
-                text = f"{average:.2f}" if metric == "dice" else f"{average:.1f}"
-                axes.annotate(text, (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
-        axes.scatter([], [], s=22, marker=marker, color=colour, label=shorten(name, 30))
-    middles = [group * (len(scores) + 1) + (len(scores) - 1) / 2 for group in range(len(classes))]
+            _draw_row(axes, group * (len(names) + 1) + number, number, chosen, metric)
+    middles = [group * (len(names) + 1) + (len(names) - 1) / 2 for group in range(len(classes))]
     axes.set_yticks(middles, [shorten(label, 14) for label in classes])
-    axes.set_ylim(len(classes) * (len(scores) + 1) - 1.3, -0.8)
+    axes.set_ylim(len(classes) * (len(names) + 1) - 1.3, -0.8)
     axes.grid(axis="y", visible=False)
     axes.set_ylabel("class")
     axes.set_xlabel("Dice (1: the same)" if metric == "dice" else f"HD95 ({unit})")
     axes.set_xlim(*((-0.02, 1.02) if metric == "dice" else (0, None)))
-    if len(scores) > 1:
-        figure.legend(loc="outside upper center", ncols=2, fontsize=8.5)
-    volumes = len({row["volume"] for rows in scores.values() for row in rows})
-    caption = f"A dot for each of {volumes} test volumes; line and number: the mean over volumes." + (
-        f" Hollow: prediction or reference is empty{', so HD95 is the diagonal of the volume' * (metric == 'hd95')}."
-        if missed
-        else ""
-    )
-    title = "Dice" if metric == "dice" else "HD95"
-    return Drawing(f"scores_{metric}", f"{title} per class", caption, figure)
+    if len(names) > 1:
+        add_legend(figure, names)
+    return figure, any(row["missed"] != 0 and not math.isnan(row[metric]) for rows in scores.values() for row in rows)
+
+
+def _draw_row(axes: Axes, height: float, number: int, rows: list[Record], metric: str) -> None:
+    """The dots of one class and run about a height, their mean as a line and as a number at the right."""
+    colour, marker, _ = look(number)
+    for full in (True, False):
+        part = [(row[metric], height + y) for row, y in zip(rows, _jitter(len(rows)), strict=True)
+                if (row["missed"] == 0) is full]  # fmt: skip
+        if part:
+            face = colour if full else "none"
+            places, heights = zip(*part, strict=True)
+            axes.scatter(places, heights, s=16, marker=marker, facecolor=face, edgecolor=colour,
+                         linewidths=0.8, alpha=0.75, zorder=3)  # fmt: skip
+    average = mean([row[metric] for row in rows])
+    if not math.isnan(average):
+        axes.plot([average] * 2, [height - 0.42, height + 0.42], color=INK, linewidth=2, zorder=4)
+        text = f"{average:.2f}" if metric == "dice" else f"{average:.1f}"
+        axes.annotate(text, (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
 
 
 def classes_of(scores: dict[str, list[Record]]) -> list[str]:

@@ -7,6 +7,7 @@ import fabricated
 import numpy as np
 import pytest
 import torch
+from figure_checks import check_names, check_room
 from matplotlib.colors import to_rgb
 
 from monai_cl_ext.visualize import (
@@ -41,30 +42,12 @@ def all_drawings(runs):
     ]  # fmt: skip
 
 
-def test_every_axis_has_a_name_and_every_figure_a_title(runs):
+def test_every_figure_has_names_and_room_for_them(runs):
     drawings = all_drawings(runs)
     assert len({drawing.name for drawing in drawings}) == len(drawings)
     for drawing in drawings:
-        assert drawing.title
-        for axes in drawing.figure.axes:
-            if axes.axison and axes.get_label() != "<colorbar>":
-                assert axes.get_xlabel() and axes.get_ylabel(), drawing.name
-            elif axes.axison:
-                assert axes.get_ylabel(), drawing.name
-
-
-def test_labels_lie_inside_the_figure_and_apart(runs):
-    for drawing in all_drawings(runs):
-        drawing.figure.canvas.draw()
-        whole = drawing.figure.bbox
-        for axes in drawing.figure.axes:
-            names = [label for label in (axes.xaxis.label, axes.yaxis.label) if axes.axison and label.get_text()]
-            for text in names:
-                box = text.get_window_extent()
-                assert whole.x0 - 1 <= box.x0 and box.x1 <= whole.x1 + 1, (drawing.name, text.get_text())
-                assert whole.y0 - 1 <= box.y0 and box.y1 <= whole.y1 + 1, (drawing.name, text.get_text())
-            ticks = [tick.get_window_extent() for tick in axes.get_yticklabels() if tick.get_text() and axes.axison]
-            assert not any(first.overlaps(second) for first, second in zip(ticks, ticks[1:], strict=False))
+        check_names(drawing)
+        check_room(drawing)
 
 
 def test_figures_are_saved_as_png_and_svg(runs, tmp_path):
