@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from monai_cl_ext.data.phantom import write_phantom
@@ -16,7 +17,7 @@ PATIENTS = 100
 DATA = {"validation_patients": 6, "test_patients": 20, "image_size": [64, 64], "pixdim": [2.5, 2.5]}
 GLOBAL = {"epochs": 10, "batches_per_epoch": 100}
 LOCAL = {"epochs": 2, "batches_per_epoch": 100}
-FINETUNING = {"labelled_patients": 2, "epochs": 6, "batches_per_epoch": 50}
+FINETUNING = {"labelled_patients": 2, "draw": 0, "epochs": 2, "batches_per_epoch": 50}
 STARTS = ("scratch", "pretrained")
 NEXT = """With your own volumes (a folder of NIfTI files; labels of a few patients), from bundles/gcl_segmentation:
     python -m monai.bundle run --config_file configs/pretrain_global.json --dataset_dir DIR
@@ -41,7 +42,8 @@ def run_demo(output: str | Path, seed: int = 0) -> Path:
     root = Path(output).resolve()
     say(f"1/5  phantom: {PATIENTS} patients, 2 of them labelled for training")
     if not (root / "phantom" / "dataset.json").is_file():
-        write_phantom(root / "phantom", PATIENTS, seed, progress=True)
+        shutil.rmtree(root / "unfinished", ignore_errors=True)
+        write_phantom(root / "unfinished", PATIENTS, seed, progress=True).rename(root / "phantom")
     bundle = find_bundle("gcl_segmentation")
     data = {**DATA, "dataset_dir": str(root / "phantom"), "seed": seed, "split_seed": seed}
     pretraining = bundle.copy(root / "pretraining")
@@ -53,7 +55,7 @@ def run_demo(output: str | Path, seed: int = 0) -> Path:
     for start in STARTS:
         run = bundle.copy(root / start)
         weights = str(pretraining.folder / "models" / "model_pretrain_local.pt") if start == "pretrained" else ""
-        settings = {**data, **FINETUNING, "draw": seed, "pretrained": weights}
+        settings = {**data, **FINETUNING, "pretrained": weights}
         run_stage(run, ["train"], settings, progress=True)
         run_stage(run, ["train", "evaluate"], settings, progress=True)
     say("5/5  report")

@@ -13,7 +13,7 @@ from typing import Any
 
 FOLDER_VARIABLE = "MONAI_CL_BUNDLES"
 CHECKOUT = Path(__file__).resolve().parents[2] / "bundles"
-LEFT_OUT = ("models", "eval", "mlruns*", "__pycache__", ".git")
+LEFT_OUT = ("models", "eval", "data", "runs", "mlruns*", "__pycache__", ".git")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,15 @@ class Bundle:
             raise ValueError(f"{path} is not JSON: {error}") from error
 
     def copy(self, folder: Path) -> Bundle:
-        """The bundle, without its weights and results, in a folder of its own."""
+        """The bundle, without its weights, results and data, in a folder of its own.
+
+        Raises:
+            ValueError: when that folder lies in the bundle.
+        """
+        if folder.resolve().is_relative_to(self.folder.resolve()):
+            raise ValueError(
+                f"{folder} lies in the bundle {self.folder}, which is to be copied there; give another output"
+            )
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
         return Bundle(folder, self.overlays)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from monai_cl_ext.study.files import read_table
 from monai_cl_ext.study.task import SCORES, Task, is_done
 
 
@@ -27,5 +28,5 @@ def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd
         ValueError: when a cell says that it is done and its scores are not whole.
     """
     cells = [task for task in tasks if task.name.startswith("finetune") and is_done(root / task.name)]
-    tables = [pd.read_csv(root / task.name / table) for task in cells]
+    tables = [read_table(root / task.name / table) for task in cells]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -13,11 +13,12 @@ import pandas as pd
 
 from monai_cl_ext.study.card import data_card, environment
 from monai_cl_ext.study.collection import collect_scores
+from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
-from monai_cl_ext.study.scheduler import local_launcher, run_cells, slurm_launcher
-from monai_cl_ext.study.task import TABLES, Task, is_done, write_text
+from monai_cl_ext.study.scheduler import alone, local_launcher, run_cells, slurm_launcher
+from monai_cl_ext.study.task import TABLES, Task, is_done
 
 PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
 
@@ -83,13 +84,14 @@ class StudyCommands:
         if launcher not in ("local", "slurm"):
             raise ValueError(f"launcher must be 'local' or 'slurm', found {launcher!r}")
         launch = slurm_launcher(root, **(slurm or {})) if launcher == "slurm" else local_launcher(workers)
-        try:
-            run_cells(cells, root, launch, len(cells) if launcher == "slurm" else workers)
-        finally:
-            for table in TABLES:
-                scores = collect_scores(cells, root, table)
-                write_text(root / table, scores.to_csv(index=False))
-                print(f"{len(scores)} scores of the finished cells are in {root / table}")
+        with alone(root):
+            try:
+                run_cells(cells, root, launch, len(cells) if launcher == "slurm" else workers)
+            finally:
+                for table in TABLES:
+                    scores = collect_scores(cells, root, table)
+                    write_text(root / table, scores.to_csv(index=False))
+                    print(f"{len(scores)} scores of the finished cells are in {root / table}")
 
     def report(self, output: str) -> None:
         """Writes the tables and figures of a study: report.html, table.md, table.tex, figures.
@@ -153,7 +155,7 @@ def describe(plan: Plan, cells: list[Task], root: Path) -> str:
         )
     if plan.transductive:
         lines.append("  TRANSDUCTIVE: pre-training sees the images of validation and test patients")
-    card = pd.read_csv(root / CARD)
+    card = pd.read_csv(root / CARD, dtype=str, keep_default_na=False)
     return "\n".join([*lines, "", card.to_string(index=False)])
 
 

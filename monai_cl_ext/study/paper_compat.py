@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
+from monai_cl_ext.study.scores import labels_of
 
 DISTANCES = ("hd95", "asd")
 
@@ -37,8 +37,7 @@ def paper_compat_scores(
     distances: list[np.ndarray] = []
     for case in cases:
         reference, prediction = (
-            np.moveaxis(np.asarray(nib.load(path).dataobj).squeeze(), slice_axis, 0)
-            for path in (case["label"], predictions[case["image"]])
+            np.moveaxis(labels_of(path), slice_axis, 0) for path in (case["label"], predictions[case["image"]])
         )
         for index in range(len(classes)):
             masks = prediction == index + 1, reference == index + 1

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_cl_ext.data.splits import Case, draw_patients
+from monai_cl_ext.data.splits import Case, by_patient, draw_patients
 from monai_cl_ext.study.bundles import Bundle, find_bundle
 from monai_cl_ext.study.splits import Split
 from monai_cl_ext.study.task import Task
@@ -125,10 +125,11 @@ def _finetuning(plan: Plan, method: str, fold: int, pretraining: Sequence[Task],
     for labelled in plan.labelled:
         choices = _choices(plan, method, fold, labelled) if not pretraining else []
         cells += choices
-        for draw in range(plan.draws):
+        for draw in range(plan.draws if labelled < len(_labelled_patients(plan.splits[fold])) else 1):
             for seed in range(plan.seeds):
                 name = f"finetune/{method}/labelled_{labelled}_draw_{draw}_seed_{seed}_fold_{fold}"
                 facts = {"method": method, "labelled": labelled, "fold": fold, "draw": draw, "seed": seed}
+                facts |= {"transductive": True} if plan.transductive else {}
                 start = {"pretrained": weights(pretraining[-1], root)} if pretraining else {}
                 task = _finetune(plan, name, facts, start, "test")
                 needs = [*(task.name for task in pretraining[-1:]), *(choice.name for choice in choices)]
@@ -136,6 +137,12 @@ def _finetuning(plan: Plan, method: str, fold: int, pretraining: Sequence[Task],
                 chosen = {"learning_rate": rates} if rates else {}
                 cells.append(replace(task, needs=needs, chosen=chosen))
     return cells
+
+
+def _labelled_patients(split: Split) -> set[str]:
+    """Those from which labelled patients are drawn; where all are taken, every draw is the same."""
+    groups = by_patient(split["train"])
+    return {patient for patient, cases in groups.items() if all(case.get("label") for case in cases)}
 
 
 def _choices(plan: Plan, method: str, fold: int, labelled: int) -> list[Task]:
@@ -158,7 +165,7 @@ def _finetune(plan: Plan, name: str, facts: Mapping[str, Any], start: Mapping[st
         **_data(bundle, "train", split, labelled, split["validation"]),
     }
     inference = {
-        **known(bundle, ["inference"], plan.settings),
+        **known(bundle, ["inference"], {**plan.settings, **plan.train_settings}),
         "dataset#data": [{"image": case["image"]} for case in split[part]],
     }
     scoring = {"classes": plan.classes, "use_spacing": plan.use_spacing, "tolerance": plan.tolerance}
@@ -173,10 +180,14 @@ def _data(
 ) -> dict[str, Any]:
     """The data of a stage: the split and the drawn patients where a config has these keys, as those of this package.
 
+    The test patients are handed to no stage but inference.
+
     Other bundles get the lists under the ids that MONAI's bundle properties give them.
     """
-    ours = known(bundle, [stage], {"split": split, "labelled": training})
-    return ours or {"train#dataset#data": training, "validate#dataset#data": validation}
+    ours = {"split": {**split, "test": []}} | ({"labelled": training} if stage == "train" else {})
+    if len(known(bundle, [stage], ours)) == len(ours):
+        return ours
+    return {"train#dataset#data": training, "validate#dataset#data": validation}
 
 
 def known(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:

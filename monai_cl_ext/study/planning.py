@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_cl_ext.arguments import positive_integer, positive_number
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.study.leaks import refuse_leaks
-from monai_cl_ext.study.plan import Plan, known
-from monai_cl_ext.study.splits import make_splits, read_split, with_held_out_patients
+from monai_cl_ext.study.method_checks import named_methods, refuse_unfit_methods
+from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.splits import Split, make_splits, read_split, with_held_out_patients
 
 
 def make_plan(
@@ -62,28 +64,56 @@ def make_plan(
         ValueError: when an argument is wrong; LeakError when patients are not kept apart.
         FileNotFoundError: when a folder, a bundle or an overlay is absent.
     """
-    cases = find_cases(dataset_dir)
+    if splits and folds:
+        raise ValueError("splits and folds both say who is tested; give one of them")
+    if not isinstance(transductive, bool) or not isinstance(use_spacing, bool):
+        raise ValueError(f"transductive and use_spacing are True or False, found {transductive!r} and {use_spacing!r}")
+    folder = Path(dataset_dir).resolve()
+    cases = find_cases(folder)
     found = [read_split(splits, cases)] if splits else make_splits(cases, validation, test, folds, split_seed)
     plan = Plan(
-        methods={name: str(value) for name, value in _named(methods).items()},
-        labelled=sorted({int(number) for number in labelled}),
-        draws=int(draws),
-        seeds=int(seeds),
+        methods=named_methods(methods),
+        labelled=sorted({positive_integer("labelled", number) for number in listed(labelled)}),
+        draws=positive_integer("draws", draws),
+        seeds=positive_integer("seeds", seeds),
         splits=[with_held_out_patients(split) for split in found] if transductive else found,
-        classes=dict(enumerate(classes, start=1)) or classes_of(Path(dataset_dir)),
+        classes=dict(enumerate(map(str, listed(classes)), start=1)) or classes_of(folder),
         settings=dict(settings or {}),
         pretrain_settings=dict(pretrain_settings or {}),
         train_settings=dict(train_settings or {}),
-        scratch_learning_rates=[float(rate) for rate in scratch_learning_rates],
-        use_spacing=bool(use_spacing),
-        tolerance=float(tolerance),
-        transductive=bool(transductive),
+        scratch_learning_rates=[positive_number("learning rate", rate) for rate in listed(scratch_learning_rates)],
+        use_spacing=use_spacing,
+        tolerance=positive_number("tolerance", tolerance),
+        transductive=transductive,
         folders=[str(Path(bundles).resolve())] if bundles else [],
     )
     for split in plan.splits:
         refuse_leaks(split, plan.transductive)
-    _refuse_unknown_settings(plan)
+        refuse_unscored(split)
+    plan.settings.setdefault("num_classes", len(plan.classes) + 1)
+    refuse_unfit_methods(plan)
     return plan
+
+
+def refuse_unscored(split: Split) -> None:
+    """Validation and test patients need labels.
+
+    Raises:
+        ValueError: when a part is empty or a volume of it has no label.
+    """
+    for part in ("validation", "test"):
+        if not split[part]:
+            raise ValueError(f"there is no {part} patient; ask for at least one")
+        for case in split[part]:
+            if not case.get("label"):
+                raise ValueError(f"{case['image']} of the {part} patients has no label; give one, or take it out")
+
+
+def listed(value: Any) -> list[Any]:
+    """A list of values; one value alone, or text with commas, is one as well."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.strip("[]() ").split(",") if item.strip()]
+    return list(value) if isinstance(value, Sequence) else [value]
 
 
 def classes_of(folder: Path) -> dict[int, str]:
@@ -96,35 +126,7 @@ def classes_of(folder: Path) -> dict[int, str]:
     labels = json.loads(description.read_text(encoding="utf-8")).get("labels", {}) if description.is_file() else {}
     if not labels:
         raise ValueError(f"{description} does not name the labels; give --classes, such as '[RV,myocardium,LV]'")
-    named = {int(label): str(name) for label, name in labels.items()}
-    return {label: named[label] for label in sorted(named) if label > 0}
-
-
-def _named(methods: str | Sequence[str] | Mapping[str, str]) -> Mapping[str, str]:
-    """Methods by name; as text too, since Fire hands on ``[scratch,a+b]`` and ``{name: a+b}`` as they are."""
-    if isinstance(methods, str):
-        items = [item.strip().strip("'\"") for item in methods.strip("[]{} ").split(",")]
-        methods = dict(item.split(": ", 1) for item in items) if methods.startswith("{") else items
-    named = methods if isinstance(methods, Mapping) else {name.rstrip("/").split("/")[-1]: name for name in methods}
-    if not named or not all(name and "/" not in name for name in named):
-        raise ValueError(f"methods must name at least one method, without a slash in its name, found {methods!r}")
-    return named
-
-
-def _refuse_unknown_settings(plan: Plan) -> None:
-    """A misspelt setting would otherwise change nothing, silently."""
-    for method in plan.methods:
-        bundle, pretraining = plan.bundle(method), plan.pretrain_stages(method)
-        for group, stages in (
-            ("settings", [*pretraining, "train", "inference"]),
-            ("pretrain_settings", pretraining),
-            ("train_settings", ["train"]),
-        ):
-            settings = getattr(plan, group)
-            found = {name for stage in stages for name in known(bundle, [stage], settings)}
-            unknown = [name for name in settings if name not in found]
-            if stages and unknown:
-                raise ValueError(
-                    f"{group}: no config of {bundle.name} ({', '.join(stages)}) has {unknown[0]!r}; "
-                    "settings are ids of a config, such as learning_rate"
-                )
+    named = {int(label): str(name) for label, name in labels.items() if int(label) > 0}
+    if sorted(named) != list(range(1, len(named) + 1)):
+        raise ValueError(f"{description}: labels must be 1, 2, ... without gaps, found {sorted(named)}; map them first")
+    return {label: named[label] for label in sorted(named)}

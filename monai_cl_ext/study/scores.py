@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,8 +48,8 @@ def score_predictions(
     rows = []
     for case in cases:
         label = nib.load(case["label"])
-        reference = np.asarray(label.dataobj).squeeze()
-        prediction = np.asarray(nib.load(predictions[case["image"]]).dataobj).squeeze()
+        reference = labels_of(case["label"])
+        prediction = labels_of(predictions[case["image"]])
         if prediction.shape != reference.shape:
             raise ValueError(
                 f"{predictions[case['image']]} has the shape {prediction.shape}, its label {case['label']} "
@@ -63,6 +64,12 @@ def score_predictions(
                 value = float(found[metric][index])
                 rows.append((case_name(case["image"]), case["patient"], name, metric, value, present[0] != present[1]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def labels_of(path: str | Path) -> np.ndarray:
+    """The label map of a file, without the channel axis that some have at the end."""
+    array = np.asarray(nib.load(path).dataobj)
+    return array[..., 0] if array.ndim == 4 and array.shape[-1] == 1 else array
 
 
 def surface_dice(
@@ -92,9 +99,10 @@ def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
         ValueError: when a case has several.
     """
     found = {}
-    for case in cases:
-        name = case_name(case["image"])
-        files = [path for path in folder.rglob(f"{name}_*.nii*") if case_name(path).rpartition("_")[0] == name]
+    names = [case_name(case["image"]) for case in cases]
+    for case, name in zip(cases, names, strict=True):
+        longer = tuple(f"{other}_" for other in names if other.startswith(f"{name}_"))
+        files = [path for path in folder.rglob(f"{glob.escape(name)}_*.nii*") if not path.name.startswith(longer)]
         if not files:
             raise FileNotFoundError(f"{folder}: found no prediction {name}_*.nii.gz; does inference.json save it?")
         if len(files) > 1:

@@ -82,7 +82,7 @@ def _named(names: Sequence[str], cases: Sequence[Case], place: str) -> list[Case
         chosen = [case for case in cases if name in (case["patient"], case_name(case["image"]))]
         if not chosen:
             raise ValueError(f"{place}: {name!r} is neither a patient nor a volume of the {len(cases)} cases found")
-        found += chosen
+        found += [case for case in chosen if case not in found]
     return found
 
 

@@ -13,6 +13,7 @@ from ignite.handlers.tqdm_logger import ProgressBar
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_cl_ext.study.bundles import Bundle
+from monai_cl_ext.study.files import write_text
 
 
 def run_stage(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any], *, progress: bool = False) -> float:
@@ -52,7 +53,7 @@ def run_stage(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any]
     workflow.run()
     workflow.finalize()
     seconds = time.perf_counter() - start
-    done.write_text(f"{seconds:.1f}\n", encoding="utf-8")
+    write_text(done, f"{seconds:.1f}\n")
     return seconds
 
 
@@ -71,4 +72,4 @@ def _keep_arguments(path: Path, arguments: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{path} tells of other settings than those of this run; give another output, or remove {path.parent}"
         )
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import math
 import shutil
 import sys
 import traceback
@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock
 
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.bundles import Bundle
+from monai_cl_ext.study.files import read_table, write_text
 
 SCORES, PAPER_COMPAT, DONE = "scores.csv", "paper_compat.csv", "done"
 TABLES = (SCORES, PAPER_COMPAT)
@@ -125,8 +125,9 @@ def choose(root: Path, cells: Mapping[str, str]) -> float:
     """
     means = {}
     for value, name in cells.items():
-        scores = pd.read_csv(root / name / SCORES)
-        means[value] = scores[scores["metric"] == "dice"].groupby("patient")["value"].mean().mean()
+        scores = read_table(root / name / SCORES)
+        mean = scores[scores["metric"] == "dice"].groupby("patient")["value"].mean().mean()
+        means[value] = -math.inf if math.isnan(mean) else mean
     return float(max(means, key=means.__getitem__))
 
 
@@ -140,19 +141,6 @@ def root_cause(error: BaseException) -> str:
 def _hash(folder: Path) -> str:
     """Of the tables of a cell."""
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in TABLES)).hexdigest()
-
-
-def write_text(path: Path, text: str) -> None:
-    """All of the text, or none of it when the disk is full or the process is killed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(
-            error.errno, f"{error.strerror}: nothing of it was written; free space and run again", str(path)
-        ) from error
 
 
 if __name__ == "__main__":

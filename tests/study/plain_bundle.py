@@ -27,6 +27,7 @@ CHECKPOINT = {
 }
 TRAIN = {
     **COMMON,
+    "imports": ["$import glob", "$import monai", "$import torch"],
     "keys": ["image", "label"],
     "seed": 0,
     "learning_rate": 0.01,
@@ -102,7 +103,6 @@ def write_plain_bundle(folder: Path) -> Path:
     """The bundle ``plain`` in a folder."""
     configs = folder / "plain" / "configs"
     configs.mkdir(parents=True)
-    TRAIN["imports"] = ["$import glob", "$import monai", "$import torch"]
     for name, content in {"train": TRAIN, "inference": INFERENCE, "metadata": {"version": "0.0.1"}}.items():
         (configs / f"{name}.json").write_text(json.dumps(content, indent=4))
     return configs.parent

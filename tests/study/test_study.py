@@ -18,9 +18,10 @@ from plain_bundle import write_plain_bundle
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.study.collection import collect_scores
 from monai_cl_ext.study.commands import StudyCommands, keep_plan
+from monai_cl_ext.study.files import read_table, write_text
 from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan
-from monai_cl_ext.study.scheduler import StudyFailed, run_cells, slurm_launcher
+from monai_cl_ext.study.scheduler import StudyFailed, alone, local_launcher, run_cells, slurm_launcher
 from monai_cl_ext.study.task import Task, is_done, run_task, write_task
 
 SMALL = {"image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4]}
@@ -93,7 +94,17 @@ def test_a_plan_survives_its_file(phantom):
         ({"settings": {"image_sise": [32, 32]}}, "settings: no config of gcl_segmentation .* has 'image_sise'"),
         ({"train_settings": {"local_strategy": "ld"}}, "train_settings: no config .*'local_strategy'"),
         ({"methods": ["scratch"]}, "'scratch' needs a bundle"),
-        ({"methods": "[]"}, "methods must name at least one"),
+        ({"methods": "[]"}, "methods must be"),
+        (
+            {"methods": ["scratch", "gcl_segmentation+network_gcl"], "settings": {}},
+            "'scratch' and .* different network_def",
+        ),
+        ({"methods": ["gcl_segmentation", "gcl_segmentation"]}, "two methods have the name"),
+        ({"settings": {"seed": 7}}, "settings: 'seed' is set by the study itself"),
+        ({"validation": 0}, "there is no validation patient"),
+        ({"draws": 0}, "draws must be"),
+        ({"transductive": "no"}, "transductive and use_spacing are True or False"),
+        ({"folds": 2, "splits": "x"}, "splits and folds both"),
         ({"labelled": [7]}, "expected at least 7 patient"),
     ],
 )
@@ -109,6 +120,60 @@ def test_methods_as_a_command_line_gives_them(phantom):
         "scratch": "scratch",
         "gcl_segmentation+no_local": "gcl_segmentation+no_local",
     }
+
+
+def test_one_value_is_a_list_of_one(phantom):
+    plan = make_plan(**arguments(phantom, labelled=2, classes="RV, myocardium, LV", scratch_learning_rates=0.001))
+    assert plan.labelled == [2] and plan.classes == {1: "RV", 2: "myocardium", 3: "LV"}
+    assert plan.scratch_learning_rates == [0.001] and plan.settings["num_classes"] == 4
+
+
+def test_two_bundles_of_one_name_are_refused(phantom, tmp_path):
+    paths = {place: str(write_plain_bundle(tmp_path / place)) for place in ("one", "other")}
+    with pytest.raises(ValueError, match="two bundles have the same name"):
+        make_plan(**arguments(phantom, methods=paths, settings={}, pretrain_settings={}, train_settings={}))
+
+
+def test_all_labelled_patients_are_drawn_once(phantom, tmp_path):
+    cells = tasks(make_plan(**arguments(phantom, labelled=[1, 4], draws=3)), tmp_path)
+    counts = [task.facts["labelled"] for task in cells if task.name.startswith("finetune/scratch")]
+    assert sorted(counts) == [1, 1, 1, 4]
+
+
+def test_no_training_is_handed_test_patients(phantom, tmp_path):
+    plan = make_plan(**arguments(phantom))
+    tested = {case["image"] for case in plan.splits[0]["test"]}
+    for task in tasks(plan, tmp_path):
+        text = json.dumps([settings for stages, settings in task.runs if stages != ["inference"]])
+        assert tested and not any(image in text for image in tested)
+
+
+def test_a_transductive_study_marks_its_scores(phantom, tmp_path):
+    cells = tasks(make_plan(**arguments(phantom, transductive=True)), tmp_path)
+    assert all(task.facts["transductive"] for task in cells if task.name.startswith("finetune"))
+
+
+def test_names_of_digits_stay_names(tmp_path):
+    table = pd.DataFrame({"patient": ["001", "NA"], "volume": ["1e5", "x"], "value": [0.5, float("nan")]})
+    write_text(tmp_path / "scores.csv", table.to_csv(index=False))
+    pd.testing.assert_frame_equal(read_table(tmp_path / "scores.csv"), table, check_dtype=False)
+
+
+def test_a_study_inside_its_bundle_is_refused(phantom, tmp_path):
+    bundle = write_plain_bundle(tmp_path)
+    cells = [Task("cell", str(bundle), [], [])]
+    with pytest.raises(StudyFailed, match="lies in the bundle"):
+        run_cells(cells, bundle / "study", here, 1)
+
+
+def test_the_local_launcher_runs_cells_and_tells_why_one_failed(tmp_path):
+    bundle = str(write_plain_bundle(tmp_path))
+    cells = [Task("good", bundle, [], []), Task("bad", bundle, ["missing"], [(["train"], {})])]
+    with pytest.raises(
+        StudyFailed, match=r"1 of 2 cells failed(.|\n)*bad: RuntimeError: FileNotFoundError.*missing.json"
+    ):
+        run_cells(cells, tmp_path, local_launcher(2), 2)
+    assert is_done(tmp_path / "good") and "Traceback" in (tmp_path / "bad" / "log.txt").read_text()
 
 
 def test_a_folder_keeps_one_plan(phantom, tmp_path):
@@ -247,22 +312,17 @@ def test_a_folder_of_another_cell_is_refused(tmp_path):
 
 
 def test_one_study_is_run_by_one_process(tmp_path):
-    def launch(folder):
-        with pytest.raises(ValueError, match="is being run by another process"):
-            run_cells([], tmp_path, launch, 1)
-        job: Future = Future()
-        (folder / "done").write_text("")
-        job.set_result(None)
-        return job
-
-    run_cells([fabricated("a", tmp_path)], tmp_path, launch, 1)
+    with alone(tmp_path), pytest.raises(ValueError, match="is being run by another process"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
 
 
 def test_a_full_disk_leaves_the_old_scores_and_is_named(tmp_path):
     """A limit on the size of files stands for the full disk."""
     (tmp_path / "scores.csv").write_text("whole")
     code = (
-        "import pathlib, sys; from monai_cl_ext.study.task import write_text; "
+        "import pathlib, sys; from monai_cl_ext.study.files import write_text; "
         "write_text(pathlib.Path(sys.argv[1]), 'x' * 100_000)"
     )
     done = subprocess.run(
@@ -286,7 +346,6 @@ def test_a_killed_study_goes_on_by_the_same_command(phantom, tmp_path):
     command = [sys.executable, "-m", "monai_cl_ext", "study", "run", "--output", str(root)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(command, env=environment, start_new_session=True)
-    cells = sorted((root / "finetune/gcl_segmentation+no_local").glob("*")) if (root / "finetune").exists() else []
     deadline = time.monotonic() + 240
     while not (cells := list(root.glob("finetune/*/*/train.json"))) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -320,5 +379,5 @@ def test_submitit_runs_a_cell(phantom, tmp_path):
     """Without Slurm on the machine submitit runs its jobs as processes here."""
     pytest.importorskip("submitit")
     cells = [Task("empty", str(write_plain_bundle(tmp_path)), [], [])]
-    run_cells(cells, tmp_path, slurm_launcher(tmp_path, timeout_min=5), 1)
+    run_cells(cells, tmp_path, slurm_launcher(tmp_path, "local", timeout_min=5), 1)
     assert is_done(tmp_path / "empty") and list((tmp_path / "slurm").iterdir())
