@@ -4,22 +4,34 @@
 from monai_cl_ext.losses.forms import joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
+from monai_cl_ext.losses.neighbour_graph import nearest_neighbour_components
 from monai_cl_ext.losses.ntxent import NTXentLoss
 from monai_cl_ext.losses.partition import PartitionContrastiveLoss
+from monai_cl_ext.losses.position import PositionContrastiveLoss
 from monai_cl_ext.losses.rules import Rule, both_known, different, matching, same, sample_tags
+from monai_cl_ext.losses.superpixel import SuperpixelContrastiveLoss
+from monai_cl_ext.losses.superpixel_graph import SuperpixelGraphContrastiveLoss
+from monai_cl_ext.losses.superpixel_map import average_superpixel_map
 from monai_cl_ext.losses.supervised import SupervisedContrastiveLoss
+from monai_cl_ext.losses.weak_graph import WeakGraphContrastiveLoss
 
 __all__ = [
     "LocalContrastiveLoss",
     "NTXentLoss",
     "PartitionContrastiveLoss",
+    "PositionContrastiveLoss",
     "Rule",
+    "SuperpixelContrastiveLoss",
+    "SuperpixelGraphContrastiveLoss",
     "SupervisedContrastiveLoss",
+    "WeakGraphContrastiveLoss",
+    "average_superpixel_map",
     "both_known",
     "contrast",
     "different",
     "joint",
     "matching",
+    "nearest_neighbour_components",
     "pairwise",
     "same",
     "sample_tags",

@@ -6,6 +6,7 @@ from monai_cl_ext.metrics.handler import SegmentationScoresHandler
 from monai_cl_ext.metrics.overlay_record import OverlayRecord
 from monai_cl_ext.metrics.probe import EmbeddingCollapse, PartitionProbe
 from monai_cl_ext.metrics.segmentation import segmentation_scores
+from monai_cl_ext.metrics.superpixels import superpixel_report
 
 __all__ = [
     "EmbeddingCollapse",
@@ -14,4 +15,5 @@ __all__ = [
     "PartitionProbe",
     "SegmentationScoresHandler",
     "segmentation_scores",
+    "superpixel_report",
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from monai_cl_ext.study.card import data_card, environment
+from monai_cl_ext.study.bundles import Bundle
+from monai_cl_ext.study.card import config_hash, data_card, environment
 from monai_cl_ext.study.collection import collect_scores
 from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.plan import Plan, tasks
@@ -108,26 +109,39 @@ def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
     """The plan that the arguments make, or, without any, the one that the folder keeps.
 
     Raises:
-        ValueError: when the folder keeps another plan, or none and there are no arguments.
+        ValueError: when the folder keeps another plan, or none and there are no arguments, or a bundle has changed
+            since the plan was made.
     """
     path = root / PLAN
-    if not arguments:
-        if not path.is_file():
-            raise ValueError(f"{path} does not exist; give --dataset_dir, --methods and --labelled to make a plan")
-        return Plan.from_json(path.read_text(encoding="utf-8"))
+    kept = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not arguments and not kept:
+        raise ValueError(f"{path} does not exist; give --dataset_dir, --methods and --labelled to make a plan")
     missing = [name for name in ("dataset_dir", "methods", "labelled") if name not in arguments]
-    if missing:
+    if arguments and missing:
         raise ValueError(f"a plan needs --{missing[0]}; without any argument but --output a study goes on")
-    plan = make_plan(**arguments)
-    text = plan.to_json()
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
+    plan = make_plan(**arguments) if arguments else Plan.from_json(kept)
+    if kept and kept != plan.to_json():
         raise ValueError(f"{path} is another plan; give another --output, or remove {root} to begin anew")
-    root.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
-    write_text(root / CARD, data_card(plan).to_csv(index=False))
     bundles = [plan.bundle(method) for method in plan.methods]
-    write_text(root / ENVIRONMENT, json.dumps(environment(bundles), indent=1))
+    if kept:
+        _refuse_changed_bundles(root / ENVIRONMENT, bundles)
+    else:
+        root.mkdir(parents=True, exist_ok=True)
+        write_text(root / CARD, data_card(plan).to_csv(index=False))
+        write_text(root / ENVIRONMENT, json.dumps(environment(bundles), indent=1))
+        write_text(path, plan.to_json())
     return plan
+
+
+def _refuse_changed_bundles(record: Path, bundles: Sequence[Bundle]) -> None:
+    """Cells of two versions of a bundle must not stand in one table."""
+    hashes = json.loads(record.read_text(encoding="utf-8"))["bundles"]
+    for bundle in bundles:
+        if config_hash(bundle) != hashes[bundle.folder.name]:
+            raise ValueError(
+                f"the configs of {bundle.folder} are not those that {record} tells of: "
+                "they have changed since the study began; restore them, or give another --output"
+            )
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,9 @@ from .monai_dictionary import (
 from .monai_forms import RandPolicy, RandPolicyD, RandPolicyd, RandPolicyDict
 from .operation import AffineOperation, IntensityOperation, Operation, SpatialOperation
 from .policy import ViewPolicy
+from .slic import batched_slic
 from .spatial import CropResize, Mirror, Rotation, Scaling, Translation, Turn
+from .superpixel import Superpixel, SuperpixelD, Superpixeld, SuperpixelDict
 from .views import PrepareAugmented, PrepareViews
 
 __all__ = [
@@ -128,9 +130,14 @@ __all__ = [
     "Rotation",
     "Scaling",
     "SpatialOperation",
+    "Superpixel",
+    "SuperpixelD",
+    "SuperpixelDict",
+    "Superpixeld",
     "Translation",
     "Turn",
     "ViewPolicy",
+    "batched_slic",
     "gcl_finetune_policy",
     "gcl_intensity_policy",
     "gcl_policy",

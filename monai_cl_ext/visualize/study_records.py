@@ -12,11 +12,11 @@ import pandas as pd
 
 from monai_cl_ext.study.commands import CARD, ENVIRONMENT, PLAN
 from monai_cl_ext.study.comparison import BEST, KEYS
+from monai_cl_ext.study.files import read_table
 from monai_cl_ext.study.plan import SCRATCH, Plan
 from monai_cl_ext.study.task import PAPER_COMPAT, SCORES, Task
 
 MARK = "TRANSDUCTIVE"
-TEXTS = ["method", "volume", "patient", "class", "metric"]
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def read_study(folder: Path) -> Study:
 def _scores(path: Path, columns: list[str], shown: dict[str, str]) -> pd.DataFrame:
     """A table of scores, ordered by the methods of the plan; its texts as they stand, such as "None" or "001"."""
     try:
-        scores = pd.read_csv(
-            path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values={"value": ["", "nan"]}
-        )
+        scores = read_table(path)
     except (FileNotFoundError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} holds no scores; run the study until a fine-tuning is done") from error
     missing = [column for column in columns if column not in scores]

@@ -122,6 +122,16 @@ def test_methods_as_a_command_line_gives_them(phantom):
     }
 
 
+def test_a_bundle_that_has_changed_is_refused(phantom, tmp_path):
+    bundle = write_plain_bundle(tmp_path)
+    others = {"settings": {}, "pretrain_settings": {}, "train_settings": {}}
+    keep_plan(tmp_path / "study", arguments(phantom, methods=[str(bundle)], **others))
+    path = bundle / "configs" / "train.json"
+    path.write_text(path.read_text().replace("0.01", "0.02"))
+    with pytest.raises(ValueError, match=r"the configs of .*plain are not those .* restore them"):
+        keep_plan(tmp_path / "study", {})
+
+
 def test_one_value_is_a_list_of_one(phantom):
     plan = make_plan(**arguments(phantom, labelled=2, classes="RV, myocardium, LV", scratch_learning_rates=0.001))
     assert plan.labelled == [2] and plan.classes == {1: "RV", 2: "myocardium", 3: "LV"}

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the tensors that losses of two views and of superpixels are given."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def check_embeddings(z1: Tensor, z2: Tensor) -> None:
+    """Raises a ValueError unless z1 and z2 are both (B, D)."""
+    if z1.shape != z2.shape or z1.ndim != 2:
+        raise ValueError(f"z1 and z2 must both be (B, D), found {tuple(z1.shape)} and {tuple(z2.shape)}")
+
+
+def check_superpixels(features: Tensor, superpixels: Tensor) -> None:
+    """Raises a ValueError unless features are (B, C, *S) and superpixels (B, *S)."""
+    if features.ndim < 3 or superpixels.shape != features.shape[:1] + features.shape[2:]:
+        raise ValueError(
+            "features must be (B, C, *S) and superpixels (B, *S), one label for each of their pixels, found"
+            f" {tuple(features.shape)} and {tuple(superpixels.shape)}: bring superpixels to the size of the features by"
+            " nearest neighbours and drop their channel axis"
+        )

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The graph that links each row to its nearest neighbour, and its connected components."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from monai_cl_ext.distributed import RowGather
+from monai_cl_ext.losses.kernel import TILE_ELEMENTS
+
+# Cosines in float64 that differ by less are ties: equal rows must not be told apart by the order of a sum.
+TIE = 1e-12
+
+
+def nearest_neighbour_components(x: Tensor, *, tile: int | None = None) -> Tensor:
+    """Connected components of the graph in which each row is linked to its nearest neighbour.
+
+    Nearness is the cosine, computed in float64; a row is not its own neighbour, the first of equally near rows is
+    taken, and links have no direction. Two rows or more thus make components of at least two. All is done on the
+    device of ``x``, in a number of steps that depends on N alone, without a matrix of all pairs and without gradient.
+    (Zheng et al., "Weakly supervised contrastive learning", ICCV 2021; Zeng et al., SuperCL, 2026, eqs. 7 and 8.)
+
+    Args:
+        x: rows (N, D), of any scale.
+        tile: rows at a time; by default as many as suit the device.
+
+    Returns:
+        Labels (N,), int64: rows have equal labels where they are in one component. What the numbers are means nothing.
+
+    Raises:
+        ValueError: when x is not (N, D).
+    """
+    if x.ndim != 2:
+        raise ValueError(f"x must be rows (N, D), found {tuple(x.shape)}")
+    return _components(_nearest_neighbours(x.detach(), tile))
+
+
+def shared_components(*views: Tensor) -> Tensor:
+    """Labels of this process's rows in one graph over the rows of all views of all processes.
+
+    Args:
+        views: rows of each view, (B, D) all of them; B may differ between processes.
+
+    Returns:
+        Labels (views * B,), view by view, comparable over all processes.
+    """
+    gather = RowGather(len(views[0]), views[0].device)
+    # view by view over all processes, so that ties fall as in one process
+    labels = nearest_neighbour_components(torch.cat([gather(view.detach()) for view in views]))
+    return labels.view(len(views), sum(gather.counts))[:, gather.own.start : gather.own.stop].flatten()
+
+
+def _nearest_neighbours(x: Tensor, tile: int | None) -> Tensor:
+    """The index of each row's nearest neighbour, (N,); a single row is its own."""
+    rows = F.normalize(x.double(), dim=-1)
+    count = len(rows)
+    tile = tile or max(1, TILE_ELEMENTS.get(x.device.type, 2**20) // max(1, count))
+    nearest = torch.empty(count, dtype=torch.int64, device=x.device)
+    for start in range(0, count, tile):
+        similarity = rows[start : start + tile] @ rows.mT
+        similarity.diagonal(start).fill_(-2)  # below every cosine
+        ties = similarity >= similarity.amax(-1, keepdim=True) - TIE
+        nearest[start : start + tile] = ties.byte().argmax(-1)
+    return nearest
+
+
+def _components(successor: Tensor) -> Tensor:
+    """Components of a graph in which each node has one link, to its ``successor``: the least node of their cycles.
+
+    Following the links, every node of a component comes after fewer than N steps to the component's one cycle. Each
+    round doubles the steps taken, and keeps the least node seen on the way.
+    """
+    reached, least = successor, successor
+    for _ in range(len(successor).bit_length()):
+        least = torch.minimum(least, least[reached])
+        reached = reached[reached]
+    return least[reached]
