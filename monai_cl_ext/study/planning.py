@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.arguments import positive_integer, positive_number
-from monai_cl_ext.data.folders import find_cases
+from monai_cl_ext.data.folders import PATIENT_PATTERN, find_cases
 from monai_cl_ext.study.leaks import refuse_leaks
 from monai_cl_ext.study.method_checks import named_methods, refuse_unfit_methods
 from monai_cl_ext.study.plan import Plan
@@ -36,6 +36,8 @@ def make_plan(
     tolerance: float = 2.0,
     transductive: bool = False,
     bundles: str | None = None,
+    label_dir: str | None = None,
+    patient_pattern: str = PATIENT_PATTERN,
 ) -> Plan:
     """The plan of a study.
 
@@ -59,6 +61,8 @@ def make_plan(
         tolerance: Of the surface Dice, in the same unit.
         transductive: Pre-training also sees the images of validation and test patients; every result is marked.
         bundles: Folder where bundles are searched first.
+        label_dir: Labels with the names of their images, for a folder without dataset.json.
+        patient_pattern: Regular expression whose first group, at the start of a file's name, is the patient.
 
     Raises:
         ValueError: when an argument is wrong; LeakError when patients are not kept apart.
@@ -69,7 +73,7 @@ def make_plan(
     if not isinstance(transductive, bool) or not isinstance(use_spacing, bool):
         raise ValueError(f"transductive and use_spacing are True or False, found {transductive!r} and {use_spacing!r}")
     folder = Path(dataset_dir).resolve()
-    cases = find_cases(folder)
+    cases = find_cases(folder, label_dir, patient_pattern)
     found = [read_split(splits, cases)] if splits else make_splits(cases, validation, test, folds, split_seed)
     plan = Plan(
         methods=named_methods(methods),

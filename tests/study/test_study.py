@@ -132,6 +132,12 @@ def test_a_bundle_that_has_changed_is_refused(phantom, tmp_path):
         keep_plan(tmp_path / "study", {})
 
 
+def test_a_plain_folder_and_a_pattern_for_its_patients(phantom):
+    others = {"label_dir": str(phantom / "labelsTr"), "classes": ["RV", "myocardium", "LV"], "validation": 1, "test": 1}
+    plan = make_plan(**arguments(phantom / "imagesTr", patient_pattern=r"patient00(\d)", **others))
+    assert {case["patient"] for part in plan.splits[0].values() for case in part} == set("12345678")
+
+
 def test_one_value_is_a_list_of_one(phantom):
     plan = make_plan(**arguments(phantom, labelled=2, classes="RV, myocardium, LV", scratch_learning_rates=0.001))
     assert plan.labelled == [2] and plan.classes == {1: "RV", 2: "myocardium", 3: "LV"}
