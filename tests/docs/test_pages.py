@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from workflows import SMALL, copy_bundle, run
 
 from monai_cl_ext.cli import Commands
 from monai_cl_ext.data import write_phantom
+from monai_cl_ext.study.commands import StudyCommands
 
 README, START, OWN_DATA = ROOT / "README.md", ROOT / "docs" / "start.md", ROOT / "docs" / "own_data.md"
 BUNDLE = "gcl_segmentation"
@@ -163,7 +165,8 @@ def test_options_and_files_named_in_passing_exist(page):
     named = set(re.findall(r"configs/\w+\.json", page.read_text())) - captions
     assert not named - {f"configs/{path.name}" for path in configs}
     stages = [ConfigParser(ConfigParser.load_config_file(path)) for path in configs]
-    own = {name for command in vars(Commands).values() if callable(command) for name in command.__annotations__}
+    commands = [*vars(Commands).values(), *vars(StudyCommands).values()]
+    own = {name for command in commands if callable(command) for name in inspect.signature(command).parameters}
     for code in inline(page):
         if code.startswith("--"):
             _, options = parsed(code.split(maxsplit=1))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import fabricated
 import pytest
-from pages import Page
+from report_pages import Page
 from workflows import SMALL, copy_bundle, run
 
 from monai_cl_ext.data import write_phantom

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fabricated_study import THREE, make_plan, make_scores, write_study
-from pages import Page
+from report_pages import Page
 
 from monai_cl_ext.study.commands import StudyCommands
 from monai_cl_ext.study.comparison import differences, summary
