@@ -19,6 +19,7 @@ from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 
 METRICS = ("dice", "jaccard", "hd95", "asd", "surface_dice")
+TEXT = ("method", "volume", "patient", "class", "metric")
 COLUMNS = ("volume", "patient", "class", "metric", "value", "missed")
 
 
@@ -111,3 +112,10 @@ def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
             )
         found[case["image"]] = files[0]
     return found
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Scores as they were written: the patient 001 stays 001, and only numbers can be missing."""
+    types = dict.fromkeys(TEXT, str)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={"value": [""], "learning_rate": [""]})
+    return table.astype({"value": float}) if "value" in table else table

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.bundles import Bundle
-from monai_cl_ext.study.files import read_table, write_text
+from monai_cl_ext.study.files import write_text
 
 SCORES, PAPER_COMPAT, DONE = "scores.csv", "paper_compat.csv", "done"
 TABLES = (SCORES, PAPER_COMPAT)
@@ -123,6 +123,8 @@ def choose(root: Path, cells: Mapping[str, str]) -> float:
         root: folder of the study.
         cells: names of cells by value.
     """
+    from monai_cl_ext.study.scores import read_table
+
     means = {}
     for value, name in cells.items():
         scores = read_table(root / name / SCORES)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from monai_cl_ext.study.commands import CARD, ENVIRONMENT, PLAN
 from monai_cl_ext.study.comparison import BEST, KEYS
-from monai_cl_ext.study.files import read_table
 from monai_cl_ext.study.plan import SCRATCH, Plan
+from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import PAPER_COMPAT, SCORES, Task
 
 MARK = "TRANSDUCTIVE"

@@ -18,10 +18,11 @@ from plain_bundle import write_plain_bundle
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.study.collection import collect_scores
 from monai_cl_ext.study.commands import StudyCommands, keep_plan
-from monai_cl_ext.study.files import read_table, write_text
+from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.scheduler import StudyFailed, alone, local_launcher, run_cells, slurm_launcher
+from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Task, is_done, run_task, write_task
 
 SMALL = {"image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4]}
