@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.distributed import row_counts
+from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.rules import same_sample
 
@@ -32,8 +33,7 @@ class NTXentLoss(nn.Module):
         Raises:
             ValueError: when the shapes differ, or all processes together hold fewer than two samples.
         """
-        if z1.shape != z2.shape or z1.ndim != 2:
-            raise ValueError(f"z1 and z2 must both be (B, D), found {tuple(z1.shape)} and {tuple(z2.shape)}")
+        check_embeddings(z1, z2)
         samples = sum(row_counts(len(z1), z1.device))
         if samples < 2:
             raise ValueError(f"a sample needs another to repel, found {samples}; give a batch of at least two samples")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
+from monai_cl_ext.losses.base_temperature import temperature_factor
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.rules import same
 
@@ -22,9 +23,7 @@ class SupervisedContrastiveLoss(nn.Module):
     def __init__(self, temperature: float = 0.1, base_temperature: float | None = None) -> None:
         super().__init__()
         self.temperature = positive_number("temperature", temperature)
-        if base_temperature is not None:
-            base_temperature = positive_number("base_temperature", base_temperature)
-        self.base_temperature = base_temperature
+        self.factor = temperature_factor(self.temperature, base_temperature)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Mean loss over the anchors that share their label with another row.
@@ -38,5 +37,4 @@ class SupervisedContrastiveLoss(nn.Module):
         """
         if z.ndim != 2 or labels.shape != z.shape[:1]:
             raise ValueError(f"z must be (N, D) and labels (N,), found {tuple(z.shape)} and {tuple(labels.shape)}")
-        loss = contrast(z, positive=same(labels), temperature=self.temperature)
-        return loss if self.base_temperature is None else loss * (self.temperature / self.base_temperature)
+        return self.factor * contrast(z, positive=same(labels), temperature=self.temperature)

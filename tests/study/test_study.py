@@ -21,6 +21,7 @@ from monai_cl_ext.study.commands import StudyCommands, keep_plan
 from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan
+from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.scheduler import StudyFailed, alone, local_launcher, run_cells, slurm_launcher
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Task, is_done, run_task, write_task
@@ -386,7 +387,18 @@ def test_the_plan_is_told_before_anything_runs(phantom, tmp_path, capsys):
     assert "TRANSDUCTIVE" in told and not (tmp_path / "study" / "finetune").exists()
 
 
-def test_the_probe_tells_hours(phantom, tmp_path, capsys):
+def test_the_probe_reckons_with_the_length_of_the_schedule(phantom, tmp_path, capsys):
+    methods = ["gcl_segmentation+no_local"]
+    expected = {}
+    for epochs in (1, 200):
+        plan = make_plan(**arguments(phantom, methods=methods, train_settings={**SHORT, "epochs": epochs}))
+        expected[epochs] = expected_seconds(tasks(plan, tmp_path))
+    for name in expected[1]:
+        assert expected[1][name] > 0
+        assert (expected[200][name] > 5 * expected[1][name]) == name.startswith("finetune")
+
+
+def test_the_plan_tells_hours(phantom, tmp_path, capsys):
     methods = ["gcl_segmentation+no_local"]
     StudyCommands().plan(str(tmp_path / "study"), probe=True, **arguments(phantom, methods=methods))
     assert "hours on this machine for 2 cells" in capsys.readouterr().out
