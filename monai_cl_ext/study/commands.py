@@ -16,7 +16,7 @@ from monai_cl_ext.study.card import config_hash, data_card, environment
 from monai_cl_ext.study.collection import collect_scores
 from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.plan import Plan, tasks
-from monai_cl_ext.study.planning import make_plan
+from monai_cl_ext.study.planning import make_plan, study_splits
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.scheduler import alone, local_launcher, run_cells, slurm_launcher
 from monai_cl_ext.study.task import TABLES, Task, is_done
@@ -24,16 +24,20 @@ from monai_cl_ext.study.task import TABLES, Task, is_done
 PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
 
 
-def with_arguments_of(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Gives a command that hands on ``**arguments`` the parameters and their texts, for its help."""
+def with_arguments_of(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command that hands on ``**arguments`` the parameters of functions and their texts, for its help."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        own = [item for item in inspect.signature(command).parameters.values() if item.kind != item.VAR_KEYWORD]
-        added = [item.replace(kind=keyword, default=None) for item in inspect.signature(function).parameters.values()]
-        command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-        texts = inspect.getdoc(function).partition("Args:\n")[2].partition("\n\n")[0]  # type: ignore[union-attr]
-        command.__doc__ = f"{inspect.getdoc(command)}\n{texts}\n"
+        parameters = [item for item in inspect.signature(command).parameters.values() if item.kind != item.VAR_KEYWORD]
+        text = inspect.getdoc(command) or ""
+        for function in functions:
+            known = [item.name for item in parameters]
+            for item in inspect.signature(function).parameters.values():
+                if item.kind != item.VAR_KEYWORD and item.name not in known:
+                    parameters.append(item.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=None))
+            text += "\n" + (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__doc__ = f"{text}\n"
         return command
 
     return decorate
@@ -42,7 +46,7 @@ def with_arguments_of(function: Callable[..., Any]) -> Callable[[Callable[..., A
 class StudyCommands:
     """Label-efficiency studies: methods against numbers of labelled patients, with intervals and paired tests."""
 
-    @with_arguments_of(make_plan)
+    @with_arguments_of(make_plan, study_splits)
     def plan(self, output: str, probe: bool = True, **arguments: Any) -> None:
         """Prints the grid of a study, its data and the hours to expect; runs nothing but some steps that it times.
 
@@ -59,7 +63,7 @@ class StudyCommands:
             hours = sum(expected_seconds(waiting).values()) / 3600
             print(f"\nabout {hours:.1f} hours on this machine for {len(waiting)} cells, one after another")
 
-    @with_arguments_of(make_plan)
+    @with_arguments_of(make_plan, study_splits)
     def run(
         self,
         output: str,

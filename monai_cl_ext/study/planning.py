@@ -22,11 +22,6 @@ def make_plan(
     labelled: Sequence[int],
     draws: int = 3,
     seeds: int = 1,
-    folds: int = 0,
-    validation: int | float = 0.1,
-    test: int | float = 0.25,
-    split_seed: int = 0,
-    splits: str | None = None,
     settings: Mapping[str, Any] | None = None,
     pretrain_settings: Mapping[str, Any] | None = None,
     train_settings: Mapping[str, Any] | None = None,
@@ -34,12 +29,10 @@ def make_plan(
     classes: Sequence[str] = (),
     use_spacing: bool = True,
     tolerance: float = 2.0,
-    transductive: bool = False,
     bundles: str | None = None,
-    label_dir: str | None = None,
-    patient_pattern: str = PATIENT_PATTERN,
+    **patients: Any,
 ) -> Plan:
-    """The plan of a study.
+    """The plan of a study; ``patients`` are arguments of :func:`study_splits`, whose errors it raises too.
 
     Args:
         dataset_dir: Folder of volumes with labels of some, see data.find_cases.
@@ -47,11 +40,6 @@ def make_plan(
         labelled: Numbers of labelled patients: "[1,2,8]".
         draws: Random draws of the labelled patients; the same ones serve every method.
         seeds: Trainings of each draw.
-        folds: So many folds give out-of-fold scores of all patients; 0 takes one test set.
-        validation: Patients to select with, a number or a fraction.
-        test: Patients to test on, a number or a fraction.
-        split_seed: Of these draws.
-        splits: JSON file of patients instead: {"train": [...], "validation": [...], "test": [...]}.
         settings: Values by config id, for every stage that has them: "{image_size: [96,96], slice_axis: 1}".
         pretrain_settings: For pre-training alone: "{epochs: 15}".
         train_settings: For fine-tuning alone, the same for every method: "{epochs: 10}".
@@ -59,44 +47,77 @@ def make_plan(
         classes: Names of the labels 1, 2, ...; those of dataset.json by default.
         use_spacing: Distances in mm, by the header of the label; False takes voxels.
         tolerance: Of the surface Dice, in the same unit.
-        transductive: Pre-training also sees the images of validation and test patients; every result is marked.
         bundles: Folder where bundles are searched first.
-        label_dir: Labels with the names of their images, for a folder without dataset.json.
-        patient_pattern: Regular expression whose first group, at the start of a file's name, is the patient.
 
     Raises:
-        ValueError: when an argument is wrong; LeakError when patients are not kept apart.
-        FileNotFoundError: when a folder, a bundle or an overlay is absent.
+        ValueError: when an argument is wrong, or the methods cannot be compared.
+        FileNotFoundError: when a bundle or an overlay is absent.
     """
-    if splits and folds:
-        raise ValueError("splits and folds both say who is tested; give one of them")
-    if not isinstance(transductive, bool) or not isinstance(use_spacing, bool):
-        raise ValueError(f"transductive and use_spacing are True or False, found {transductive!r} and {use_spacing!r}")
-    folder = Path(dataset_dir).resolve()
-    cases = find_cases(folder, label_dir, patient_pattern)
-    found = [read_split(splits, cases)] if splits else make_splits(cases, validation, test, folds, split_seed)
+    found = dict(enumerate(map(str, listed(classes)), start=1)) or classes_of(Path(dataset_dir))
     plan = Plan(
         methods=named_methods(methods),
         labelled=sorted({positive_integer("labelled", number) for number in listed(labelled)}),
         draws=positive_integer("draws", draws),
         seeds=positive_integer("seeds", seeds),
-        splits=[with_held_out_patients(split) for split in found] if transductive else found,
-        classes=dict(enumerate(map(str, listed(classes)), start=1)) or classes_of(folder),
-        settings=dict(settings or {}),
+        splits=study_splits(dataset_dir, **patients),
+        classes=found,
+        settings={"num_classes": len(found) + 1, **(settings or {})},
         pretrain_settings=dict(pretrain_settings or {}),
         train_settings=dict(train_settings or {}),
         scratch_learning_rates=[positive_number("learning rate", rate) for rate in listed(scratch_learning_rates)],
-        use_spacing=use_spacing,
+        use_spacing=_flag("use_spacing", use_spacing),
         tolerance=positive_number("tolerance", tolerance),
-        transductive=transductive,
+        transductive=patients.get("transductive", False),
         folders=[str(Path(bundles).resolve())] if bundles else [],
     )
-    for split in plan.splits:
-        refuse_leaks(split, plan.transductive)
-        refuse_unscored(split)
-    plan.settings.setdefault("num_classes", len(plan.classes) + 1)
     refuse_unfit_methods(plan)
     return plan
+
+
+def study_splits(
+    dataset_dir: str,
+    folds: int = 0,
+    validation: int | float = 0.1,
+    test: int | float = 0.25,
+    split_seed: int = 0,
+    splits: str | None = None,
+    transductive: bool = False,
+    label_dir: str | None = None,
+    patient_pattern: str = PATIENT_PATTERN,
+) -> list[Split]:
+    """Who is pre-trained on, labelled, selected with and tested on.
+
+    Args:
+        dataset_dir: Folder of volumes with labels of some, see data.find_cases.
+        folds: So many folds give out-of-fold scores of all patients; 0 takes one test set.
+        validation: Patients to select with, a number or a fraction.
+        test: Patients to test on, a number or a fraction.
+        split_seed: Of these draws.
+        splits: JSON file of patients instead: {"train": [...], "validation": [...], "test": [...]}.
+        transductive: Pre-training also sees the images of validation and test patients; every result is marked.
+        label_dir: Labels with the names of their images, for a folder without dataset.json.
+        patient_pattern: Regular expression whose first group, at the start of a file's name, is the patient.
+
+    Raises:
+        ValueError: when an argument is wrong; LeakError when patients are not kept apart.
+        FileNotFoundError: when a folder or a file is absent.
+    """
+    if splits and folds:
+        raise ValueError("splits and folds both say who is tested; give one of them")
+    _flag("transductive", transductive)
+    cases = find_cases(Path(dataset_dir).resolve(), label_dir, patient_pattern)
+    found = [read_split(splits, cases)] if splits else make_splits(cases, validation, test, folds, split_seed)
+    found = [with_held_out_patients(split) for split in found] if transductive else found
+    for split in found:
+        refuse_leaks(split, transductive)
+        refuse_unscored(split)
+    return found
+
+
+def _flag(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is True or False, found {value!r}")
+    return value
 
 
 def refuse_unscored(split: Split) -> None:

@@ -105,7 +105,7 @@ def test_a_plan_survives_its_file(phantom):
         ({"settings": {"seed": 7}}, "settings: 'seed' is set by the study itself"),
         ({"validation": 0}, "there is no validation patient"),
         ({"draws": 0}, "draws must be"),
-        ({"transductive": "no"}, "transductive and use_spacing are True or False"),
+        ({"transductive": "no"}, "transductive is True or False, found 'no'"),
         ({"folds": 2, "splits": "x"}, "splits and folds both"),
         ({"labelled": [7]}, "expected at least 7 patient"),
     ],
