@@ -22,7 +22,7 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(call environment,$(EXTRAS))
 
 $(VENV)/installed_demo: setup.cfg constraints.txt
-	$(call environment,report)
+	$(call environment,study)
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ten minutes from nothing to a report: phantom volumes, pre-training, fine-tuning on two labels, scores."""
+"""Ten minutes from nothing to a report: a small study of pre-training against scratch on phantom volumes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,41 @@ import shutil
 from pathlib import Path
 
 from monai_cl_ext.data.phantom import write_phantom
-from monai_cl_ext.study.bundles import find_bundle
-from monai_cl_ext.study.stage import run_stage
-from monai_cl_ext.visualize import evaluated_runs, find_runs, write_report
-from monai_cl_ext.visualize.tables import comparisons, score_tables
+from monai_cl_ext.study.collection import write_tables
+from monai_cl_ext.study.commands import keep_plan
+from monai_cl_ext.study.comparison import differences
+from monai_cl_ext.study.plan import tasks
+from monai_cl_ext.study.scheduler import alone
+from monai_cl_ext.study.task import Task, run_task, write_task
+from monai_cl_ext.visualize.study_lead import findings, numbers
+from monai_cl_ext.visualize.study_records import read_study
+from monai_cl_ext.visualize.study_report import write_study_report
+from monai_cl_ext.visualize.study_tables import metric_tables
 
 PATIENTS = 100
-DATA = {"validation_patients": 6, "test_patients": 20, "image_size": [64, 64], "pixdim": [2.5, 2.5]}
-GLOBAL = {"epochs": 10, "batches_per_epoch": 100}
-LOCAL = {"epochs": 2, "batches_per_epoch": 100}
-FINETUNING = {"labelled_patients": 2, "draw": 0, "epochs": 2, "batches_per_epoch": 50}
-STARTS = ("scratch", "pretrained")
+PLAN = {
+    "methods": {"scratch": "scratch", "pre-trained": "gcl_segmentation"},
+    "labelled": [2],
+    "draws": 3,
+    "validation": 6,
+    "test": 20,
+    "settings": {"image_size": [64, 64], "pixdim": [2.5, 2.5], "batches_per_epoch": 100},
+    "pretrain_settings": {"pretrain_global": {"epochs": 10}, "pretrain_local": {"epochs": 2}},
+    "train_settings": {"epochs": 2, "batches_per_epoch": 50},
+}
+STAGES = {
+    "pretrain_global": "global contrast: slices of one place in the heart attract each other; no labels",
+    "pretrain_local": "local contrast: regions of a slice tell each other apart; no labels",
+}
 NEXT = """With your own volumes (a folder of NIfTI files; labels of a few patients), from bundles/gcl_segmentation:
     python -m monai.bundle run --config_file configs/pretrain_global.json --dataset_dir DIR
     python -m monai.bundle run --config_file configs/pretrain_local.json --dataset_dir DIR
     python -m monai.bundle run --config_file configs/train.json --dataset_dir DIR \\
         --labelled_patients 2 --num_classes N --pretrained models/model_pretrain_local.pt
     python -m monai.bundle run --config_file "['configs/train.json','configs/evaluate.json']" --dataset_dir DIR \\
-        --num_classes N"""
+        --num_classes N
+The demo was a study of one number of labelled patients; one of your own, with every method here:
+    python -m monai_cl_ext study run --help"""
 
 
 def run_demo(output: str | Path, seed: int = 0) -> Path:
@@ -33,42 +50,41 @@ def run_demo(output: str | Path, seed: int = 0) -> Path:
 
     Args:
         output: folder of the demo; the folder that it made before, or a new one.
-        seed: of the phantom's patients, of their split, and of every training.
+        seed: of the phantom's patients and of their split.
 
     Returns:
         The report page.
     """
     logging.disable(logging.WARNING)  # the bars and the table say it
     root = Path(output).resolve()
-    say(f"1/5  phantom: {PATIENTS} patients, 2 of them labelled for training")
+    say(f"phantom: {PATIENTS} patients")
     if not (root / "phantom" / "dataset.json").is_file():
         shutil.rmtree(root / "unfinished", ignore_errors=True)
         write_phantom(root / "unfinished", PATIENTS, seed, progress=True).rename(root / "phantom")
-    bundle = find_bundle("gcl_segmentation")
-    data = {**DATA, "dataset_dir": str(root / "phantom"), "seed": seed, "split_seed": seed}
-    pretraining = bundle.copy(root / "pretraining")
-    say("2/5  global contrast: slices of one place in the heart attract each other; no labels")
-    run_stage(pretraining, ["pretrain_global"], {**data, **GLOBAL}, progress=True)
-    say("3/5  local contrast: regions of a slice tell each other apart; no labels")
-    run_stage(pretraining, ["pretrain_local"], {**data, **LOCAL}, progress=True)
-    say("4/5  fine-tuning on the 2 labelled patients, from scratch and from the pre-trained weights")
-    for start in STARTS:
-        run = bundle.copy(root / start)
-        weights = str(pretraining.folder / "models" / "model_pretrain_local.pt") if start == "pretrained" else ""
-        settings = {**data, **FINETUNING, "pretrained": weights}
-        run_stage(run, ["train"], settings, progress=True)
-        run_stage(run, ["train", "evaluate"], settings, progress=True)
-    say("5/5  report")
-    page = write_report(root)
+    cells = tasks(keep_plan(root, {**PLAN, "dataset_dir": str(root / "phantom"), "split_seed": seed}), root)
+    with alone(root):
+        for number, cell in enumerate(cells, start=1):
+            say(f"{number}/{len(cells)}  {told(cell)}")
+            run_task(write_task(cell, root), progress=True)
+        write_tables(cells, root)
+    page = write_study_report(root)
     say(f"{score_summary(root)}\n\nreport: {page}\n\n{NEXT}")
     return page
 
 
+def told(cell: Task) -> str:
+    """What a cell does."""
+    if not cell.facts:
+        return STAGES[cell.runs[0][0][0]]
+    method, draw = cell.facts["method"], cell.facts["draw"] + 1
+    return f"fine-tuning on two labelled patients, draw {draw} of {PLAN['draws']}: {method}"
+
+
 def score_summary(root: Path) -> str:
-    """The means of both starts on the test patients, and their difference."""
-    scores = {run.name: rows for run, rows in evaluated_runs(find_runs(root))}
-    tables, _ = score_tables(scores, "mm")
-    return "\n\n".join([*map(str, tables), *comparisons(scores)])
+    """The mean Dice of both starts on the test patients, and their difference."""
+    study = read_study(root)
+    compared = differences(study.scores, "dice", study.reference)
+    return "\n\n".join([*map(str, metric_tables(study, "dice")), *findings(study, compared), *numbers(study, compared)])
 
 
 def say(text: str) -> None:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo in a small form: what it leaves, and that it goes on where it stopped."""
 
+import json
 import logging
 
+import pandas as pd
 import pytest
 
 from monai_cl_ext import demo
-from monai_cl_ext.visualize import find_runs
 
 SHORT = {"epochs": 1, "batches_per_epoch": 2}
 
@@ -15,40 +16,51 @@ SHORT = {"epochs": 1, "batches_per_epoch": 2}
 def small(monkeypatch):
     monkeypatch.setattr(demo, "PATIENTS", 8)
     network = {"network_def#features": [4, 8, 8, 8, 8, 4]}
-    data = {"validation_patients": 2, "test_patients": 2, "image_size": [32, 32], "pixdim": [5.0, 5.0], **network}
-    monkeypatch.setattr(demo, "DATA", data)
-    for name in ("GLOBAL", "LOCAL", "FINETUNING"):
-        monkeypatch.setattr(demo, name, {**getattr(demo, name), **SHORT})
+    settings = {"image_size": [32, 32], "pixdim": [5.0, 5.0], **network}
+    plan = {"draws": 2, "validation": 2, "test": 2, "settings": settings}
+    monkeypatch.setattr(demo, "PLAN", {**demo.PLAN, **plan, "pretrain_settings": SHORT, "train_settings": SHORT})
     yield
     logging.disable(logging.NOTSET)
 
 
 def test_the_demo_ends_in_a_table_a_report_and_what_to_type_next(small, tmp_path, capsys):
-    page = demo.run_demo(tmp_path / "demo")
+    root = tmp_path / "demo"
+    page = demo.run_demo(root)
     told = capsys.readouterr().out
-    assert page.is_file() and "Mean Dice over volumes" in told and "--pretrained models/model_pretrain_local.pt" in told
-    assert "pretrained against scratch: mean Dice" in told
-    names = {run.name for run in find_runs(tmp_path / "demo")}
-    assert names == {"pretraining/pretrain_global", "pretraining/pretrain_local", "scratch", "pretrained"}
-    runs = {run.name: run.stages["train"]["settings"] for run in find_runs(tmp_path / "demo") if "train" in run.stages}
-    assert runs["scratch"]["pretrained"] == "" and runs["pretrained"]["pretrained"].endswith("model_pretrain_local.pt")
-    assert runs["scratch"]["patients"] == runs["pretrained"]["patients"] and len(runs["scratch"]["patients"]) == 2
-    assert runs["pretrained"]["pretrained_blocks"] == 3
+    assert "Dice" in told and "--pretrained models/model_pretrain_local.pt" in told and "study run --help" in told
+    text = page.read_text(encoding="utf-8")
+    assert all(title in text for title in ("Learning curve", "One batch".lower(), "Embeddings".lower(), "Cost"))
+    scores = pd.read_csv(root / "scores.csv")
+    assert set(scores["method"]) == {"scratch", "pre-trained"} and set(scores["draw"]) == {0, 1}
+    assert scores["patient"].nunique() == 2
+    begun = {
+        path.parent.parent.name + path.parent.name: json.loads(path.read_text())
+        for path in root.rglob("train.json")
+        if path.parent.name.startswith("labelled")
+    }
+    assert len(begun) == 4
+    for name, settings in begun.items():
+        start = settings.get("pretrained", "")
+        assert start.endswith("model_pretrain_local.pt") == name.startswith("pre-trained")
+        same = begun[name.replace("pre-trained", "scratch")]
+        assert settings["labelled"] == same["labelled"] and len({case["patient"] for case in same["labelled"]}) == 2
+    others = {str(settings["labelled"]) for settings in begun.values()}
+    assert len(others) == 2
 
 
 def test_an_interrupted_demo_goes_on(small, tmp_path, monkeypatch):
-    run_stage = demo.run_stage
+    run_task = demo.run_task
 
-    def interrupted(bundle, stages, settings, **options):
-        if stages == ["train"]:
+    def interrupted(folder, **options):
+        if "finetune" in str(folder):
             raise KeyboardInterrupt
-        return run_stage(bundle, stages, settings, **options)
+        return run_task(folder, **options)
 
-    monkeypatch.setattr(demo, "run_stage", interrupted)
+    monkeypatch.setattr(demo, "run_task", interrupted)
     with pytest.raises(KeyboardInterrupt):
         demo.run_demo(tmp_path)
-    weights = tmp_path / "pretraining" / "models" / "model_pretrain_local.pt"
+    (weights,) = tmp_path.rglob("model_pretrain_local.pt")
     before = weights.stat().st_mtime_ns
-    monkeypatch.setattr(demo, "run_stage", run_stage)
+    monkeypatch.setattr(demo, "run_task", run_task)
     assert demo.run_demo(tmp_path).is_file()
     assert weights.stat().st_mtime_ns == before

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import SCORES, Task, is_done
+from monai_cl_ext.study.task import SCORES, TABLES, Task, is_done
 
 
 def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd.DataFrame:
@@ -30,3 +31,11 @@ def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd
     cells = [task for task in tasks if task.name.startswith("finetune") and is_done(root / task.name)]
     tables = [read_table(root / task.name / table) for task in cells]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def write_tables(tasks: Sequence[Task], root: Path) -> None:
+    """Writes scores.csv and paper_compat.csv of a study from the cells that are done, and says so."""
+    for table in TABLES:
+        scores = collect_scores(tasks, root, table)
+        write_text(root / table, scores.to_csv(index=False))
+        print(f"{len(scores)} scores of the finished cells are in {root / table}")

@@ -13,13 +13,13 @@ import pandas as pd
 
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.card import config_hash, data_card, environment
-from monai_cl_ext.study.collection import collect_scores
+from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan, study_splits
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.scheduler import alone, local_launcher, run_cells, slurm_launcher
-from monai_cl_ext.study.task import TABLES, Task, is_done
+from monai_cl_ext.study.task import Task, is_done
 
 PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
 
@@ -93,10 +93,7 @@ class StudyCommands:
             try:
                 run_cells(cells, root, launch, len(cells) if launcher == "slurm" else workers)
             finally:
-                for table in TABLES:
-                    scores = collect_scores(cells, root, table)
-                    write_text(root / table, scores.to_csv(index=False))
-                    print(f"{len(scores)} scores of the finished cells are in {root / table}")
+                write_tables(cells, root)
 
     def report(self, output: str) -> None:
         """Writes the tables and figures of a study: report.html, table.md, table.tex, figures.

@@ -61,8 +61,11 @@ def refuse_unfit_methods(plan: Plan) -> None:
     """
     bundles = {method: plan.bundle(method) for method in plan.methods}
     _refuse_equal_names(bundles)
+    stages = {stage for method in plan.methods for stage in plan.pretrain_stages(method)}
     for group in ("settings", "pretrain_settings", "train_settings"):
-        for name in getattr(plan, group):
+        settings = getattr(plan, group)
+        inner = [name for stage in stages for name in settings.get(stage, {})]
+        for name in [*settings, *inner]:
             if name.split("#")[0] in GIVEN:
                 raise ValueError(f"{group}: {name!r} is set by the study itself; leave it out")
     for method, bundle in bundles.items():
@@ -81,12 +84,14 @@ def _refuse_equal_names(bundles: Mapping[str, Bundle]) -> None:
 def _refuse_unknown_settings(plan: Plan, method: str, bundle: Bundle) -> None:
     """A misspelt setting would otherwise change nothing, silently."""
     pretraining = plan.pretrain_stages(method)
-    for group, stages in (
-        ("settings", [*pretraining, "train", "inference"]),
-        ("pretrain_settings", pretraining),
-        ("train_settings", ["train"]),
+    all_stages = {stage for other in plan.methods for stage in plan.pretrain_stages(other)}
+    common = {name: value for name, value in plan.pretrain_settings.items() if name not in all_stages}
+    for group, stages, settings in (
+        ("settings", [*pretraining, "train", "inference"], plan.settings),
+        ("pretrain_settings", pretraining, common),
+        *((f"pretrain_settings: {stage}", [stage], plan.pretrain_settings.get(stage, {})) for stage in pretraining),
+        ("train_settings", ["train"], plan.train_settings),
     ):
-        settings = getattr(plan, group)
         found = {name for stage in stages for name in known(bundle, [stage], settings)}
         unknown = [name for name in settings if name not in found and name != "num_classes"]
         if stages and unknown:

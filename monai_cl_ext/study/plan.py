@@ -31,7 +31,8 @@ class Plan:
         splits: one, or one for each fold.
         classes: name of each label.
         settings: values by config id, of every stage that knows them.
-        pretrain_settings, train_settings: of these stages alone; every method is fine-tuned with the same.
+        pretrain_settings, train_settings: of these stages alone; every method is fine-tuned with the same. The name of
+            a stage of pre-training holds what is for this one alone.
         scratch_learning_rates: from which training from scratch chooses on validation patients.
         use_spacing: distances in mm; else in voxels.
         tolerance: of the normalised surface Dice.
@@ -108,7 +109,7 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
         overlays += [name for name in concerned if name not in overlays]
         settings = {
             **known(bundle, [stage], {"seed": 0, **plan.settings}),
-            **known(bundle, [stage], plan.pretrain_settings),
+            **known(bundle, [stage], {**plan.pretrain_settings, **plan.pretrain_settings.get(stage, {})}),
             **_data(bundle, stage, split, _unlabelled(split["pretrain"]), _unlabelled(split["validation"])),
         }
         if chain:

@@ -41,7 +41,7 @@ def make_plan(
         draws: Random draws of the labelled patients; the same ones serve every method.
         seeds: Trainings of each draw.
         settings: Values by config id, for every stage that has them: "{image_size: [96,96], slice_axis: 1}".
-        pretrain_settings: For pre-training alone: "{epochs: 15}".
+        pretrain_settings: For pre-training alone: "{epochs: 15}"; for one stage of it "{pretrain_local: {epochs: 5}}".
         train_settings: For fine-tuning alone, the same for every method: "{epochs: 10}".
         scratch_learning_rates: From which training from scratch chooses on validation patients: "[0.0003,0.001]".
         classes: Names of the labels 1, 2, ...; those of dataset.json by default.

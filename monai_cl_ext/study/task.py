@@ -87,8 +87,13 @@ def write_task(task: Task, root: Path) -> Path:
     return folder
 
 
-def run_task(folder: str | Path) -> None:
-    """Runs what is missing of a cell; a second process waits until the first has ended."""
+def run_task(folder: str | Path, *, progress: bool = False) -> None:
+    """Runs what is missing of a cell; a second process waits until the first has ended.
+
+    Args:
+        folder: of the cell.
+        progress: trainings show bars in place of their logs.
+    """
     from monai_cl_ext.study.paper_compat import paper_compat_scores
     from monai_cl_ext.study.scores import find_predictions, score_predictions
     from monai_cl_ext.study.stage import run_stage
@@ -102,7 +107,7 @@ def run_task(folder: str | Path) -> None:
         bundle = Bundle(Path(task.bundle), tuple(task.overlays)).copy(folder)
         choices = {setting: choose(root, cells) for setting, cells in task.chosen.items()}
         for number, (stages, settings) in enumerate(task.runs):
-            run_stage(bundle, stages, {**settings, **(choices if number == 0 else {})})
+            run_stage(bundle, stages, {**settings, **(choices if number == 0 else {})}, progress=progress)
         if task.scored:
             classes = {int(label): name for label, name in task.scoring["classes"].items()}
             predictions = find_predictions(task.scored, folder)

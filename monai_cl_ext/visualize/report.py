@@ -5,12 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monai_cl_ext.visualize.batch_views import draw_views
-from monai_cl_ext.visualize.curves import draw_curves
-from monai_cl_ext.visualize.embedding_map import draw_embeddings
 from monai_cl_ext.visualize.overlays import draw_overlays
 from monai_cl_ext.visualize.page import Section, saved, write_page
-from monai_cl_ext.visualize.pair_map import draw_pair_images, draw_pair_map
 from monai_cl_ext.visualize.records import Record, Run, find_runs
 from monai_cl_ext.visualize.scores import draw_scores
 from monai_cl_ext.visualize.tables import (
@@ -22,9 +18,9 @@ from monai_cl_ext.visualize.tables import (
     stage_table,
     versions,
 )
+from monai_cl_ext.visualize.training_sections import MAXIMUM_PICTURED, file_prefix, left_out, training_sections
 
 MAXIMUM_LEAD = 6  # sentences on top of the page
-MAXIMUM_PICTURED = 8  # runs whose pictures a page holds, so that it stays small
 
 
 def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
@@ -44,8 +40,13 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     runs = find_runs(folder)
     page = Path(output) if output is not None else folder / "report.html"
     figures = folder / "figures"
-    parts = (_batches, _curves, _embeddings, _scores, _overlays)
-    sections = [_overview(runs), *(part(runs, figures) for part in parts), _details(runs)]
+    sections = [
+        _overview(runs),
+        *training_sections(runs, figures),
+        _scores(runs, figures),
+        _overlays(runs, figures),
+        _details(runs),
+    ]
     shown = [section for section in sections if section.tables or section.groups or section.folded]
     lead = comparisons({run.name: rows for run, rows in evaluated_runs(runs)})[:MAXIMUM_LEAD]
     return write_page(page, "run", folder.resolve().name, lead, shown, versions=versions(runs))
@@ -64,32 +65,6 @@ def _details(runs: list[Run]) -> Section:
     return Section("details", "Settings and all scores", folded=[*settings_tables(runs), *every])
 
 
-def _batches(runs: list[Run], figures: Path) -> Section:
-    found = [(run, batch) for run in runs if (batch := run.tensors("batch"))]
-    section = Section("batch", "One batch", _left_out(len(found)))
-    for run, batch in found[:MAXIMUM_PICTURED]:
-        drawings = [draw_views(batch, f"{_file(run)}views")]
-        if "positive" in batch and bool(batch["positive"].any()):
-            drawings += [draw_pair_map(batch, f"{_file(run)}pair_map"), draw_pair_images(batch, f"{_file(run)}pairs")]
-        else:
-            drawings[0].caption += " No pair map: this loss joins places within images, not whole images."
-        section.groups.append((run.name, saved(drawings, figures)))
-    return section
-
-
-def _curves(runs: list[Run], figures: Path) -> Section:
-    groups = [(stage, saved(drawings, figures)) for stage, drawings in draw_curves(runs).items()]
-    return Section("curves", "Curves", groups=groups)
-
-
-def _embeddings(runs: list[Run], figures: Path) -> Section:
-    found = [(run, record) for run in runs if (record := run.tensors("embeddings")) and len(record["embeddings"]) > 1]
-    section = Section("embeddings", "Embeddings of held-out slices", _left_out(len(found)))
-    for run, record in found[:MAXIMUM_PICTURED]:
-        section.groups.append((run.name, saved(draw_embeddings(record, f"{_file(run)}embeddings"), figures)))
-    return section
-
-
 def _scores(runs: list[Run], figures: Path) -> Section:
     section = Section("scores", "Scores on test volumes")
     scores = {run.name: rows for run, rows in evaluated_runs(runs)}
@@ -104,18 +79,14 @@ def _scores(runs: list[Run], figures: Path) -> Section:
 
 def _overlays(runs: list[Run], figures: Path) -> Section:
     found = [(run, rows, record) for run, rows in evaluated_runs(runs) if (record := run.tensors("overlays"))]
-    section = Section("overlays", "Best, median and worst volume", _left_out(len(found)))
+    section = Section("overlays", "Best, median and worst volume", left_out(len(found)))
     drawn = [
-        draw_overlays(record, rows, run.name, f"{_file(run)}overlays") for run, rows, record in found[:MAXIMUM_PICTURED]
+        draw_overlays(record, rows, run.name, f"{file_prefix(run)}overlays")
+        for run, rows, record in found[:MAXIMUM_PICTURED]
     ]
     drawings = [drawing for drawing in drawn if drawing is not None]
     section.groups = [("", saved(drawings, figures))] if drawings else []
     return section
-
-
-def _left_out(count: int) -> list[str]:
-    shown = MAXIMUM_PICTURED
-    return [f"The first {shown} of {count} runs; report on a folder below for others."] if count > shown else []
 
 
 def evaluated_runs(runs: list[Run]) -> list[tuple[Run, list[Record]]]:
@@ -133,7 +104,3 @@ def unit_of(runs: list[Run]) -> str:
 def from_scratch(run: Run) -> bool:
     """Whether the run's training names no weights to start from."""
     return run.trained is not None and run.trained["settings"].get("pretrained") == ""
-
-
-def _file(run: Run) -> str:
-    return run.name.replace("/", "_") + "_"

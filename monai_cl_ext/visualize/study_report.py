@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from monai_cl_ext.study.comparison import differences, patient_table, summary
+from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.tables import TITLES
-from monai_cl_ext.study.task import write_text
 from monai_cl_ext.visualize.cost import draw_cost
 from monai_cl_ext.visualize.cost_records import cost_table, method_costs, network_costs
 from monai_cl_ext.visualize.critical_difference import draw_critical_difference
 from monai_cl_ext.visualize.learning_curve import draw_learning_curve
 from monai_cl_ext.visualize.page import Section, saved, write_page
+from monai_cl_ext.visualize.records import find_runs
 from monai_cl_ext.visualize.study_card import card_tables, split_tables
 from monai_cl_ext.visualize.study_lead import findings, numbers, reservations
 from monai_cl_ext.visualize.study_overlays import draw_study_overlays
@@ -29,6 +30,10 @@ from monai_cl_ext.visualize.study_tables import (
     pooled_tables,
 )
 from monai_cl_ext.visualize.tables import duration
+from monai_cl_ext.visualize.training_sections import training_sections
+
+PRETRAINING = "pretrain"
+"""Folder of its cells."""
 
 SHOWN = ("dice", "hd95")
 """Metrics whose tables are seen at once; the others unfold."""
@@ -58,6 +63,7 @@ def write_study_report(folder: Path) -> Path:
         _classes(study, figures),
         _cost(study, means, figures),
         _overlays(study, compared, figures),
+        *_pretraining(folder, figures),
         _pooled(study),
         Section("reproducibility", "Reproducibility", tables=card_tables(study), folded=split_tables(study)),
     ]
@@ -126,6 +132,15 @@ def _overlays(study: Study, compared: pd.DataFrame, figures: Path) -> Section:
     drawings, sentence = draw_study_overlays(study, compared)
     groups = [("", saved(drawings, figures))] if drawings else []
     return Section("overlays", "Largest gain and loss", [sentence], groups=groups)
+
+
+def _pretraining(folder: Path, figures: Path) -> list[Section]:
+    """What the pre-trainings recorded; bundles of others may record nothing."""
+    top = folder / PRETRAINING
+    sections = training_sections(find_runs(top), figures) if any(top.rglob("run_*.json")) else []
+    for section in sections:
+        section.title = f"Pre-training: {section.title[0].lower()}{section.title[1:]}"
+    return sections
 
 
 def _pooled(study: Study) -> Section:

@@ -18,7 +18,8 @@ from monai_cl_ext.visualize.study_records import read_study
 from monai_cl_ext.visualize.study_report import write_study_report
 from monai_cl_ext.visualize.study_tables import as_latex, as_markdown, labels_table, metric_tables, pooled_tables
 
-SECTIONS = ["curve", "tables", "ranks", "classes", "cost", "overlays", "pooled", "reproducibility"]
+PRETRAINING = ["batch", "embeddings"]
+SECTIONS = ["curve", "tables", "ranks", "classes", "cost", "overlays", *PRETRAINING, "pooled", "reproducibility"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_the_page_has_every_section_and_refers_to_nothing_outside(folder, page):
     assert all(value.startswith(("data:image/", "#")) for value in page.references)
     images = [value for value in page.references if value.startswith("data:")]
     names = sorted(path.name for path in (folder / "figures").iterdir())
-    assert len(images) == 1 + 2 + 4 + 1 + 2 == len(names) / 2 == len(set(names)) / 2
+    assert len(images) == 1 + 2 + 4 + 1 + 2 + 10 == len(names) / 2 == len(set(names)) / 2
     assert {name.rpartition(".")[2] for name in names} == {"png", "svg"}
     text = (folder / "report.html").read_text()
     assert "@import" not in text and "url(" not in text and not re.search(r"https?://", text)
