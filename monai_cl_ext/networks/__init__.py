@@ -2,19 +2,29 @@
 """Networks that MONAI lacks, stages of those it has, heads, and checked loading of weights."""
 
 from monai_cl_ext.networks.gcl_unet import GCLUNet
-from monai_cl_ext.networks.heads import FlatProjectionHead, map_projection_head, projection_head, region_projection
+from monai_cl_ext.networks.heads import (
+    FlatProjectionHead,
+    map_projection_head,
+    projection_head,
+    region_projection,
+    wcl_head,
+)
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
-from monai_cl_ext.networks.stages import Stages, stages
+from monai_cl_ext.networks.pcl_unet import PCLUNet
+from monai_cl_ext.networks.stages import stages
+from monai_cl_ext.networks.stages_generic import Stages
 
 __all__ = [
     "FlatProjectionHead",
     "GCLUNet",
     "LoadReport",
+    "PCLUNet",
     "Stages",
     "load_pretrained",
     "map_projection_head",
     "projection_head",
     "region_projection",
     "stages",
+    "wcl_head",
     "with_pretrained",
 ]

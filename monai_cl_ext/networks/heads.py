@@ -26,6 +26,28 @@ def projection_head(in_features: int, features: int = 128, hidden: int | None = 
     return nn.Sequential(nn.Linear(in_features, width), nn.ReLU(inplace=True), nn.Linear(width, features))
 
 
+def wcl_head(in_features: int, features: int = 128, hidden: int | None = None) -> nn.Sequential:
+    """WCL's three-layer head: Linear -> BN -> ReLU twice, then Linear, all with biases (Zheng et al. 2021, release).
+
+    The release has 4096 and 256 for ``hidden`` and ``features`` on a ResNet-50. In training a batch needs two rows.
+
+    Args:
+        in_features: width of the embeddings, for example ``stages(net).channels[-1]``.
+        features: width of the result.
+        hidden: width between the layers; ``in_features`` when None.
+
+    Returns:
+        A module from (B, in_features) to (B, features).
+    """
+    positive_integer("in_features", in_features)
+    positive_integer("features", features)
+    width = in_features if hidden is None else positive_integer("hidden", hidden)
+    layers: list[nn.Module] = []
+    for before in (in_features, width):
+        layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(width, features))
+
+
 class FlatProjectionHead(nn.Module):
     """GCL's g1: the bottleneck map, flattened, -> Linear -> ReLU -> Linear, both without bias (Chaitanya et al. 2020).
 

@@ -13,6 +13,7 @@ from monai_cl_ext.networks import (
     projection_head,
     region_projection,
     stages,
+    wcl_head,
 )
 
 
@@ -23,6 +24,27 @@ def test_projection_head_is_linear_relu_linear():
     expected = torch.clamp(x @ first.weight.T + first.bias, min=0) @ last.weight.T + last.bias
     torch.testing.assert_close(head(x), expected)
     assert projection_head(6)[0].out_features == 6 and projection_head(6)[2].out_features == 128
+
+
+def test_wcl_head_normalises_each_hidden_layer():
+    head = wcl_head(6, 3, hidden=5).double()
+    for module in (head[1], head[4]):
+        module.weight.data.uniform_(0.5, 1.5)
+        module.bias.data.normal_()
+    x = torch.randn(8, 6, dtype=torch.float64)
+    expected = x
+    for linear, norm in ((head[0], head[1]), (head[3], head[4])):
+        expected = expected @ linear.weight.T + linear.bias
+        expected = (expected - expected.mean(0)) / (expected.var(0, correction=0) + 1e-5).sqrt()
+        expected = (expected * norm.weight + norm.bias).clamp(min=0)
+    expected = expected @ head[6].weight.T + head[6].bias
+    torch.testing.assert_close(head(x), expected)
+    assert [tuple(parameter.shape) for parameter in head.parameters() if parameter.ndim == 2] == [
+        (5, 6),
+        (5, 5),
+        (3, 5),
+    ]
+    assert [layer.out_features for layer in wcl_head(6)[::3]] == [6, 6, 128]
 
 
 def test_flat_head_is_two_layers_without_bias():
@@ -52,6 +74,9 @@ def test_widths_are_checked():
         projection_head(4, 2, hidden=-1)
     with pytest.raises(ValueError, match="in_features"):
         FlatProjectionHead(0)
+    for arguments, name in (((0,), "in_features"), ((4, -1), "features"), ((4, 2, 0), "hidden")):
+        with pytest.raises(ValueError, match=name):
+            wcl_head(*arguments)
 
 
 @pytest.mark.parametrize("dims", [2, 3])

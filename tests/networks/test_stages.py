@@ -3,10 +3,17 @@
 
 import pytest
 import torch
-from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet
-from torch import nn
+from monai.networks.nets import AttentionUnet, BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet, VNet
+from monai.networks.nets.unet import CheckpointUNet
+from torch import Tensor, nn
 
-from monai_cl_ext.networks import GCLUNet, Stages, stages
+from monai_cl_ext.networks import GCLUNet, PCLUNet, Stages, load_pretrained, stages
+
+
+def swin(dims, **arguments):
+    arguments = {"depths": (2, 1, 1, 1), "num_heads": (3, 3, 6, 6), "window_size": 4, "feature_size": 12} | arguments
+    return SwinUNETR(1, 3, spatial_dims=dims, **arguments)
+
 
 NETWORKS = {
     "gcl": lambda dims: GCLUNet(1, 3, spatial_dims=dims),
@@ -16,15 +23,34 @@ NETWORKS = {
     "segresnet_bare": lambda dims: SegResNet(dims, 8, 1, 3, blocks_down=(1, 1), blocks_up=(1,), use_conv_final=False),
     "dynunet": lambda dims: DynUNet(dims, 1, 3, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=(4, 6, 8, 10)),
     "dynunet_residual": lambda dims: DynUNet(dims, 1, 3, [3] * 3, [1, 2, 2], [2, 2], filters=(4, 6, 8), res_block=True),
+    "pcl": lambda dims: PCLUNet(1, 3, 2, spatial_dims=dims),
+    "unet": lambda dims: UNet(dims, 1, 3, (4, 6, 8, 10), (2, 1, 2)),
+    "unet_residual": lambda dims: UNet(dims, 1, 3, (4, 6, 8, 10), (2, 2, 2), num_res_units=2, norm="batch"),
+    "unet_shallow": lambda dims: UNet(dims, 1, 3, (4, 6), (2,), num_res_units=1),
+    "unet_checkpointed": lambda dims: CheckpointUNet(dims, 1, 3, (4, 6, 8), (2, 2), num_res_units=1),
+    "attention": lambda dims: AttentionUnet(dims, 1, 3, (4, 6, 8, 10), (2, 2, 2)),
+    "attention_shallow": lambda dims: AttentionUnet(dims, 1, 3, (4, 6), (2,)),
+    "swin": swin,
+    "swin_v2": lambda dims: swin(dims, use_v2=True, normalize=False, patch_norm=True, depths=(1, 1, 1, 1)),
 }
-CHANNELS = {
-    "gcl": ((16, 32, 64, 128, 128, 128), (128, 128, 64, 32, 16)),
-    "basic": ((4, 4, 8, 12, 16), (12, 8, 4, 6)),
-    "basic_upsample": ((4, 4, 8, 12, 16), (12, 8, 4, 6)),
-    "segresnet": ((8, 16, 32), (16, 8)),
-    "segresnet_bare": ((8, 16), (8,)),
-    "dynunet": ((4, 6, 8, 10), (8, 6, 4)),
-    "dynunet_residual": ((4, 6, 8), (6, 4)),
+# widths of the features, widths of the decoder's maps, and how many times smaller than the image these maps are
+SHAPES = {
+    "gcl": ((16, 32, 64, 128, 128, 128), (128, 128, 64, 32, 16), (16, 8, 4, 2, 1)),
+    "basic": ((4, 4, 8, 12, 16), (12, 8, 4, 6), (8, 4, 2, 1)),
+    "basic_upsample": ((4, 4, 8, 12, 16), (12, 8, 4, 6), (8, 4, 2, 1)),
+    "segresnet": ((8, 16, 32), (16, 8), (2, 1)),
+    "segresnet_bare": ((8, 16), (8,), (1,)),
+    "dynunet": ((4, 6, 8, 10), (8, 6, 4), (4, 2, 1)),
+    "dynunet_residual": ((4, 6, 8), (6, 4), (2, 1)),
+    "pcl": ((2, 4, 8, 16, 32), (16, 8, 4, 2), (8, 4, 2, 1)),
+    "unet": ((4, 6, 8, 10), (6, 4, 3), (2, 2, 1)),
+    "unet_residual": ((4, 6, 8, 10), (6, 4, 3), (4, 2, 1)),
+    "unet_shallow": ((4, 6), (3,), (1,)),
+    "unet_checkpointed": ((4, 6, 8), (4, 3), (2, 1)),
+    "attention": ((4, 6, 8, 10), (8, 6, 4), (4, 2, 1)),
+    "attention_shallow": ((4, 6), (4,), (1,)),
+    "swin": ((1, 12, 24, 48, 96, 192), (96, 48, 24, 12, 12), (16, 8, 4, 2, 1)),
+    "swin_v2": ((1, 12, 24, 48, 96, 192), (96, 48, 24, 12, 12), (16, 8, 4, 2, 1)),
 }
 
 
@@ -34,7 +60,7 @@ def each(function):
 
 def built(kind, dims, seed=0):
     torch.manual_seed(seed)
-    return NETWORKS[kind](dims), torch.randn(2, 1, *((32, 64) if dims == 2 else (32, 32, 32)))
+    return NETWORKS[kind](dims), torch.randn(2, 1, *((32, 64) if dims == 2 else (32, 32, 64)))
 
 
 @each
@@ -53,12 +79,12 @@ def test_widths_sizes_and_embedding(kind, dims):
     net, image = built(kind, dims)
     seen = stages(net.eval())
     features = seen.encode(image)
-    channels, decoder_channels = CHANNELS[kind]
+    channels, decoder_channels, scales = SHAPES[kind]
     assert seen.channels == channels == tuple(feature.shape[1] for feature in features)
     assert seen.decoder_channels == decoder_channels
-    for blocks, width in enumerate(decoder_channels, start=1):
+    for blocks, (width, scale) in enumerate(zip(decoder_channels, scales, strict=True), start=1):
         decoded = seen.decode(features, blocks=blocks)
-        assert decoded.shape == (2, width, *features[-1 - blocks].shape[2:])
+        assert decoded.shape == (2, width, *(size // scale for size in image.shape[2:]))
     expected = torch.stack([features[-1][sample, :].reshape(channels[-1], -1).mean(1) for sample in range(2)])
     torch.testing.assert_close(seen.embed(image), expected)
     assert torch.equal(seen(image), seen.embed(image))
@@ -85,6 +111,43 @@ def test_parameters_of_the_parts_are_those_that_their_results_use(kind, dims):
         features = [feature.detach() for feature in seen.encode(image)]
         assert names(seen.decoder_parameters(blocks)) == used(seen.decode(features, blocks))
     assert names(seen.decoder_parameters()) == names(seen.decoder_parameters(len(seen.block_prefixes)))
+
+
+@each
+def test_prefixes_part_the_tensors(kind, dims):
+    net, _ = built(kind, dims)
+    seen = stages(net)
+    parts = [seen.encoder_prefixes, *seen.block_prefixes, () if seen.output_prefix is None else (seen.output_prefix,)]
+    owners: dict[int, set[int]] = {}
+    for name, tensor in net.state_dict(keep_vars=True).items():
+        within = (number for number, part in enumerate(parts) for prefix in part if name.startswith(f"{prefix}."))
+        owners.setdefault(id(tensor), set()).update(within)  # DynUNet names a tensor twice
+    counts = [len(owner) for owner in owners.values()]
+    assert max(counts) == 1, "no tensor is in two parts"
+    if kind != "segresnet_bare":  # which keeps an output layer that it does not use
+        assert min(counts) == 1, "every tensor is in one"
+
+
+@pytest.mark.parametrize("kind", ["pcl", "unet", "unet_residual", "unet_checkpointed", "attention", "swin", "swin_v2"])
+def test_what_the_parts_compute_is_what_loading_them_brings(kind):
+    source, image = built(kind, 2)
+    source.train()(image)  # moves running statistics
+    seen = stages(source.eval())
+    for blocks in range(len(seen.block_prefixes) + 1):
+        net = built(kind, 2, seed=1)[0].eval()
+        before = {name: tensor.clone() for name, tensor in net.named_parameters()}
+        load_pretrained(net, source.state_dict(), part="encoder", blocks=blocks)
+
+        def computed(view: Stages, blocks: int = blocks) -> Tensor:
+            features = view.encode(image)
+            return view.decode(features, blocks) if blocks else features[-1]
+
+        result = computed(stages(net))
+        assert torch.equal(result, computed(seen))
+        parameters = dict(net.named_parameters())
+        gradients = torch.autograd.grad(result.sum(), list(parameters.values()), allow_unused=True)
+        for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+            assert gradient is not None or torch.equal(parameter, before[name]), name
 
 
 def test_a_method_that_holds_the_stages_owns_and_trains_the_network():
@@ -116,8 +179,9 @@ def test_unknown_class_lists_the_known_and_a_user_can_add_it():
             super().__init__()
             self.first, self.last = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 5, 3, stride=2, padding=1)
 
-    with pytest.raises(TypeError, match="BasicUNet, DynUNet, GCLUNet, SegResNet.*, found UNet"):
-        stages(UNet(2, 1, 2, (4, 8), (2,)))
+    known = "AttentionUnet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, SegResNet, SwinUNETR, UNet"
+    with pytest.raises(TypeError, match=f"{known}, found VNet"):
+        stages(VNet(spatial_dims=2))
     stages.register(Mine, lambda net: Stages(net, encoder=("first", "last"), blocks=(), output="last"))
     assert stages(Mine()).embed(torch.zeros(2, 1, 4, 4)).shape == (2, 5)
 

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encoder levels, decoder blocks and output layer of a U-shaped network, one interface for all of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+
+class Stages(nn.Module):
+    """A network seen as encoder levels, decoder blocks and an output layer; made by :func:`stages`.
+
+    The network is a submodule, so a method that keeps only its stages owns the parameters, and computing through the
+    stages trains the network itself. This class serves networks whose levels follow each other and whose blocks take
+    (map from below, skip); others override :meth:`encode` and :meth:`decode_block`.
+
+    Args:
+        network: the network.
+        encoder: names of the submodules that are its levels, shallow to bottleneck.
+        blocks: names of the submodules of each decoder block, the bottleneck's neighbour first.
+        output: name of the submodule that makes the network's result from the last block's map; None where this map is
+            the result.
+
+    Attributes:
+        channels: widths of the encoder's features, the bottleneck last.
+        decoder_channels: widths of the maps after the first, second ... decoder block.
+        encoder_prefixes: names of the encoder's submodules inside the network; they select its tensors in a state_dict.
+        block_prefixes: the same for each decoder block.
+        spatial_dims: number of spatial axes of its images.
+    """
+
+    def __init__(
+        self, network: nn.Module, encoder: Sequence[str], blocks: Sequence[str | tuple[str, ...]], output: str | None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.encoder_prefixes = tuple(encoder)
+        self.block_prefixes = tuple((block,) if isinstance(block, str) else block for block in blocks)
+        self.output_prefix = output
+        self.channels: tuple[int, ...] = tuple(_width(network.get_submodule(name)) for name in self.encoder_prefixes)
+        self.decoder_channels: tuple[int, ...] = tuple(
+            _width(network.get_submodule(names[-1])) for names in self.block_prefixes
+        )
+        self.spatial_dims = next(layer.weight.ndim - 2 for layer in network.modules() if isinstance(layer, _ConvNd))
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Features of the images (B, C, *S), one map for each level, from shallow to deep, the bottleneck last."""
+        features = []
+        for name in self.encoder_prefixes:
+            x = self.network.get_submodule(name)(x)
+            features.append(x)
+        return features
+
+    def decode(self, features: Sequence[Tensor], blocks: int | None = None) -> Tensor:
+        """Map after decoder block number ``blocks``, counted from the bottleneck; after the last one when None.
+
+        Args:
+            features: what :meth:`encode` returned.
+            blocks: 1 for the block next to the bottleneck, and so on.
+
+        Raises:
+            ValueError: when the network has no such block.
+        """
+        x = features[-1]
+        for index in range(self._checked(blocks)):
+            x = self.decode_block(index, x, features[-2 - index])
+        return x
+
+    def decode_block(self, index: int, x: Tensor, skip: Tensor) -> Tensor:
+        """Result of decoder block ``index`` (0 is the bottleneck's neighbour) for the map below it and its skip."""
+        return self.network.get_submodule(self.block_prefixes[index][0])(x, skip)
+
+    def output(self, decoded: Tensor) -> Tensor:
+        """The network's own result from the map after the last decoder block."""
+        return decoded if self.output_prefix is None else self.network.get_submodule(self.output_prefix)(decoded)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Global average of the bottleneck, (B, channels[-1]), of the images (B, C, *S)."""
+        return self.encode(x)[-1].flatten(2).mean(dim=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same as :meth:`embed`."""
+        return self.embed(x)
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the encoder."""
+        return self._parameters_of(self.encoder_prefixes)
+
+    def decoder_parameters(self, blocks: int | None = None) -> Iterator[nn.Parameter]:
+        """Parameters of the first ``blocks`` decoder blocks, counted from the bottleneck; of all when None.
+
+        Raises:
+            ValueError: when the network has fewer blocks.
+        """
+        return self._parameters_of(chain.from_iterable(self.block_prefixes[: self._checked(blocks)]))
+
+    @torch.no_grad()
+    def bottleneck_size(self, image_size: Sequence[int]) -> tuple[int, ...]:
+        """Spatial size of the bottleneck for images of the spatial size ``image_size``, in pixels."""
+        shadow = copy.deepcopy(self).to("meta").eval()  # shapes only, nothing is computed
+        first = next(module for module in shadow.modules() if isinstance(module, _ConvNd))
+        image = torch.empty(1, first.in_channels, *image_size, device="meta")
+        return tuple(shadow.encode(image)[-1].shape[2:])
+
+    def _checked(self, blocks: int | None) -> int:
+        found = len(self.block_prefixes)
+        if blocks is not None and not 1 <= blocks <= found:
+            raise ValueError(f"blocks must be from 1 to {found} for {type(self.network).__name__}, found {blocks!r}")
+        return found if blocks is None else blocks
+
+    def _parameters_of(self, names: Iterator[str] | Sequence[str]) -> Iterator[nn.Parameter]:
+        return chain.from_iterable(self.network.get_submodule(name).parameters() for name in names)
+
+
+def _width(module: nn.Module) -> int:
+    return [layer for layer in module.modules() if isinstance(layer, _ConvNd)][-1].out_channels
