@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Views of batches: operations with a parameter set per sample, policies that compose them, MONAI forms of both."""
 
+from .blur import GaussianBlur
 from .corruption import BoxErasing, PatchSwapping
 from .elastic import ElasticDeformation
 from .gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
-from .intensity import Brightness, ClampIntensity, Contrast
+from .intensity import Brightness, ClampIntensity, Contrast, IntensityScaling, UnitRange
 from .mixup import PrepareMixup
 from .monai_array import (
     RandBrightness,
     RandContrast,
     RandCropResize,
     RandElasticDeformation,
+    RandGaussianBlur,
+    RandIntensityScaling,
     RandMirror,
     RandRotation,
     RandScaling,
@@ -40,6 +43,12 @@ from .monai_dictionary import (
     RandElasticDeformationD,
     RandElasticDeformationd,
     RandElasticDeformationDict,
+    RandGaussianBlurD,
+    RandGaussianBlurd,
+    RandGaussianBlurDict,
+    RandIntensityScalingD,
+    RandIntensityScalingd,
+    RandIntensityScalingDict,
     RandMirrorD,
     RandMirrord,
     RandMirrorDict,
@@ -58,10 +67,13 @@ from .monai_dictionary import (
 )
 from .monai_forms import RandPolicy, RandPolicyD, RandPolicyd, RandPolicyDict
 from .operation import AffineOperation, IntensityOperation, Operation, SpatialOperation
+from .pcl import pcl_policy
 from .policy import ViewPolicy
 from .slic import batched_slic
 from .spatial import CropResize, Mirror, Rotation, Scaling, Translation, Turn
+from .supercl import supercl_policy
 from .superpixel import Superpixel, SuperpixelD, Superpixeld, SuperpixelDict
+from .together import Together
 from .views import PrepareAugmented, PrepareViews
 
 __all__ = [
@@ -72,7 +84,9 @@ __all__ = [
     "Contrast",
     "CropResize",
     "ElasticDeformation",
+    "GaussianBlur",
     "IntensityOperation",
+    "IntensityScaling",
     "Mirror",
     "Operation",
     "PatchSwapping",
@@ -99,6 +113,14 @@ __all__ = [
     "RandElasticDeformationD",
     "RandElasticDeformationDict",
     "RandElasticDeformationd",
+    "RandGaussianBlur",
+    "RandGaussianBlurD",
+    "RandGaussianBlurDict",
+    "RandGaussianBlurd",
+    "RandIntensityScaling",
+    "RandIntensityScalingD",
+    "RandIntensityScalingDict",
+    "RandIntensityScalingd",
     "RandMirror",
     "RandMirrorD",
     "RandMirrorDict",
@@ -134,12 +156,16 @@ __all__ = [
     "SuperpixelD",
     "SuperpixelDict",
     "Superpixeld",
+    "Together",
     "Translation",
     "Turn",
+    "UnitRange",
     "ViewPolicy",
     "batched_slic",
     "gcl_finetune_policy",
     "gcl_intensity_policy",
     "gcl_policy",
     "identity_policy",
+    "pcl_policy",
+    "supercl_policy",
 ]

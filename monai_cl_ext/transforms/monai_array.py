@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from .blur import GaussianBlur
 from .elastic import ElasticDeformation
-from .intensity import Brightness, Contrast
+from .intensity import Brightness, Contrast, IntensityScaling
 from .monai_forms import RandOperation
 from .spatial import CropResize, Mirror, Rotation, Scaling, Translation, Turn
 
@@ -31,6 +32,18 @@ class RandElasticDeformation(RandOperation):
     """``ElasticDeformation`` of one image (C, *S)."""
 
     operation = ElasticDeformation
+
+
+class RandGaussianBlur(RandOperation):
+    """``GaussianBlur`` of one image (C, *S)."""
+
+    operation = GaussianBlur
+
+
+class RandIntensityScaling(RandOperation):
+    """``IntensityScaling`` of one image (C, *S)."""
+
+    operation = IntensityScaling
 
 
 class RandMirror(RandOperation):

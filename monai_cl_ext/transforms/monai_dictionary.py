@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from .blur import GaussianBlur
 from .elastic import ElasticDeformation
-from .intensity import Brightness, Contrast
+from .intensity import Brightness, Contrast, IntensityScaling
 from .monai_forms import RandOperationd
 from .spatial import CropResize, Mirror, Rotation, Scaling, Translation, Turn
 
@@ -31,6 +32,18 @@ class RandElasticDeformationd(RandOperationd):
     """``ElasticDeformation`` of the given keys, each (C, *S)."""
 
     operation = ElasticDeformation
+
+
+class RandGaussianBlurd(RandOperationd):
+    """``GaussianBlur`` of the given keys, each (C, *S)."""
+
+    operation = GaussianBlur
+
+
+class RandIntensityScalingd(RandOperationd):
+    """``IntensityScaling`` of the given keys, each (C, *S)."""
+
+    operation = IntensityScaling
 
 
 class RandMirrord(RandOperationd):
@@ -67,6 +80,8 @@ RandBrightnessD = RandBrightnessDict = RandBrightnessd
 RandContrastD = RandContrastDict = RandContrastd
 RandCropResizeD = RandCropResizeDict = RandCropResized
 RandElasticDeformationD = RandElasticDeformationDict = RandElasticDeformationd
+RandGaussianBlurD = RandGaussianBlurDict = RandGaussianBlurd
+RandIntensityScalingD = RandIntensityScalingDict = RandIntensityScalingd
 RandMirrorD = RandMirrorDict = RandMirrord
 RandRotationD = RandRotationDict = RandRotationd
 RandScalingD = RandScalingDict = RandScalingd

@@ -12,7 +12,8 @@ from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.types import View
 
 from .elastic import ElasticDeformation
-from .operation import AffineOperation, IntensityOperation, SpatialOperation
+from .operation import AffineOperation, IntensityOperation, Operation, SpatialOperation
+from .together import flattened
 from .warp import Warp
 
 MAPS = ("image", "label", "superpixel")
@@ -28,7 +29,8 @@ class ViewPolicy:
     nothing is resampled, and without any operation the view holds the tensors that it was given.
 
     Args:
-        operations: ``IntensityOperation``, ``AffineOperation`` and ``ElasticDeformation`` objects.
+        operations: ``IntensityOperation``, ``AffineOperation`` and ``ElasticDeformation`` objects, and ``Together``
+            groups of them.
         size: spatial size of the view in voxels, reached by the first run of spatial operations, or before all others
             where there is none; a single number serves all axes; None keeps the input's.
         spatial_dims: 2 or 3.
@@ -41,7 +43,7 @@ class ViewPolicy:
 
     def __init__(
         self,
-        operations: Sequence[IntensityOperation | SpatialOperation],
+        operations: Sequence[Operation],
         size: int | Sequence[int] | None = None,
         spatial_dims: int = 2,
         padding: str = "border",
@@ -50,7 +52,7 @@ class ViewPolicy:
         self.spatial_dims = one_of("spatial_dims", spatial_dims, (2, 3))
         self.size = _spatial_size(size, spatial_dims)
         self.padding = one_of("padding", padding, ("border", "zeros"))
-        for operation in self.operations:
+        for operation in flattened(self.operations):
             if not isinstance(operation, (IntensityOperation, AffineOperation, ElasticDeformation)):
                 raise TypeError(f"ViewPolicy takes intensity, affine and elastic operations, found {operation!r}")
             if isinstance(operation, SpatialOperation) and operation.spatial_dims != spatial_dims:
@@ -63,13 +65,14 @@ class ViewPolicy:
     def _compose(self) -> list[IntensityOperation | Warp]:
         """Intensity operations one by one, each run of spatial ones as one warp, the first of them to the new size."""
         runs: list[IntensityOperation | list[SpatialOperation]] = []
-        for operation in self.operations:
-            if not isinstance(operation, SpatialOperation):
+        for operation in flattened(self.operations):
+            if isinstance(operation, IntensityOperation):
                 runs.append(operation)
-            elif runs and isinstance(runs[-1], list):
-                runs[-1].append(operation)
-            else:
-                runs.append([operation])
+            elif isinstance(operation, SpatialOperation):
+                if runs and isinstance(runs[-1], list):
+                    runs[-1].append(operation)
+                else:
+                    runs.append([operation])
         if self.size is not None and not any(isinstance(run, list) for run in runs):
             runs.insert(0, [])
         steps: list[IntensityOperation | Warp] = []

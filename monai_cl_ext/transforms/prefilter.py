@@ -26,9 +26,9 @@ def triangle_kernels(shrink: Tensor) -> list[Tensor | None]:
         for each axis the kernels (B, taps), or None where no sample of the batch shrinks.
     """
     kernels: list[Tensor | None] = []
-    for factors in shrink.clamp(min=1.0).unbind(1):
+    for factors in shrink.where(shrink > NEGLIGIBLE_SHRINK, 1.0).unbind(1):
         largest = float(factors.max())
-        if largest <= NEGLIGIBLE_SHRINK:
+        if largest == 1:
             kernels.append(None)
             continue
         radius = ceil(largest) - 1

@@ -12,10 +12,13 @@ from monai_cl_ext.transforms import (
     Contrast,
     CropResize,
     ElasticDeformation,
+    GaussianBlur,
+    IntensityScaling,
     Mirror,
     Operation,
     Rotation,
     Scaling,
+    Together,
     Translation,
     Turn,
 )
@@ -26,6 +29,8 @@ def operations(dims: int) -> dict[str, Operation]:
     return {
         "brightness": Brightness(-0.3, 0.3),
         "contrast": Contrast(0.7, 1.3),
+        "intensity_scaling": IntensityScaling(0.5, 1.5),
+        "blur": GaussianBlur(0.5, 2.0),
         "crop": CropResize((0.5, 0.9), spatial_dims=dims),
         "mirror": Mirror(tuple(range(dims)), dims),
         "rotation": Rotation(40.0, dims),
@@ -33,6 +38,7 @@ def operations(dims: int) -> dict[str, Operation]:
         "scaling": Scaling(0.6, 1.6, dims),
         "translation": Translation(0.2, dims),
         "elastic": ElasticDeformation(0.05, 3, dims),
+        "together": Together([Rotation(30.0, dims), Scaling(0.7, 1.3, dims), ElasticDeformation(0.03, 3, dims)]),
     }
 
 
@@ -41,6 +47,8 @@ def without_strength(dims: int) -> dict[str, Operation]:
     return {
         "brightness": Brightness(0.0, 0.0),
         "contrast": Contrast(1.0, 1.0),
+        "intensity_scaling": IntensityScaling(1.0, 1.0),
+        "blur": GaussianBlur(0.0, 0.0, kernel_size=5),
         "clamp": ClampIntensity(-100.0, 100.0),
         "crop": CropResize(1.0, spatial_dims=dims),
         "mirror": Mirror(0, dims, probability=0.0),
@@ -49,6 +57,7 @@ def without_strength(dims: int) -> dict[str, Operation]:
         "scaling": Scaling(1.0, 1.0, dims),
         "translation": Translation(0.0, dims),
         "elastic": ElasticDeformation(0.0, 3, dims),
+        "together": Together([Rotation(40.0, dims), Brightness(1.0, 2.0)], probability=0.0),
     }
 
 

@@ -28,13 +28,15 @@ from monai_cl_ext.transforms import (
     gcl_finetune_policy,
 )
 
-FORMS = ["Brightness", "Contrast", "CropResize", "ElasticDeformation", "Mirror"]
-FORMS += ["Rotation", "Scaling", "Translation", "Turn"]
+FORMS = ["Brightness", "Contrast", "CropResize", "ElasticDeformation", "GaussianBlur", "IntensityScaling"]
+FORMS += ["Mirror", "Rotation", "Scaling", "Translation", "Turn"]
 ARGUMENTS = {
     "Brightness": (-0.3, 0.3),
     "Contrast": (0.7, 1.3),
     "CropResize": (0.6,),
     "ElasticDeformation": (0.05,),
+    "GaussianBlur": (0.5, 2.0),
+    "IntensityScaling": (0.5, 1.5),
     "Mirror": ((0, 1),),
     "Rotation": (40.0,),
     "Scaling": (0.6, 1.6),

@@ -12,11 +12,13 @@ from monai_cl_ext.transforms import (
     CropResize,
     ElasticDeformation,
     IntensityOperation,
+    IntensityScaling,
     Mirror,
     Rotation,
     Scaling,
     Translation,
     Turn,
+    UnitRange,
     ViewPolicy,
 )
 
@@ -145,10 +147,12 @@ def test_cuda_makes_the_views_of_the_cpu_without_waiting(name, dims):
 
 def test_draws_cover_their_ranges_evenly():
     params = {name: operation.make_params(4000, generator()) for name, operation in operations(3).items()}
-    for name, low, high in (("brightness", -0.3, 0.3), ("contrast", 0.7, 1.3), ("scaling", 0.6, 1.6)):
+    ranges = {"brightness": (-0.3, 0.3), "contrast": (0.7, 1.3), "scaling": (0.6, 1.6)}
+    ranges |= {"intensity_scaling": (0.5, 1.5), "blur": (0.5, 2.0)}
+    for name, (low, high) in ranges.items():
         drawn = params[name]
         assert low <= drawn.min() and drawn.max() <= high
-        assert drawn.mean().item() == pytest.approx((low + high) / 2, abs=0.02)
+        assert drawn.mean().item() == pytest.approx((low + high) / 2, abs=0.03)
         assert drawn.std().item() == pytest.approx((high - low) / 12**0.5, rel=0.05)
     assert params["rotation"].shape == (4000, 3) and params["rotation"].abs().max() <= 40
     assert params["translation"].abs().max() <= 0.2 < params["translation"].abs().max() + 0.01
@@ -163,7 +167,9 @@ def test_intensity_formulas_written_out():
     image, params = noise(2, 3, 4, 5, dtype=torch.float64), torch.tensor([[0.5], [1.25]], dtype=torch.float64)
     brighter, stronger = Brightness(0, 2).apply(image, params), Contrast(0.5, 2).apply(image, params)
     clamped = ClampIntensity(0.2, 0.6).apply(image, params[:, :0])
+    scaled, unit = IntensityScaling(0.5, 2).apply(image, params), UnitRange().apply(image, params[:, :0])
     for row in range(2):
+        least, most = min(image[row].flatten().tolist()), max(image[row].flatten().tolist())
         for channel in range(3):
             plane, factor = image[row, channel], params[row, 0].item()
             mean = sum(plane.flatten().tolist()) / 20
@@ -173,6 +179,29 @@ def test_intensity_formulas_written_out():
                     assert brighter[row, channel, i, j].item() == pytest.approx(value + factor)
                     assert stronger[row, channel, i, j].item() == pytest.approx(mean + factor * (value - mean))
                     assert clamped[row, channel, i, j].item() == min(max(value, 0.2), 0.6)
+                    assert scaled[row, channel, i, j].item() == pytest.approx(factor * value)
+                    assert unit[row, channel, i, j].item() == pytest.approx((value - least) / (most - least))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_unit_range_touches_0_and_1_and_takes_constants_to_0(dtype):
+    image = 3.0 * noise(3, 2, 8, 6, dtype=torch.float64).to(dtype) - 1.5
+    image[1] = 0.3
+    image[2, 0] = image[2, 0].mean()
+    unit = UnitRange().apply(image, torch.empty(3, 0))
+    assert unit.dtype == dtype
+    assert unit[0].min() == 0 and unit[0].max() == 1 and unit[2].min() == 0 and unit[2].max() == 1
+    assert (unit[1] == 0).all() and (unit[2, 0] > 0).all()
+
+
+def test_unit_range_does_not_blow_up_the_rounding_of_a_constant():
+    image = torch.full((2, 1, 16, 16), 0.3)
+    image[0, 0, 3, 5] += 3e-8  # one step of float32
+    image[1, 0, 3, 5] += 3e-5
+    unit = UnitRange().apply(image.requires_grad_(), torch.empty(2, 0))
+    assert (unit[0] == 0).all() and unit[1].max() == 1
+    unit.sum().backward()
+    assert image.grad.isfinite().all() and (image.grad[0] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -182,6 +211,7 @@ def test_intensity_formulas_written_out():
         lambda: Brightness(0.0, float("nan")),
         lambda: Brightness(0.0, 1.0, probability=1.5),
         lambda: Contrast(0.0, 1.0),
+        lambda: IntensityScaling(0.0, 1.0),
         lambda: ClampIntensity(1.0, 0.0),
         lambda: CropResize(1.2),
         lambda: CropResize(0.0),

@@ -20,6 +20,8 @@ from monai_cl_ext.transforms import (
     gcl_intensity_policy,
     gcl_policy,
     identity_policy,
+    pcl_policy,
+    supercl_policy,
 )
 
 POLICIES = {
@@ -27,6 +29,8 @@ POLICIES = {
     "gcl": gcl_policy,
     "intensity": gcl_intensity_policy,
     "finetune": gcl_finetune_policy,
+    "pcl": pcl_policy,
+    "supercl": supercl_policy,
 }
 each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 

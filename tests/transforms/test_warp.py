@@ -193,3 +193,11 @@ def test_only_the_axis_that_shrinks_is_smoothed():
     smoothed = 0.25 * padded[:, :, :, :-2] + 0.5 * padded[:, :, :, 1:-1] + 0.25 * padded[:, :, :, 2:]
     expected = (smoothed[:, :, :, 0::2] + smoothed[:, :, :, 1::2]) / 2
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+
+
+def test_a_sample_that_hardly_shrinks_is_not_smoothed_for_the_sake_of_another():
+    image = torch.rand(2, 1, 20, 14, generator=torch.Generator().manual_seed(0))
+    policy, params = ViewPolicy([Scaling(0.5, 1.0)]), torch.tensor([[0.95], [0.5]])
+    together = policy.apply({"image": image}, params)["image"]
+    alone = policy.apply({"image": image[:1]}, params[:1])["image"]
+    torch.testing.assert_close(together[:1], alone, atol=2e-5, rtol=0)

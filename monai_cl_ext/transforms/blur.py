@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gaussian blur, each sample with its own width."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv3d
+
+from monai_cl_ext.arguments import positive_integer
+
+from .operation import IntensityOperation, interval, uniform
+
+SMALLEST_SIGMA = 0.01
+"""In voxels; from here down every tap but the middle one is 0 in floating point."""
+
+
+class GaussianBlur(IntensityOperation):
+    """Convolves each sample with a Gaussian whose standard deviation is drawn from U(low, high), in voxels.
+
+    It counts voxels, not millimetres, and is the same along every axis. The kernel is the Gaussian at whole voxels, cut
+    off and divided by its sum; the image is mirrored about its outermost voxels. A standard deviation of 0 changes
+    nothing.
+
+    Args:
+        low: smallest standard deviation, at least 0.
+        high: largest standard deviation.
+        kernel_size: voxels that a kernel spans along each axis, odd; None for three of the largest standard deviations
+            to each side.
+        probability: chance of each sample to be touched.
+    """
+
+    def __init__(self, low: float, high: float, kernel_size: int | None = None, probability: float = 1.0) -> None:
+        super().__init__([0.0], probability)
+        self.low, self.high = interval("GaussianBlur", low, high)
+        if self.low < 0:
+            raise ValueError(f"GaussianBlur's standard deviations must be at least 0, found low={low!r}")
+        if kernel_size is None:
+            kernel_size = 2 * ceil(3 * self.high) + 1
+        elif positive_integer("GaussianBlur's kernel_size", kernel_size) % 2 == 0:
+            raise ValueError(f"GaussianBlur's kernel_size must be odd, found {kernel_size}")
+        self.kernel_size = kernel_size
+
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Standard deviations in voxels, (B, 1)."""
+        return uniform((batch_size, 1), self.low, self.high, generator)
+
+    def apply(self, image: Tensor, params: Tensor) -> Tensor:
+        """The blurred image; half precision is blurred in float32."""
+        values = image if image.dtype == torch.float64 else image.float()
+        kernels = gaussian_kernels(params.to(values.dtype), self.kernel_size)
+        for axis in range(2, image.ndim):
+            values = convolve_along(axis, values, kernels)
+        return values.to(image.dtype)
+
+
+def gaussian_kernels(sigma: Tensor, kernel_size: int) -> Tensor:
+    """The kernel of each sample, (B, kernel_size) with sum 1, from standard deviations (B, 1)."""
+    radius = kernel_size // 2
+    offsets = torch.arange(-radius, radius + 1, device=sigma.device, dtype=sigma.dtype)
+    return torch.softmax(-0.5 * (offsets / sigma.clamp(min=SMALLEST_SIGMA)) ** 2, dim=1)
+
+
+def convolve_along(axis: int, image: Tensor, kernels: Tensor) -> Tensor:
+    """Each sample of (B, C, *S) convolved along one axis with its kernel (B, taps), mirrored at the ends."""
+    batch_size, channels = image.shape[:2]
+    taps = kernels.shape[1]
+    padded = image.index_select(axis, mirrored_places(image.shape[axis], taps // 2, image.device))
+    shape = [taps if each == axis else 1 for each in range(2, image.ndim)]
+    weight = kernels[:, None].expand(-1, channels, -1).reshape(-1, 1, *shape)
+    convolve = conv2d if image.ndim == 4 else conv3d
+    convolved = convolve(padded.flatten(0, 1)[None], weight, groups=batch_size * channels)
+    return convolved[0].unflatten(0, (batch_size, channels))
+
+
+def mirrored_places(length: int, margin: int, device: torch.device) -> Tensor:
+    """Indices of an axis with a margin at both ends, mirrored about the end voxels as often as the margin needs."""
+    period = max(2 * (length - 1), 1)
+    places = torch.arange(-margin, length + margin, device=device).remainder(period)
+    return torch.minimum(places, period - places) if length > 1 else places
