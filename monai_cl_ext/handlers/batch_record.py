@@ -21,13 +21,14 @@ def batch_record(engine: Engine) -> dict[str, Any]:
     Returns:
         "originals" float16 (B, C, H, W); "views", a list of the same; "view_names"; "volume", "position" and
         "partition" (B,) where known; "names", the patient of each row, or its volume's number; "positive" and
-        "negative", boolean (rows, rows) view by view, where the method tells them. 3D images give their middle slice.
+        "negative", boolean (rows, rows) view by view, where the method tells them; "superpixels" uint16 (B, H, W) of
+        the first view, where it has them. 3D images and maps give their middle slice.
     """
     state = engine.state
     views = [{name: value[:MAXIMUM_SLICES] for name, value in view.items()} for view in state.views]
     tags = {name: value[:MAXIMUM_SLICES] for name, value in state.tags.items()}
-    originals = _flat(torch.as_tensor(state.batch["image"][:MAXIMUM_SLICES]))
-    images = [_flat(view["image"]) for view in views]
+    originals = _flat(torch.as_tensor(state.batch["image"][:MAXIMUM_SLICES])).half()
+    images = [_flat(view["image"]).half() for view in views]
     record = {
         "originals": originals,
         "views": images,
@@ -35,17 +36,19 @@ def batch_record(engine: Engine) -> dict[str, Any]:
         "names": _names_of_rows(tags.get("volume"), engine),
         **{name: value.cpu() for name, value in tags.items()},
     }
+    if "superpixel" in views[0]:
+        record["superpixels"] = _flat(views[0]["superpixel"])[:, 0].to(torch.uint16)
     pairs = engine.method.pairs(views, tags)
     if pairs is not None:
         record["positive"], record["negative"] = (pair.cpu() for pair in pairs)
     return record
 
 
-def _flat(images: Tensor) -> Tensor:
-    """(B, C, H, W), float16 on the host; of a volume the middle along its last axis."""
-    if images.ndim == 5:
-        images = images[..., images.shape[-1] // 2]
-    return images.detach().half().cpu()
+def _flat(maps: Tensor) -> Tensor:
+    """(B, C, H, W) on the host; of a volume the middle along its last axis."""
+    if maps.ndim == 5:
+        maps = maps[..., maps.shape[-1] // 2]
+    return maps.detach().cpu()
 
 
 def _names_of(images: list[Tensor], originals: Tensor) -> list[str]:

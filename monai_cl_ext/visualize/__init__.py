@@ -18,6 +18,7 @@ from monai_cl_ext.visualize.pair_map import draw_pair_images, draw_pair_map
 from monai_cl_ext.visualize.records import Run, find_runs
 from monai_cl_ext.visualize.report import evaluated_runs, write_report
 from monai_cl_ext.visualize.scores import draw_scores
+from monai_cl_ext.visualize.superpixel_pairs import draw_superpixel_maps, draw_superpixels
 
 __all__ = [
     "Drawing",
@@ -28,6 +29,8 @@ __all__ = [
     "draw_pair_images",
     "draw_pair_map",
     "draw_scores",
+    "draw_superpixel_maps",
+    "draw_superpixels",
     "draw_views",
     "evaluated_runs",
     "find_runs",

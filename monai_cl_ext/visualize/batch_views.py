@@ -30,8 +30,9 @@ def draw_views(batch: dict[str, Any], name: str = "views") -> Drawing:
         for cells, (title, images) in zip(line, columns.items(), strict=True):
             show_image(cells, images[row, 0])
             first = row == rows[0]
-            place = f"{shorten(batch['names'][row], 16)}{_partition(batch, row)}" if title == "original" else ""
-            cells.set_title(f"{title}\n{place}" if first else place, fontsize=8.5)
+            where = place(batch, row) if title == "original" else ""
+            side = "left" if title == "original" else "center"  # a name may be wider than its column
+            cells.set_title(f"{title}\n{where}" if first else where, fontsize=8.5, loc=side)
     caption = (
         f"{len(rows)} of the first batch's slices, one a row, as they were shown to the network; p is the "
         "partition, counted from 0. Each image is scaled to its own range of grey."
@@ -44,6 +45,8 @@ def spread(count: int, wanted: int) -> list[int]:
     return [index * count // min(count, wanted) for index in range(min(count, wanted))]
 
 
-def _partition(batch: dict[str, Any], row: int) -> str:
+def place(batch: dict[str, Any], row: int) -> str:
+    """The name of a row's patient or volume and, where it is known, its partition."""
+    name = shorten(batch["names"][row], 16)
     partition: Tensor | None = batch.get("partition")
-    return "" if partition is None or partition[row] < 0 else f" · p{int(partition[row])}"
+    return name if partition is None or partition[row] < 0 else f"{name} · p{int(partition[row])}"

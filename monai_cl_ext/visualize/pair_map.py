@@ -139,9 +139,11 @@ def _mark_groups(axes: Any, rows: list[tuple[str, int, str]]) -> None:
 
 
 def _anchors(rows: list[tuple[str, int, str]], kinds: np.ndarray) -> list[int]:
-    """Rows of the first view with the most positives, of partitions that differ."""
-    candidates = [index for index, row in enumerate(rows) if row[0] == rows[0][0]]
-    candidates.sort(key=lambda index: -(kinds[index] == POSITIVE).sum())
+    """Rows with the most positives, of partitions that differ, in the first view that has positives."""
+    positives = (kinds == POSITIVE).sum(axis=1)
+    first = rows[int((positives > 0).argmax())][0]
+    candidates = [index for index, row in enumerate(rows) if row[0] == first]
+    candidates.sort(key=lambda index: -positives[index])
     chosen: dict[int, int] = {}
     for index in candidates:
         chosen.setdefault(rows[index][1], index)

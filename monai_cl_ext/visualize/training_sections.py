@@ -11,6 +11,7 @@ from monai_cl_ext.visualize.embedding_map import draw_embeddings
 from monai_cl_ext.visualize.page import Section, saved
 from monai_cl_ext.visualize.pair_map import draw_pair_images, draw_pair_map
 from monai_cl_ext.visualize.records import Run
+from monai_cl_ext.visualize.superpixel_pairs import draw_superpixels
 
 MAXIMUM_PICTURED = 8  # runs whose pictures a page holds, so that it stays small
 
@@ -30,12 +31,15 @@ def _batches(runs: list[Run], figures: Path) -> Section:
     section = Section("batch", "One batch", left_out(len(found)))
     for run, batch in found[:MAXIMUM_PICTURED]:
         drawings = [draw_views(batch, f"{file_prefix(run)}views")]
-        if "positive" in batch and bool(batch["positive"].any()):
+        pairs = "positive" in batch and bool(batch["positive"].any())
+        if pairs:
             drawings += [
                 draw_pair_map(batch, f"{file_prefix(run)}pair_map"),
                 draw_pair_images(batch, f"{file_prefix(run)}pairs"),
             ]
-        else:
+        if "superpixels" in batch:
+            drawings.append(draw_superpixels(batch, f"{file_prefix(run)}superpixels"))
+        elif not pairs:
             drawings[0].caption += " No pair map: this loss joins places within images, not whole images."
         section.groups.append((run.name, saved(drawings, figures)))
     return section

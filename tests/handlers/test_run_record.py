@@ -16,7 +16,7 @@ from monai_cl_ext.handlers.batch_record import MAXIMUM_SLICES
 from monai_cl_ext.handlers.run_record import described
 from monai_cl_ext.losses import PartitionContrastiveLoss
 from monai_cl_ext.methods import Method
-from monai_cl_ext.transforms import PrepareViews, gcl_policy, identity_policy
+from monai_cl_ext.transforms import Mirror, PrepareViews, ViewPolicy, gcl_policy, identity_policy
 
 
 class Slices:
@@ -164,7 +164,7 @@ def test_a_method_without_pairs_keeps_its_views_alone(tmp_path):
     policies = [gcl_policy(), gcl_policy()]
     trainer(tmp_path, RunRecord(tmp_path, "stage"), method=LocalTwo(), policies=policies).run()
     batch = torch.load(tmp_path / "batch.pt", weights_only=True)
-    assert "positive" not in batch and batch["view_names"] == ["view 1", "view 2"]
+    assert not {"positive", "superpixels"} & set(batch) and batch["view_names"] == ["view 1", "view 2"]
     assert not torch.equal(batch["originals"], batch["views"][0])
 
 
@@ -184,6 +184,28 @@ def test_large_batches_are_cut_and_volumes_give_a_slice(tmp_path):
     assert batch["originals"].shape == (MAXIMUM_SLICES, 1, 8, 8) and len(batch["names"]) == MAXIMUM_SLICES
     assert torch.equal(batch["originals"][3], data[3]["image"][..., 4].half())
     assert batch["positive"].shape == (3 * MAXIMUM_SLICES,) * 2
+
+
+class Mapped(Slices):
+    """With a superpixel of every pixel; the labels of the last slice need all of 16 bits."""
+
+    def __getitem__(self, index: int) -> dict:
+        item = super().__getitem__(index)
+        labels = torch.arange(item["image"].numel(), dtype=torch.int32).view(item["image"].shape)
+        return item | {"superpixel": labels + 1000 * index if index < 7 else labels + 65_000}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_superpixels_of_view_1_are_kept(dims, tmp_path):
+    data = Mapped(dims=dims)
+    mirrored = ViewPolicy([Mirror(0, dims, probability=1.0)], spatial_dims=dims)
+    policies = [identity_policy(spatial_dims=dims), mirrored, mirrored]
+    trainer(tmp_path, RunRecord(tmp_path, "stage"), data=data, policies=policies, epochs=1, batch_size=8).run()
+    batch = torch.load(tmp_path / "batch.pt", weights_only=True)
+    assert batch["superpixels"].dtype == torch.uint16 and batch["superpixels"].shape == (8, 8, 8)
+    for row in range(8):
+        expected = data[row]["superpixel"][0]
+        assert torch.equal(batch["superpixels"][row].int(), expected if dims == 2 else expected[..., 4])
 
 
 def test_the_record_of_an_evaluation_counts_volumes(tmp_path):

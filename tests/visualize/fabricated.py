@@ -29,6 +29,19 @@ def batch(samples: int = 6, size: int = 12) -> dict:
     }  # fmt: skip
 
 
+def superpixel_batch() -> dict:
+    """Slices of four views and no pairs; blocks of 4 x 6 pixels are superpixels, whose brightness is drawn."""
+    generator = torch.Generator().manual_seed(3)
+    blocks = torch.arange(9).reshape(3, 3).repeat_interleave(4, 0).repeat_interleave(6, 1)
+    images = torch.stack([torch.rand(9, generator=generator)[blocks] for _ in range(6)])[:, None].half()
+    content = {name: value for name, value in batch().items() if name not in ("positive", "negative")}
+    return content | {
+        "originals": images, "views": [images, images * 0.5, images.flip(-1), images.flip(-2)],
+        "view_names": ["original", *(f"view {number}" for number in range(1, 4))],
+        "superpixels": blocks.expand(6, -1, -1).to(torch.uint16),
+    }  # fmt: skip
+
+
 def embeddings(rows: int = 24, width: int = 8) -> dict:
     generator = torch.Generator().manual_seed(1)
     return {

@@ -17,6 +17,8 @@ from monai_cl_ext.visualize import (
     draw_pair_images,
     draw_pair_map,
     draw_scores,
+    draw_superpixel_maps,
+    draw_superpixels,
     draw_views,
     find_runs,
 )
@@ -39,7 +41,13 @@ def all_drawings(runs):
         draw_views(batch), draw_pair_map(batch), draw_pair_images(batch), *draw_embeddings(fabricated.embeddings()),
         draw_scores(SCORES, "dice"), draw_scores(SCORES, "hd95"), *curves,
         draw_overlays(fabricated.overlays(), SCORES["scratch"], "scratch"),
+        draw_superpixels(fabricated.superpixel_batch()), draw_superpixel_maps(*slices()),
     ]  # fmt: skip
+
+
+def slices(number=6):
+    batch = fabricated.superpixel_batch()
+    return batch["originals"][:number, 0], batch["superpixels"][:number]
 
 
 def test_every_figure_has_names_and_room_for_them(runs):
@@ -95,6 +103,14 @@ def test_pair_images_frame_positives_and_negatives_of_each_anchor():
     partitions = [axes.get_title()[-1] for axes in drawing.figure.axes if axes.get_title()]
     for anchor in (0, 4):
         assert partitions[anchor] == partitions[anchor + 1] == partitions[anchor + 2] != partitions[anchor + 3]
+
+
+def test_anchors_are_of_the_first_view_that_has_pairs():
+    batch = fabricated.batch()
+    for kind in ("positive", "negative"):
+        batch[kind][:6] = batch[kind][:, :6] = False
+    titles = [axes.get_title().split("\n")[0] for axes in draw_pair_images(batch).figure.axes if axes.get_title()]
+    assert titles == 2 * ["anchor · view 1", "positive · view 2", "negative · view 1"]
 
 
 def test_principal_components_tell_the_variance():

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import fabricated
 import pytest
+import torch
 from report_pages import Page
 from workflows import SMALL, copy_bundle, run
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.visualize import find_runs, write_report
+from monai_cl_ext.visualize.training_sections import training_sections
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,24 @@ def test_the_pair_map_names_the_slices_of_each_cell(folder):
     data = json.loads(re.search(r'class="pairs-data">(.*?)</script>', text, flags=re.DOTALL)[1])
     assert len(data["rows"]) == len(data["cells"]) == 18
     assert data["rows"][0] == "patient0 · p0 · original"
+
+
+def test_a_batch_is_drawn_by_what_its_loss_joins(tmp_path):
+    pairs, places, neither = fabricated.batch(), fabricated.superpixel_batch(), fabricated.batch()
+    del neither["positive"], neither["negative"]
+    both = pairs | {"superpixels": places["superpixels"][:, :, :12]}
+    run = fabricated.write_runs(tmp_path / "first") / "pretrain_global"
+    for name, batch in {"both": both, "neither": neither, "pairs": pairs, "places": places}.items():
+        shutil.copytree(run, tmp_path / "runs" / name)
+        torch.save(batch, tmp_path / "runs" / name / "batch.pt")
+    section = training_sections(find_runs(tmp_path / "runs"), tmp_path / "figures")[0]
+    drawn = {name: [drawing.name for drawing, _ in drawings] for name, drawings in section.groups}
+    assert drawn == {
+        "both": ["both_views", "both_pair_map", "both_pairs", "both_superpixels"], "neither": ["neither_views"],
+        "pairs": ["pairs_views", "pairs_pair_map", "pairs_pairs"], "places": ["places_views", "places_superpixels"],
+    }  # fmt: skip
+    said = {name for name, drawings in section.groups if "No pair map" in drawings[0][0].caption}
+    assert said == {"neither"}
 
 
 def test_a_leak_is_named(tmp_path):
