@@ -55,8 +55,12 @@ class PositionContrastiveLoss(nn.Module):
         check_embeddings(z1, z2)
         if position.shape != z1.shape[:1]:
             raise ValueError(f"position must be one number a slice, ({len(z1)},), found {tuple(position.shape)}")
-        positive = nearer_than(self.threshold - TOLERANCE, position.double().repeat(2))
+        positive = self.positive(position.repeat(2))
         return self.factor * contrast(torch.cat([z1, z2]), positive, temperature=self.temperature)
+
+    def positive(self, position: Tensor) -> Rule:
+        """Which rows attract each other, by the positions of their slices."""
+        return nearer_than(self.threshold - TOLERANCE, position.double())
 
 
 def nearer_than(distance: float, position: Tensor) -> Rule:

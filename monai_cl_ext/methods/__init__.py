@@ -3,8 +3,22 @@
 
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
+from .instance import InstanceContrast
 from .method import Method
+from .pcl import PCL
 from .restoration import Restoration
 from .rotation import RotationPrediction
+from .supercl import SuperCL
+from .wcl import WCL
 
-__all__ = ["GCLGlobal", "GCLLocal", "Method", "Restoration", "RotationPrediction"]
+__all__ = [
+    "PCL",
+    "WCL",
+    "GCLGlobal",
+    "GCLLocal",
+    "InstanceContrast",
+    "Method",
+    "Restoration",
+    "RotationPrediction",
+    "SuperCL",
+]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import PartitionContrastiveLoss
-from monai_cl_ext.methods.method import Method
-from monai_cl_ext.networks import FlatProjectionHead, stages
+from monai_cl_ext.methods.method import Method, trained_encoder
+from monai_cl_ext.networks import FlatProjectionHead
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -44,10 +44,7 @@ class GCLGlobal(Method):
         features: int = 128,
     ) -> None:
         super().__init__()
-        self.encoder = stages(network)
-        network.requires_grad_(False)
-        for parameter in self.encoder.encoder_parameters():
-            parameter.requires_grad_(True)
+        self.encoder = trained_encoder(network)
         positions = prod(self.encoder.bottleneck_size(image_size))
         self.head = FlatProjectionHead(self.encoder.channels[-1] * positions, features, hidden)
         self.loss = PartitionContrastiveLoss(strategy, temperature)

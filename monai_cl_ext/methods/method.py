@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from monai_cl_ext.networks import Stages, stages
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -48,3 +49,12 @@ class Method(nn.Module, ABC):
 
     def after_step(self) -> None:
         """What must move after each optimiser step (a momentum teacher, a queue); nothing by default."""
+
+
+def trained_encoder(network: nn.Module) -> Stages:
+    """The stages of a network whose encoder is to be trained, and nothing else of it."""
+    encoder = stages(network)
+    network.requires_grad_(False)
+    for parameter in encoder.encoder_parameters():
+        parameter.requires_grad_(True)
+    return encoder

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from monai_cl_ext.methods.method import Method
-from monai_cl_ext.networks import stages
+from monai_cl_ext.methods.method import Method, trained_encoder
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -31,13 +30,10 @@ class RotationPrediction(Method):
 
     def __init__(self, network: nn.Module, plane: Sequence[int] = (0, 1)) -> None:
         super().__init__()
-        self.stages = stages(network)
+        self.stages = trained_encoder(network)
         if len(plane) != 2 or len({*plane} & {*range(self.stages.spatial_dims)}) != 2:
             raise ValueError(f"plane must be two of the {self.stages.spatial_dims} spatial axes, found {plane!r}")
         self.plane = tuple(plane)
-        network.requires_grad_(False)
-        for parameter in self.stages.encoder_parameters():
-            parameter.requires_grad_(True)
         self.head = nn.Linear(self.stages.channels[-1], 4)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
