@@ -60,11 +60,23 @@ def contrast(
             anchors = gather.own
             rows, positive = gather(rows), positive.map_tags(gather)
             negative = None if negative is None else negative.map_tags(gather)
-        tile = tile or max(1, TILE_ELEMENTS.get(z.device.type, 2**20) // max(1, rows[..., 0].numel()))
+        tile = tile or tile_size(rows.device, rows[..., 0].numel())
         total, terms = _TiledContrast.apply(rows, anchors, positive, negative, temperature, form, tile)
         if world_size() > 1:
             dist.all_reduce(terms)
         return total * world_size() / terms.clamp_min(1)
+
+
+def tile_size(device: torch.device, candidates: int, limit: int | None = None) -> int:
+    """Anchors at a time where each has so many candidates in all problems; at least one.
+
+    Args:
+        device: of the rows.
+        candidates: similarities of one anchor in each problem, over all problems.
+        limit: similarities that may be held at a time, where the caller needs more memory for each.
+    """
+    elements = TILE_ELEMENTS.get(device.type, 2**20)
+    return max(1, min(elements, limit or elements) // max(1, candidates))
 
 
 class _TiledContrast(torch.autograd.Function):

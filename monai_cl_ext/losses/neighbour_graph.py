@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_cl_ext.distributed import RowGather
-from monai_cl_ext.losses.kernel import TILE_ELEMENTS
+from monai_cl_ext.losses.kernel import tile_size
 
 # Cosines in float64 that differ by less are ties: equal rows must not be told apart by the order of a sum.
 TIE = 1e-12
@@ -56,7 +56,7 @@ def _nearest_neighbours(x: Tensor, tile: int | None) -> Tensor:
     """The index of each row's nearest neighbour, (N,); a single row is its own."""
     rows = F.normalize(x.double(), dim=-1)
     count = len(rows)
-    tile = tile or max(1, TILE_ELEMENTS.get(x.device.type, 2**20) // max(1, count))
+    tile = tile or tile_size(x.device, count)
     nearest = torch.empty(count, dtype=torch.int64, device=x.device)
     for start in range(0, count, tile):
         similarity = rows[start : start + tile] @ rows.mT

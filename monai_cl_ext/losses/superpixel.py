@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import positive_integer, positive_number
 from monai_cl_ext.losses.base_temperature import temperature_factor
 from monai_cl_ext.losses.checks import check_superpixels
-from monai_cl_ext.losses.kernel import TILE_ELEMENTS, contrast
+from monai_cl_ext.losses.kernel import contrast, tile_size
 from monai_cl_ext.losses.rules import different, same
 
 # Work on a tile holds three times its similarities: 200 MB at this limit, in float32.
@@ -64,6 +64,5 @@ class SuperpixelContrastiveLoss(nn.Module):
         positive = same(superpixel.repeat(1, 2))
         if self.cross_view_only:
             positive &= different(torch.arange(2, device=rows.device).repeat_interleave(superpixel.shape[1]))
-        elements = min(TILE_ELEMENTS.get(rows.device.type, TILE_LIMIT), TILE_LIMIT)
-        tile = max(1, elements // max(1, rows[..., 0].numel()))
+        tile = tile_size(rows.device, rows[..., 0].numel(), TILE_LIMIT)
         return self.factor * contrast(rows, positive, temperature=self.temperature, tile=tile)
