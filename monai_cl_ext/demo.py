@@ -26,6 +26,7 @@ PLAN = {
     "draws": 3,
     "validation": 6,
     "test": 20,
+    "scratch_learning_rates": [],
     "settings": {"image_size": [64, 64], "pixdim": [2.5, 2.5], "batches_per_epoch": 100},
     "pretrain_settings": {"pretrain_global": {"epochs": 10}, "pretrain_local": {"epochs": 2}},
     "train_settings": {"epochs": 2, "batches_per_epoch": 50},

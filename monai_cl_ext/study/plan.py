@@ -72,16 +72,20 @@ class Plan:
             ValueError: when there is no such bundle.
         """
         name = self.methods[method]
-        if name.split("+")[0] != SCRATCH:
+        if not self.from_scratch(method):
             return find_bundle(name, self.folders)
         others = [other for other in self.methods.values() if other.split("+")[0] != SCRATCH]
         if not others:
             raise ValueError(f"{SCRATCH!r} needs a bundle to train: name one as a method, found {list(self.methods)}")
         return find_bundle("+".join([others[0].split("+")[0], *name.split("+")[1:]]), self.folders)
 
+    def from_scratch(self, method: str) -> bool:
+        """Whether a method is training from scratch."""
+        return self.methods[method].split("+")[0] == SCRATCH
+
     def pretrain_stages(self, method: str) -> list[str]:
         """The stages of pre-training of a method; none from scratch."""
-        return [] if self.methods[method].split("+")[0] == SCRATCH else self.bundle(method).pretrain_stages
+        return [] if self.from_scratch(method) else self.bundle(method).pretrain_stages
 
 
 def tasks(plan: Plan, root: Path) -> list[Task]:
@@ -124,7 +128,7 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
 def _finetuning(plan: Plan, method: str, fold: int, pretraining: Sequence[Task], root: Path) -> list[Task]:
     cells = []
     for labelled in plan.labelled:
-        choices = _choices(plan, method, fold, labelled) if not pretraining else []
+        choices = _choices(plan, method, fold, labelled) if plan.from_scratch(method) else []
         cells += choices
         for draw in range(plan.draws if labelled < len(_labelled_patients(plan.splits[fold])) else 1):
             for seed in range(plan.seeds):

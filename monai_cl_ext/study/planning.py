@@ -25,7 +25,7 @@ def make_plan(
     settings: Mapping[str, Any] | None = None,
     pretrain_settings: Mapping[str, Any] | None = None,
     train_settings: Mapping[str, Any] | None = None,
-    scratch_learning_rates: Sequence[float] = (),
+    scratch_learning_rates: Sequence[float] = (0.0003, 0.001, 0.003),
     classes: Sequence[str] = (),
     use_spacing: bool = True,
     tolerance: float = 2.0,
@@ -43,7 +43,7 @@ def make_plan(
         settings: Values by config id, for every stage that has them: "{image_size: [96,96], slice_axis: 1}".
         pretrain_settings: For pre-training alone: "{epochs: 15}"; for one stage of it "{pretrain_local: {epochs: 5}}".
         train_settings: For fine-tuning alone, the same for every method: "{epochs: 10}".
-        scratch_learning_rates: From which training from scratch chooses on validation patients: "[0.0003,0.001]".
+        scratch_learning_rates: From which training from scratch chooses on validation patients; "[]" takes the bundle's.
         classes: Names of the labels 1, 2, ...; those of dataset.json by default.
         use_spacing: Distances in mm, by the header of the label; False takes voxels.
         tolerance: Of the surface Dice, in the same unit.

@@ -40,6 +40,7 @@ def phantom(tmp_path_factory) -> Path:
 def arguments(phantom: Path, **others) -> dict:
     return {
         "dataset_dir": str(phantom), "methods": ["scratch", "gcl_segmentation"], "labelled": [1], "draws": 1,
+        "scratch_learning_rates": [],
         "validation": 2, "test": 2, "settings": SMALL, "pretrain_settings": SHORT, "train_settings": SHORT, **others,
     }  # fmt: skip
 
