@@ -2,7 +2,9 @@
 """Volumes, slices, batches by partition, splits by patient, and a phantom."""
 
 from monai_cl_ext.data.folders import find_cases
+from monai_cl_ext.data.folded_split import folded_split
 from monai_cl_ext.data.gcl_lists import released_patients, released_split
+from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.preprocessing import CheckFinited, volume_transform
@@ -12,12 +14,14 @@ from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_pati
 
 __all__ = [
     "CheckFinited",
+    "LoadCased",
     "PartitionBatchSampler",
     "Phantom",
     "PhantomVolume",
     "SliceDataset",
     "draw_patients",
     "find_cases",
+    "folded_split",
     "released_patients",
     "released_split",
     "slice_partitions",

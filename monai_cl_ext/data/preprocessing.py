@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from monai.transforms import (
     Compose,
-    LoadImaged,
     MapTransform,
     ResizeWithPadOrCropd,
     ScaleIntensityRangePercentilesd,
@@ -17,6 +16,7 @@ from monai.transforms import (
 )
 
 from monai_cl_ext.arguments import one_of
+from monai_cl_ext.data.loading import LoadCased
 
 
 def volume_transform(
@@ -24,6 +24,8 @@ def volume_transform(
     image_size: Sequence[int] | None = None,
     pixdim: Sequence[float] | None = None,
     slice_axis: int = 2,
+    label_values: Sequence[float] | None = None,
+    colour: bool = False,
 ) -> Compose:
     """Loads a volume, scales its intensities, resamples and crops or pads its slices; the slice axis stays as it is.
 
@@ -35,6 +37,7 @@ def volume_transform(
         image_size: in-plane size in pixels, reached by central crop or zero padding; None leaves the size.
         pixdim: in-plane spacing in mm, image bilinear, label nearest; None leaves the spacing.
         slice_axis: axis of the volume that counts the slices.
+        label_values, colour: as in :class:`LoadCased`.
 
     Raises:
         ValueError: when ``image_size`` or ``pixdim`` is not a pair, or the axis is not 0, 1 or 2.
@@ -42,7 +45,7 @@ def volume_transform(
     one_of("slice_axis", slice_axis, (0, 1, 2))
     image, *labels = keys
     transforms = [
-        LoadImaged(keys, image_only=True, ensure_channel_first=True, allow_missing_keys=True),
+        LoadCased(keys, label_values, colour, allow_missing_keys=True),
         ScaleIntensityRangePercentilesd(image, lower=1, upper=99, b_min=0.0, b_max=1.0, clip=False),
     ]
     if pixdim is not None:

@@ -7,19 +7,18 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.transforms import Compose, RandomizableTrait
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_cl_ext.arguments import one_of, positive_integer
-from monai_cl_ext.data.folders import case_name
 from monai_cl_ext.data.partitions import PARTITION_RULES, slice_partitions
 from monai_cl_ext.data.preprocessing import volume_transform
+from monai_cl_ext.data.volume import Volume, read_volume
 
 MANY_VOLUMES = 20
 
@@ -30,8 +29,9 @@ class SliceDataset(Dataset[dict[str, Any]]):
     Each volume is read and prepared once, when the dataset is made, and kept as float16 (label: uint8) with the slice
     axis first; so scale intensities to about [0, 1] in ``transform``.
 
-    An item is {"image": float32 (C, H, W), "label"?: uint8 (1, H, W), "volume": int, "position": float,
-    "partition": int}. Slice i of n has position (i + 1) / n; "volume" counts the kept volumes from 0.
+    An item is {"image": float32 (C, H, W), "label"?: uint8 (1, H, W), "superpixel"?: int32 (1, H, W), "volume": int,
+    "position": float, "partition": int}. Slice i of n has position (i + 1) / n; "volume" counts the kept volumes from
+    0. A 2D picture is a volume of one slice, position 1; give ``partitions=1`` for such data.
 
     Args:
         data: dictionaries with "image", "label"? and "patient"?, as from :func:`find_cases`; all with a label or none.
@@ -40,6 +40,9 @@ class SliceDataset(Dataset[dict[str, Any]]):
         slice_axis: axis of the volume that counts the slices.
         partitions: S, see :func:`slice_partitions`.
         partition_rule: "even" or "released".
+        superpixels: map from a slice as it is served to integers (1, H, W) from 0 on, such as
+            ``transforms.Superpixel()``; it is called once for each slice, by several threads, and the maps are kept in
+            one byte a pixel, in two where the numbers need it.
         workers: threads that prepare volumes; None is one a core, at most eight.
         progress: shows a bar where there are many volumes.
 
@@ -50,8 +53,9 @@ class SliceDataset(Dataset[dict[str, Any]]):
 
     Raises:
         ValueError: when a volume cannot be read or prepared, holds NaN or infinity, differs in size from the others
-            or from its label, or when no volume is left. The message names the file. A volume of one intensity is
-            dropped and a volume with fewer slices than partitions is kept, each with one warning.
+            or from its label, when its superpixels fail, or when no volume is left. The message names the file. A
+            volume of one intensity is dropped and a volume with fewer slices than partitions is kept, each with one
+            warning.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         partitions: int = 4,
         partition_rule: str = "even",
         *,
+        superpixels: Callable[[Tensor], Tensor] | None = None,
         workers: int | None = None,
         progress: bool = True,
     ) -> None:
@@ -71,7 +76,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         if transform is None:
             transform = volume_transform(slice_axis=slice_axis)
         _refuse_random(transform)
-        volumes = self._read_all(list(data), transform, workers or min(os.cpu_count() or 1, 8), progress)
+        volumes = self._read_all(list(data), transform, superpixels, workers or min(os.cpu_count() or 1, 8), progress)
         self.files = [volume.file for volume in volumes]
         self.patients = [volume.patient for volume in volumes]
         self.spacings = [volume.spacing for volume in volumes]
@@ -87,9 +92,11 @@ class SliceDataset(Dataset[dict[str, Any]]):
                     stacklevel=2,
                 )
         labels = [volume.label for volume in volumes if volume.label is not None]
+        maps = [volume.superpixel for volume in volumes if volume.superpixel is not None]
         images = [volume.image for volume in volumes]
         del volumes
         self._label = _joined(labels) if labels else None
+        self._superpixel = _joined(maps) if maps else None
         self._image = _joined(images)
 
     def __len__(self) -> int:
@@ -101,19 +108,26 @@ class SliceDataset(Dataset[dict[str, Any]]):
         item: dict[str, Any] = {"image": self._image[index].float()}
         if self._label is not None:
             item["label"] = self._label[index].clone()
+        if self._superpixel is not None:
+            item["superpixel"] = self._superpixel[index].to(torch.int32, copy=True)
         item["volume"] = self.volume[index].item()
         item["position"] = self.position[index].item()
         item["partition"] = self.partition[index].item()
         return item
 
     def _read_all(
-        self, data: list[Mapping[str, Any]], transform: Callable[..., Any], workers: int, progress: bool
-    ) -> list[_Volume]:
+        self,
+        data: list[Mapping[str, Any]],
+        transform: Callable[..., Any],
+        superpixels: Callable[[Tensor], Tensor] | None,
+        workers: int,
+        progress: bool,
+    ) -> list[Volume]:
         _check_data(data)
         with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
             # MONAI would go on unscaled with a volume whose percentiles are equal; here it counts as constant.
             warnings.filterwarnings("error", message=r"Divide by zero \(a_min == a_max\)")
-            read = pool.map(lambda case: _read(case, transform, self.slice_axis), data)
+            read = pool.map(lambda case: read_volume(case, transform, self.slice_axis, superpixels), data)
             bar = tqdm(read, "Volumes", len(data), leave=False, disable=not progress or len(data) < MANY_VOLUMES)
             try:
                 volumes = list(bar)
@@ -143,15 +157,6 @@ class SliceDataset(Dataset[dict[str, Any]]):
         return kept
 
 
-class _Volume(NamedTuple):
-    file: str
-    patient: str
-    spacing: tuple[float, ...]
-    image: Tensor
-    label: Tensor | None
-    constant: bool
-
-
 def _check_data(data: list[Mapping[str, Any]]) -> None:
     if not data:
         raise ValueError("data: expected at least one volume, found none; check the data folder and the split")
@@ -175,88 +180,10 @@ def _refuse_random(transform: Callable[..., Any]) -> None:
             )
 
 
-def _read(case: Mapping[str, Any], transform: Callable[..., Any], slice_axis: int) -> _Volume:
-    """Prepares one volume: slices first, in compact types."""
-    file = str(case["image"])
-    given = {key: value for key, value in case.items() if value is not None}
-    try:
-        prepared = transform(given)
-    except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        if isinstance(cause, Warning):
-            return _Volume(file, "", (), torch.empty(0), None, constant=True)
-        named = f"{file} or its label {case['label']}" if case.get("label") else file
-        raise ValueError(
-            f"{named}: cannot be read or prepared ({type(cause).__name__}: {cause}); "
-            "check that the file is whole and fits the transform"
-        ) from error
-    for key in ("image", "label") if case.get("label") else ("image",):
-        if not hasattr(prepared.get(key), "ndim"):
-            raise ValueError(
-                f"{file}: the transform left {key!r} unread, found {prepared.get(key)!r}; "
-                "add the key to its LoadImaged, or leave it out of data"
-            )
-    image = prepared["image"]
-    if image.ndim != 4:
-        raise ValueError(
-            f"{file}: expected (channels, *three axes) after the transform, found shape {tuple(image.shape)}; "
-            "give 3D volumes, and ensure_channel_first to LoadImaged"
-        )
-    spacing = tuple(image.pixdim.tolist()) if isinstance(image, MetaTensor) else (1.0, 1.0, 1.0)
-    label = _compact_label(prepared["label"], image, case, slice_axis) if case.get("label") else None
-    pixels = _compact_image(image, file, slice_axis)
-    patient = str(case.get("patient", case_name(file)))
-    return _Volume(file, patient, spacing, pixels, label, bool(pixels.amin() == pixels.amax()))
-
-
-def _compact_image(image: Tensor, file: str, slice_axis: int) -> Tensor:
-    plain = _plain(image)
-    half = _slices_first(plain, slice_axis).half()
-    if not torch.isfinite(half).all():
-        wrong = int((~torch.isfinite(plain)).sum())
-        found = f"{wrong} voxel(s) are NaN or infinite" if wrong else f"intensities reach {plain.abs().max():.3g}"
-        remedy = "repair or leave out the file" if wrong else "scale the intensities in the transform"
-        raise ValueError(f"{file}: {found} after the transform, expected finite numbers below 65504; {remedy}")
-    return half
-
-
-def _compact_label(label: Tensor, image: Tensor, case: Mapping[str, Any], slice_axis: int) -> Tensor:
-    for found, expected in ((label.shape, image.shape), (_file_shape(label), _file_shape(image))):
-        if tuple(found[1:]) != tuple(expected[1:]):
-            raise ValueError(
-                f"{case['label']}: label of shape {tuple(found[1:])}, but its image {case['image']} has "
-                f"{tuple(expected[1:])}; give the label that belongs to the image"
-            )
-    plain = _plain(label)
-    classes = plain.to(torch.uint8)
-    if not torch.equal(classes.to(plain.dtype), plain):
-        raise ValueError(
-            f"{case['label']}: expected whole class numbers from 0 to 255, found values from {plain.min():g} to "
-            f"{plain.max():g}; renumber the classes, and resample labels with mode nearest"
-        )
-    return _slices_first(classes, slice_axis)
-
-
-def _file_shape(volume: Tensor) -> tuple[int, ...]:
-    """(channels, *axes) as read from the file, where a MetaTensor still tells: cropping would hide a wrong label."""
-    if isinstance(volume, MetaTensor) and "spatial_shape" in volume.meta:
-        return (1, *(int(length) for length in volume.meta["spatial_shape"]))
-    return (1,)
-
-
-def _plain(volume: Any) -> Tensor:
-    return volume.as_tensor() if isinstance(volume, MetaTensor) else torch.as_tensor(volume)
-
-
-def _slices_first(volume: Tensor, slice_axis: int) -> Tensor:
-    return volume.movedim(slice_axis + 1, 0)
-
-
 def _joined(parts: list[Tensor]) -> Tensor:
     """The parts along the first axis, in one block that workers share; each part is freed once it is copied."""
-    block = parts[0].new_empty(sum(len(part) for part in parts), *parts[0].shape[1:])
+    widest = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize)
+    block = torch.empty(sum(len(part) for part in parts), *parts[0].shape[1:], dtype=widest)
     first = 0
     parts.reverse()
     while parts:

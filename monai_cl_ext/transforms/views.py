@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -62,15 +62,24 @@ class PrepareViews(_SeededPrepare):
         made_from: for each view the index of an earlier view that it is made from, or None for the batch itself;
             None makes all of them from the batch.
         seed: the run's seed.
+        superpixels: function from the images (B, C, *S) of a view to integers (B, *S) or (B, 1, *S) on their device,
+            such as ``batched_slic``. With it each view that is made from the batch has the map of its own image, in
+            place of the batch's; a view made from another view has that one's map, moved alike. None moves the batch's
+            map, where it has one.
 
     Raises:
         ValueError: when ``made_from`` has another length than ``policies`` or names a view that is not earlier.
     """
 
     def __init__(
-        self, policies: Sequence[ViewPolicy], made_from: Sequence[int | None] | None = None, seed: int = 0
+        self,
+        policies: Sequence[ViewPolicy],
+        made_from: Sequence[int | None] | None = None,
+        seed: int = 0,
+        superpixels: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__(seed)
+        self.superpixels = superpixels
         self.policies = list(policies)
         self.made_from = [None] * len(self.policies) if made_from is None else list(made_from)
         earlier = (source is None or 0 <= source < view for view, source in enumerate(self.made_from))
@@ -97,11 +106,20 @@ class PrepareViews(_SeededPrepare):
 
         Returns:
             (views, tags, (tags,), {}): the network is called as ``network(views, tags)``.
+
+        Raises:
+            KeyError: when the batch has no image.
+            ValueError: when ``superpixels`` gives no map of whole numbers of the image's size.
         """
         batch = self.original(batchdata, device, non_blocking, **kwargs)
+        if self.superpixels is not None:
+            batch.pop("superpixel", None)
         views: list[View] = []
         for policy, source in zip(self.policies, self.made_from, strict=True):
-            views.append(policy(batch if source is None else views[source], self.generator))
+            view = policy(batch if source is None else views[source], self.generator)
+            if source is None and self.superpixels is not None:
+                view = {**view, "superpixel": _own_map(self.superpixels, view["image"])}
+            views.append(view)
         tags = {
             name: _plain(batchdata[name]).to(device=device, non_blocking=non_blocking)
             for name in TAGS
@@ -147,6 +165,18 @@ class PrepareAugmented(_SeededPrepare):
             )
         view = self.policy(self.original(batchdata, device, non_blocking, **kwargs), self.generator)
         return view["image"], view["label"].long()
+
+
+def _own_map(superpixels: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """The maps (B, 1, *S) that the function makes of the images (B, C, *S)."""
+    maps = superpixels(image)
+    found, expected = tuple(maps.shape), (len(image), *image.shape[2:])
+    if found not in (expected, (len(image), 1, *image.shape[2:])) or maps.dtype.is_floating_point:
+        raise ValueError(
+            f"superpixels must give whole numbers {expected} for images {tuple(image.shape)}, found {maps.dtype} "
+            f"{found}; give a function of a whole batch such as batched_slic"
+        )
+    return maps.reshape(len(image), 1, *image.shape[2:])
 
 
 def _plain(value: Tensor) -> Tensor:

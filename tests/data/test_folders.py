@@ -103,6 +103,76 @@ def test_label_dir_beside_a_description_is_refused(tmp_path):
         find_cases(tmp_path, tmp_path)
 
 
+# pictures and series
+
+
+def test_pictures_pair_with_masks_by_a_suffix(tmp_path):
+    touch(tmp_path / "images", "ISIC_2.jpg", "ISIC_10.JPG", "ISIC_3.jpg", "licence.txt")
+    touch(tmp_path / "masks", "ISIC_2_segmentation.png", "ISIC_10_segmentation.png", "ISIC_3_superpixels.png")
+    cases = find_cases(tmp_path / "images", tmp_path / "masks", label_suffix="_segmentation")
+    assert [case["patient"] for case in cases] == ["ISIC_10", "ISIC_2", "ISIC_3"]
+    assert cases[1]["label"] == str(tmp_path / "masks" / "ISIC_2_segmentation.png") and "label" not in cases[2]
+    with pytest.raises(ValueError, match=r"3 label\(s\) without an image.*label_suffix"):
+        find_cases(tmp_path / "images", tmp_path / "masks")
+    with pytest.raises(FileNotFoundError, match="masks: found no .*'_mask'.*label_suffix"):
+        find_cases(tmp_path / "images", tmp_path / "masks", label_suffix="_mask")
+
+
+def test_images_and_masks_may_lie_side_by_side(tmp_path):
+    touch(tmp_path, "a.png", "a_mask.png", "b.png", "b_mask.png")
+    cases = find_cases(tmp_path, tmp_path / ".." / tmp_path.name, label_suffix="_mask")
+    assert [case["patient"] for case in cases] == ["a", "b"]
+    assert [case["label"] for case in cases] == [
+        str(tmp_path / ".." / tmp_path.name / name) for name in ("a_mask.png", "b_mask.png")
+    ]
+    with pytest.raises(FileNotFoundError, match="found no .nii"):
+        find_cases(tmp_path, tmp_path)
+
+
+def test_volumes_go_before_pictures_of_them(tmp_path):
+    touch(tmp_path / "images", "a.nii.gz", "a.png", "b.nii.gz", "b.png")
+    touch(tmp_path / "labels", "a.nii.gz", "a.png")
+    cases = find_cases(tmp_path / "images", tmp_path / "labels")
+    assert [(case["patient"], case.get("label", "")[-8:]) for case in cases] == [("a", "a.nii.gz"), ("b", "")]
+
+
+def series_folders(folder):
+    for name in ("1", "10", "2"):
+        (folder / "MR" / name / "T2SPIR" / "DICOM_anon").mkdir(parents=True)
+        (folder / "MR" / name / "T1DUAL" / "DICOM_anon" / "InPhase").mkdir(parents=True)
+    for name in ("1", "10"):
+        (folder / "MR" / name / "T2SPIR" / "Ground").mkdir()
+
+
+def test_series_are_folders_and_patients_the_first_wildcard(tmp_path):
+    series_folders(tmp_path)
+    for root, series in ((tmp_path / "MR", "*/T2SPIR/DICOM_anon"), (tmp_path, "MR/*/T2SPIR/DICOM_anon")):
+        cases = find_cases(root, label_dir="../Ground", series=series)
+        assert [case["patient"] for case in cases] == ["1", "10", "2"]
+        assert cases[1]["image"] == str(tmp_path / "MR" / "10" / "T2SPIR" / "DICOM_anon")
+        assert cases[1]["label"] == str(tmp_path / "MR" / "10" / "T2SPIR" / "Ground") and "label" not in cases[2]
+    both = find_cases(tmp_path / "MR", series="*/T*/DICOM_anon")
+    assert [case["patient"] for case in both] == ["1", "1", "10", "10", "2", "2"]
+    (only,) = find_cases(tmp_path, series="MR/2/T2SPIR/DICOM_anon")
+    assert only["patient"] == "MR"
+
+
+def test_mistakes_about_series_have_their_own_messages(tmp_path):
+    series_folders(tmp_path)
+    with pytest.raises(FileNotFoundError, match="give .* a pattern of theirs as series"):
+        find_cases(tmp_path / "MR")
+    with pytest.raises(FileNotFoundError, match=r"found no folder that fits series '\*/T2SPIR'"):
+        find_cases(tmp_path, series="*/T2SPIR")
+    with pytest.raises(FileNotFoundError, match="DICOM_anon/Ground: found no label there"):
+        find_cases(tmp_path / "MR", label_dir="Ground", series="*/T2SPIR/DICOM_anon")
+    for wrong in ({"label_dir": tmp_path / "MR"}, {"label_dir": "../Ground", "label_suffix": "_a"}):
+        with pytest.raises(ValueError, match="with series, label_dir leads"):
+            find_cases(tmp_path / "MR", series="*/T2SPIR/DICOM_anon", **wrong)
+
+
+# real data
+
+
 def test_acdc_has_two_frames_of_each_patient(real_data):
     cases = find_cases(real_data / "ACDC")
     patients = [case["patient"] for case in cases]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From collated batches to views, tags, augmented images and labels."""
 
+from functools import partial
+
 import pytest
 import torch
 from monai.bundle import ConfigParser
@@ -11,9 +13,13 @@ from operation_cases import noise
 
 from monai_cl_ext.transforms import (
     Brightness,
+    ElasticDeformation,
+    Mirror,
     PrepareAugmented,
     PrepareViews,
+    Rotation,
     ViewPolicy,
+    batched_slic,
     gcl_finetune_policy,
     gcl_policy,
     identity_policy,
@@ -96,6 +102,91 @@ def test_a_view_can_be_made_from_another():
     made, _, _, _ = PrepareViews([brighter, brighter, brighter], made_from=[None, 0, None])(batch())
     for view, offset in zip(made, (1.0, 2.0, 1.0), strict=True):
         torch.testing.assert_close(view["image"], batch()["image"] + offset)
+
+
+# superpixels
+
+
+def blocks(rows: int = 24, columns: int = 24, side: int = 6) -> torch.Tensor:
+    """A map (rows, columns) of square segments, no two of one number."""
+    return torch.arange(rows)[:, None] // side * (columns // side) + torch.arange(columns) // side
+
+
+def block_images() -> dict[str, torch.Tensor]:
+    """Images (6, 1, 24, 24) that show the number of each pixel's block, shuffled in each image, and a cached map."""
+    numbers = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i))[blocks()] for i in range(6)])
+    return {"image": numbers[:, None].float() + 1, "superpixel": torch.full((6, 1, 24, 24), 99, dtype=torch.int32)}
+
+
+def test_each_view_of_the_batch_has_the_map_of_its_own_image():
+    prepared = PrepareViews([gcl_policy(), gcl_policy()], superpixels=partial(batched_slic, n_segments=9), seed=1)
+    made = prepared(block_images())[0]
+    for view in made:
+        assert torch.equal(view["superpixel"][:, 0], batched_slic(view["image"], n_segments=9))
+        assert view["superpixel"].dtype == torch.int32
+    assert not torch.equal(made[0]["superpixel"], made[1]["superpixel"])
+
+
+@pytest.mark.parametrize("channel", [True, False])
+def test_a_map_may_come_with_or_without_a_channel(channel):
+    data = block_images()
+    expected = data["image"].long()
+    (view,), *_ = PrepareViews(
+        [identity_policy()], superpixels=lambda images: images.long() if channel else images[:, 0].long()
+    )(data)
+    assert torch.equal(view["superpixel"], expected) and (data["superpixel"] == 99).all()
+
+
+def test_views_made_from_others_carry_their_maps_along():
+    """The image shows the number of its pixel's segment: inside a block, wherever it went, the map says the same."""
+    brighter = ViewPolicy([Brightness(0.25, 0.25)])
+    spatial = ViewPolicy([Mirror((0, 1)), Rotation(40.0), ElasticDeformation(0.05, 3)], padding="zeros")
+    seen = []
+
+    def segments(images):
+        seen.append(images)
+        return images.round().int()
+
+    prepared = PrepareViews([brighter, brighter, spatial, spatial], [None, None, 0, 1], seed=3, superpixels=segments)
+    first, second, third, fourth = prepared(block_images())[0]
+    assert len(seen) == 2 and seen[0] is first["image"] and seen[1] is second["image"]
+    for source, view in ((first, third), (second, fourth)):
+        shown = view["image"] - 0.25
+        inside = ((shown - shown.round()).abs() < 1e-4) & (shown > 0.5)
+        assert inside.float().mean() > 0.4
+        assert (view["superpixel"] == shown.round())[inside].float().mean() > 0.999
+        assert view["superpixel"].dtype == torch.int32 and not torch.equal(view["superpixel"], source["superpixel"])
+    assert not torch.equal(third["superpixel"], fourth["superpixel"])
+
+
+def test_without_a_function_the_cached_map_moves_with_the_image():
+    data = block_images()
+    data["superpixel"] = data["image"].int()
+    flip = ViewPolicy([Mirror((1,), probability=1.0)])
+    (view, again), *_ = PrepareViews([flip, flip], [None, 0])(data)
+    assert torch.equal(view["superpixel"], data["superpixel"].flip(3))
+    assert torch.equal(view["superpixel"], view["image"].round().int()) and torch.equal(
+        again["superpixel"], data["superpixel"]
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda images: images, lambda images: images[0].long(), lambda images: images[:, 0, 1:].long()]
+)
+def test_maps_that_are_none_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"superpixels must give whole numbers \(6, 24, 24\)"):
+        PrepareViews([identity_policy()], superpixels=wrong)(block_images())
+
+
+def test_a_bundle_s_configuration_makes_superpixels():
+    slic = {"_target_": "monai_cl_ext.transforms.batched_slic", "_mode_": "callable", "n_segments": 4}
+    policy = {"_target_": "monai_cl_ext.transforms.identity_policy"}
+    config = {"views": {"_target_": "monai_cl_ext.transforms.PrepareViews", "policies": [policy], "superpixels": slic}}
+    (view,), *_ = ConfigParser(config).get_parsed_content("views")(block_images())
+    assert torch.equal(view["superpixel"][:, 0], batched_slic(block_images()["image"], n_segments=4))
+
+
+# bad input, metatensors and labels
 
 
 @pytest.mark.parametrize("made_from", [[None], [0, None, None], [None, 2, 0], [None, -1, 0]])

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One volume of a data set: prepared, checked, and kept slices first in compact types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_cl_ext.data.folders import case_name
+
+MAP_TYPES = (torch.uint8, torch.int16, torch.int32)  # torch knows neither maximum nor promotion of uint16
+
+
+class Volume(NamedTuple):
+    """A prepared volume.
+
+    Attributes:
+        file, patient: where it came from.
+        spacing: in the units of the affine, axes as in the volume.
+        image: float16 (slices, C, H, W).
+        label: uint8 (slices, 1, H, W), or None.
+        superpixel: the smallest of uint8, int16 and int32 that holds it, (slices, 1, H, W), or None.
+        constant: whether all voxels have one intensity, or nearly all; such a volume may hold nothing else.
+    """
+
+    file: str
+    patient: str
+    spacing: tuple[float, ...]
+    image: Tensor
+    label: Tensor | None
+    superpixel: Tensor | None
+    constant: bool
+
+
+def read_volume(
+    case: Mapping[str, Any],
+    transform: Callable[..., Any],
+    slice_axis: int,
+    superpixels: Callable[[Tensor], Tensor] | None,
+) -> Volume:
+    """Prepares one volume.
+
+    Args:
+        case: {"image": path, "label"?: path, "patient"?: id}.
+        transform: of the whole volume, ends in channel-first tensors.
+        slice_axis: axis of the volume that counts the slices.
+        superpixels: map from a slice (C, H, W) float32 to integers (1, H, W) from 0 on, or None.
+
+    Raises:
+        ValueError: when the volume cannot be read or prepared; the message names the file.
+    """
+    file = str(case["image"])
+    given = {key: value for key, value in case.items() if value is not None}
+    try:
+        prepared = transform(given)
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, Warning):
+            return Volume(file, "", (), torch.empty(0), None, None, constant=True)
+        named = f"{file} or its label {case['label']}" if case.get("label") else file
+        raise ValueError(
+            f"{named}: cannot be read or prepared ({type(cause).__name__}: {cause}); "
+            "check that the file is whole and fits the transform"
+        ) from error
+    for key in ("image", "label") if case.get("label") else ("image",):
+        if not hasattr(prepared.get(key), "ndim"):
+            raise ValueError(
+                f"{file}: the transform left {key!r} unread, found {prepared.get(key)!r}; "
+                "add the key to its LoadCased or LoadImaged, or leave it out of data"
+            )
+    image = prepared["image"]
+    if image.ndim != 4:
+        raise ValueError(
+            f"{file}: expected (channels, *three axes) after the transform, found shape {tuple(image.shape)}; "
+            "give 3D volumes and ensure_channel_first to LoadImaged, or load 2D pictures with LoadCased"
+        )
+    spacing = tuple(image.pixdim.tolist()) if isinstance(image, MetaTensor) else (1.0, 1.0, 1.0)
+    label = _compact_label(prepared["label"], image, case, slice_axis) if case.get("label") else None
+    pixels = _compact_image(image, file, slice_axis)
+    constant = bool(pixels.amin() == pixels.amax())
+    maps = None if superpixels is None or constant else _compact_superpixels(pixels, superpixels, file)
+    return Volume(file, str(case.get("patient", case_name(file))), spacing, pixels, label, maps, constant)
+
+
+def _compact_image(image: Tensor, file: str, slice_axis: int) -> Tensor:
+    plain = _plain(image)
+    half = _slices_first(plain, slice_axis).half()
+    if not torch.isfinite(half).all():
+        wrong = int((~torch.isfinite(plain)).sum())
+        found = f"{wrong} voxel(s) are NaN or infinite" if wrong else f"intensities reach {plain.abs().max():.3g}"
+        remedy = "repair or leave out the file" if wrong else "scale the intensities in the transform"
+        raise ValueError(f"{file}: {found} after the transform, expected finite numbers below 65504; {remedy}")
+    return half
+
+
+def _compact_label(label: Tensor, image: Tensor, case: Mapping[str, Any], slice_axis: int) -> Tensor:
+    for found, expected in ((label.shape, image.shape), (_file_shape(label), _file_shape(image))):
+        if tuple(found[1:]) != tuple(expected[1:]):
+            raise ValueError(
+                f"{case['label']}: label of shape {tuple(found[1:])}, but its image {case['image']} has "
+                f"{tuple(expected[1:])}; give the label that belongs to the image"
+            )
+    plain = _plain(label)
+    classes = plain.to(torch.uint8)
+    if not torch.equal(classes.to(plain.dtype), plain):
+        raise ValueError(
+            f"{case['label']}: expected whole class numbers from 0 to 255, found values from {plain.min():g} to "
+            f"{plain.max():g}; renumber the classes, and resample labels with mode nearest"
+        )
+    return _slices_first(classes, slice_axis)
+
+
+def _compact_superpixels(pixels: Tensor, superpixels: Callable[[Tensor], Tensor], file: str) -> Tensor:
+    """The map of each slice as the dataset serves the slice."""
+    maps = torch.empty(len(pixels), 1, *pixels.shape[2:], dtype=torch.int32)
+    for number, image in enumerate(pixels):
+        try:
+            found = _plain(superpixels(image.float()))
+        except Exception as error:
+            raise ValueError(
+                f"{file}: superpixels of slice {number} failed ({type(error).__name__}: {error}); "
+                "check the image and the arguments of superpixels"
+            ) from error
+        whole = not (found.dtype.is_floating_point or found.dtype.is_complex or found.dtype == torch.bool)
+        if not whole or found.shape != maps.shape[1:] or found.amin() < 0:
+            lowest = f" from {found.amin()} on" if whole and found.numel() else ""
+            raise ValueError(
+                f"{file}: superpixels must map a slice (C, H, W) to integers {tuple(maps.shape[1:])} from 0 on, found "
+                f"{found.dtype} {tuple(found.shape)}{lowest} for slice {number}; "
+                "give a function such as transforms.Superpixel"
+            )
+        maps[number] = found
+    highest = int(maps.amax())
+    return maps.to(next(dtype for dtype in MAP_TYPES if highest <= torch.iinfo(dtype).max))
+
+
+def _file_shape(volume: Tensor) -> tuple[int, ...]:
+    """(channels, *axes) as read from the file, where a MetaTensor still tells: cropping would hide a wrong label."""
+    if isinstance(volume, MetaTensor) and "spatial_shape" in volume.meta:
+        return (1, *(int(length) for length in volume.meta["spatial_shape"]))
+    return (1,)
+
+
+def _plain(volume: Any) -> Tensor:
+    return volume.as_tensor() if isinstance(volume, MetaTensor) else torch.as_tensor(volume)
+
+
+def _slices_first(volume: Tensor, slice_axis: int) -> Tensor:
+    return volume.movedim(slice_axis + 1, 0)
