@@ -5,8 +5,8 @@
 
 The config of the bundle is run with all handlers on (validation, which is no part of a step, off): an epoch is timed
 from its start to its end, batches, views, loss, optimiser, logs and the state for resuming included. Between the
-epochs the peer is timed: forward and backward of the same network and head on as many images that lie ready on the
-device, with a mean square in place of the loss. The ratio is the median over the pairs.
+epochs the peer is timed: forward and backward of the same encoder (of GCL with its wide head) on as many images that
+lie ready on the device, with a mean square in place of the loss. The ratio is the median over the pairs.
 """
 
 from __future__ import annotations
@@ -26,30 +26,52 @@ from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
 from monai_cl_ext.data import write_phantom
+from monai_cl_ext.methods import GCLGlobal, Method, SuperCL
 
-CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "gcl_segmentation" / "configs"
+BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
+LARGE = {"image_size": [192, 192], "pixdim": [1.0, 1.0]}
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"overlays": [], "batches": 40},
-    "paper": {"overlays": ["network_gcl"], "image_size": [192, 192], "pixdim": [1.0, 1.0], "batches": 12},
+    "GCL": {"files": ["gcl_segmentation/configs/pretrain_global"], "batches": 40},
+    "GCL, paper": {
+        "files": ["gcl_segmentation/configs/pretrain_global", "gcl_segmentation/configs/network_gcl"],
+        "changes": LARGE,
+        "batches": 12,
+    },
+    "PCL": {"files": ["pcl_segmentation/configs/pretrain"], "batches": 40},
+    "SuperCL": {"files": ["supercl_segmentation/configs/pretrain"], "batches": 40},
+    "SuperCL, all positions of 48 x 48": {
+        "files": ["supercl_segmentation/configs/pretrain"],
+        "changes": {"level": -4, "n_segments": 230},
+        "batches": 20,
+    },
 }
 
 
 def build(preset: dict[str, Any], data: Path, folder: Path, device: torch.device, epochs: int) -> ConfigParser:
     """The parsed config of a preset on phantom volumes."""
     parser = ConfigParser()
-    parser.read_config([CONFIGS / f"{name}.json" for name in ["pretrain_global", *preset["overlays"]]])
-    changes = {key: preset[key] for key in ("image_size", "pixdim") if key in preset}
-    changes |= {"dataset_dir": str(data), "ckpt_dir": str(folder), "output_dir": str(folder), "device": device}
+    parser.read_config([BUNDLES / f"{name}.json" for name in preset["files"]])
+    changes = {
+        **preset.get("changes", {}),
+        "dataset_dir": str(data),
+        "ckpt_dir": str(folder),
+        "output_dir": str(folder),
+        "device": device,
+    }
     changes |= {"epochs": epochs, "batches_per_epoch": preset["batches"], "val_interval": epochs + 1}
     parser.update(changes)
     return parser
 
 
-def forward_backward(method: torch.nn.Module, images: torch.Tensor) -> None:
+def forward_backward(method: Method, images: torch.Tensor) -> None:
     """The peer's step."""
     method.train()
     method.zero_grad(set_to_none=True)
-    method.head(method.encoder.encode(images)[-1]).square().mean().backward()
+    if isinstance(method, GCLGlobal):
+        features = method.head(method.encoder.encode(images)[-1])
+    else:
+        features = (method.instance if isinstance(method, SuperCL) else method).encoder.embed(images)
+    features.square().mean().backward()
 
 
 def measure(preset: dict[str, Any], data: Path, device: torch.device, pairs: int) -> dict[str, float]:

@@ -7,9 +7,10 @@ from workflows import BUNDLES
 REFERENCE = BUNDLES / "gcl_segmentation"
 EVERYWHERE = ["LICENSE", "configs/logging.conf"]
 CONFIGS = ["train", "evaluate", "inference", "multi_gpu_pretrain", "multi_gpu_train", "multi_gpu_evaluate",
-           "network_gcl", "mixup", "self_training", "paper_acdc", "paper_mmwhs", "paper_prostate"]  # fmt: skip
+           "network_gcl", "network_pcl", "mixup", "self_training"]  # fmt: skip
+GCL_SETTINGS = ["paper_acdc", "paper_mmwhs", "paper_prostate"]
 OTHERS = sorted(path.name for path in BUNDLES.iterdir() if path.is_dir() and path != REFERENCE)
-SHARING = ["pretext_segmentation"]  # bundles that fine-tune as the reference does
+SEGMENTING = [name for name in OTHERS if name.endswith("_segmentation")]  # they fine-tune as the reference does
 
 
 def drifted(bundle: str, names: list[str]) -> list[str]:
@@ -23,6 +24,10 @@ def test_licence_and_logging_are_those_of_the_reference(bundle):
     assert drifted(bundle, EVERYWHERE) == []
 
 
-@pytest.mark.parametrize("bundle", SHARING)
+@pytest.mark.parametrize("bundle", SEGMENTING)
 def test_bundles_that_finetune_alike_share_their_configs(bundle):
     assert drifted(bundle, [f"configs/{name}.json" for name in CONFIGS]) == []
+
+
+def test_the_pretext_tasks_are_run_with_the_settings_of_gcls_paper():
+    assert drifted("pretext_segmentation", [f"configs/{name}.json" for name in GCL_SETTINGS]) == []
