@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, slices, batches by partition, splits by patient, and a phantom."""
 
-from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.folded_split import folded_split
+from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.gcl_lists import released_patients, released_split
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.partitions import slice_partitions
