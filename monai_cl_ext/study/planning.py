@@ -43,7 +43,7 @@ def make_plan(
         settings: Values by config id, for every stage that has them: "{image_size: [96,96], slice_axis: 1}".
         pretrain_settings: For pre-training alone: "{epochs: 15}"; for one stage of it "{pretrain_local: {epochs: 5}}".
         train_settings: For fine-tuning alone, the same for every method: "{epochs: 10}".
-        scratch_learning_rates: From these training from scratch chooses on validation patients; "[]" leaves the bundle's.
+        scratch_learning_rates: Of these scratch takes the best on validation patients; "[]" leaves the bundle's.
         classes: Names of the labels 1, 2, ...; those of dataset.json by default.
         use_spacing: Distances in mm, by the header of the label; False takes voxels.
         tolerance: Of the surface Dice, in the same unit.
