@@ -7,6 +7,8 @@ from monai_cl_ext.data.gcl_lists import released_patients, released_split
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
+from monai_cl_ext.data.picture_dataset import PictureDataset
+from monai_cl_ext.data.pictures import classes_of, find_pictures
 from monai_cl_ext.data.preprocessing import CheckFinited, volume_transform
 from monai_cl_ext.data.sampler import PartitionBatchSampler
 from monai_cl_ext.data.slices import SliceDataset
@@ -18,9 +20,12 @@ __all__ = [
     "PartitionBatchSampler",
     "Phantom",
     "PhantomVolume",
+    "PictureDataset",
     "SliceDataset",
+    "classes_of",
     "draw_patients",
     "find_cases",
+    "find_pictures",
     "folded_split",
     "released_patients",
     "released_split",

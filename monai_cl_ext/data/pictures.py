@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Photographs with a class each, from a table or from class folders."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_cl_ext.data.folders import PICTURES, case_name, files_in, name_order
+
+TABLE = "labels.csv"
+
+
+def find_pictures(
+    dataset_dir: str | Path, table: str | Path | None = None, columns: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Lists the pictures of a data set with their classes and patients.
+
+    With a table (a CSV file with a header; ``labels.csv`` of the folder by default) each row is a picture. Without one
+    each folder in the data set's is a class, and each of its pictures a patient of its own.
+
+    Args:
+        dataset_dir: the folder of the data set; paths in the table start from it.
+        table: the table, when it is another file.
+        columns: names of the table's columns where they are not "image", "label" and "patient". The columns of labels
+            and patients may be absent: then there is no class, and every picture is a patient.
+
+    Returns:
+        ``{"image": path, "class": number, "class_name": name, "patient": id}`` of each picture, sorted by path. Classes
+        are numbered in the order of their names, numbers in names by their value; without labels there are none.
+
+    Raises:
+        FileNotFoundError: when the folder, the table or a listed picture is absent, or there is no picture.
+        ValueError: when the table lacks the column of images.
+    """
+    folder = Path(dataset_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"dataset_dir {folder}: expected a folder, found none; check the path")
+    path = Path(table) if table is not None else folder / TABLE
+    if table is not None and not path.is_file():
+        raise FileNotFoundError(f"table {path}: found no such file; check the path")
+    rows = _rows_of_table(folder, path, columns or {}) if path.is_file() else _rows_of_folders(folder)
+    if not rows:
+        raise FileNotFoundError(
+            f"{folder}: found no {TABLE} and no folder of pictures ({', '.join(PICTURES)}); give a table, or a folder "
+            "for each class"
+        )
+    names = sorted({row["class_name"] for row in rows if "class_name" in row}, key=name_order)
+    for row in rows:
+        if "class_name" in row:
+            row["class"] = names.index(row["class_name"])
+    return sorted(rows, key=lambda row: row["image"])
+
+
+def _rows_of_table(folder: Path, path: Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    image, label, patient = (columns.get(name, name) for name in ("image", "label", "patient"))
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if image not in (reader.fieldnames or []):
+            raise ValueError(
+                f"{path}: expected the column {image!r}, found {', '.join(reader.fieldnames or [])}; name the columns "
+                "with columns"
+            )
+        rows = []
+        for line in reader:
+            picture = folder / line[image]
+            if not picture.is_file():
+                raise FileNotFoundError(f"{path}: names {line[image]!r}, found no such file in {folder}")
+            row = {"image": str(picture), "patient": line.get(patient) or case_name(picture)}
+            rows.append(row | ({"class_name": line[label]} if line.get(label) else {}))
+    return rows
+
+
+def _rows_of_folders(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {"image": str(picture), "patient": f"{inner.name}/{case_name(picture)}", "class_name": inner.name}
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir())
+        for picture in files_in(inner, PICTURES)
+    ]
+
+
+def classes_of(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the classes in the order of their numbers.
+
+    Raises:
+        ValueError: when a case has no class.
+    """
+    without = [case for case in cases if "class" not in case]
+    if without:
+        raise ValueError(f"{without[0]['image']} has no class; give labels to all pictures")
+    return [name for _, name in sorted({(case["class"], case["class_name"]) for case in cases})]
