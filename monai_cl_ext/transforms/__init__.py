@@ -1,24 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """Views of batches: operations with a parameter set per sample, policies that compose them, MONAI forms of both."""
 
+from .area_crop import AreaCropResize
+from .artefacts import AdditiveNoise, PolynomialBiasField
 from .blur import GaussianBlur
+from .colour import Greyscale, Hue, Saturation
+from .colour_jitter import colour_jitter
 from .corruption import BoxErasing, PatchSwapping
 from .elastic import ElasticDeformation
 from .gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
-from .intensity import Brightness, ClampIntensity, Contrast, IntensityScaling, UnitRange
+from .intensity import Brightness, Contrast, IntensityScaling, Solarisation
+from .intensity_range import ClampIntensity, UnitRange
 from .mixup import PrepareMixup
 from .monai_array import (
+    RandAdditiveNoise,
+    RandAreaCropResize,
     RandBrightness,
     RandContrast,
     RandCropResize,
     RandElasticDeformation,
     RandGaussianBlur,
+    RandGreyscale,
+    RandHue,
     RandIntensityScaling,
     RandMirror,
+    RandPolynomialBiasField,
     RandRotation,
+    RandSaturation,
     RandScaling,
+    RandSolarisation,
     RandTranslation,
     RandTurn,
+)
+from .monai_augment import (
+    RandStrongAugment,
+    RandStrongAugmentD,
+    RandStrongAugmentd,
+    RandStrongAugmentDict,
+    RandWeakAugment,
+    RandWeakAugmentD,
+    RandWeakAugmentd,
+    RandWeakAugmentDict,
+    RandWeakMedAugment,
+    RandWeakMedAugmentD,
+    RandWeakMedAugmentd,
+    RandWeakMedAugmentDict,
 )
 from .monai_corruption import (
     RandBoxErasing,
@@ -31,6 +57,12 @@ from .monai_corruption import (
     RandPatchSwappingDict,
 )
 from .monai_dictionary import (
+    RandAdditiveNoiseD,
+    RandAdditiveNoised,
+    RandAdditiveNoiseDict,
+    RandAreaCropResizeD,
+    RandAreaCropResized,
+    RandAreaCropResizeDict,
     RandBrightnessD,
     RandBrightnessd,
     RandBrightnessDict,
@@ -46,18 +78,33 @@ from .monai_dictionary import (
     RandGaussianBlurD,
     RandGaussianBlurd,
     RandGaussianBlurDict,
+    RandGreyscaleD,
+    RandGreyscaled,
+    RandGreyscaleDict,
+    RandHueD,
+    RandHued,
+    RandHueDict,
     RandIntensityScalingD,
     RandIntensityScalingd,
     RandIntensityScalingDict,
     RandMirrorD,
     RandMirrord,
     RandMirrorDict,
+    RandPolynomialBiasFieldD,
+    RandPolynomialBiasFieldd,
+    RandPolynomialBiasFieldDict,
     RandRotationD,
     RandRotationd,
     RandRotationDict,
+    RandSaturationD,
+    RandSaturationd,
+    RandSaturationDict,
     RandScalingD,
     RandScalingd,
     RandScalingDict,
+    RandSolarisationD,
+    RandSolarisationd,
+    RandSolarisationDict,
     RandTranslationD,
     RandTranslationd,
     RandTranslationDict,
@@ -68,16 +115,21 @@ from .monai_dictionary import (
 from .monai_forms import RandPolicy, RandPolicyD, RandPolicyd, RandPolicyDict
 from .operation import AffineOperation, IntensityOperation, Operation, SpatialOperation
 from .pcl import pcl_policy
+from .policies import basic_policy, simclr_policy, strong_policy, weak_med_policy, weak_policy
 from .policy import ViewPolicy
 from .slic import batched_slic
 from .spatial import CropResize, Mirror, Rotation, Scaling, Translation, Turn
+from .strength import scale_policy
 from .supercl import supercl_policy
 from .superpixel import Superpixel, SuperpixelD, Superpixeld, SuperpixelDict
 from .together import Together
+from .two_views import TwoViewsD, TwoViewsd, TwoViewsDict
 from .views import PrepareAugmented, PrepareViews
 
 __all__ = [
+    "AdditiveNoise",
     "AffineOperation",
+    "AreaCropResize",
     "BoxErasing",
     "Brightness",
     "ClampIntensity",
@@ -85,14 +137,25 @@ __all__ = [
     "CropResize",
     "ElasticDeformation",
     "GaussianBlur",
+    "Greyscale",
+    "Hue",
     "IntensityOperation",
     "IntensityScaling",
     "Mirror",
     "Operation",
     "PatchSwapping",
+    "PolynomialBiasField",
     "PrepareAugmented",
     "PrepareMixup",
     "PrepareViews",
+    "RandAdditiveNoise",
+    "RandAdditiveNoiseD",
+    "RandAdditiveNoiseDict",
+    "RandAdditiveNoised",
+    "RandAreaCropResize",
+    "RandAreaCropResizeD",
+    "RandAreaCropResizeDict",
+    "RandAreaCropResized",
     "RandBoxErasing",
     "RandBoxErasingD",
     "RandBoxErasingDict",
@@ -117,6 +180,14 @@ __all__ = [
     "RandGaussianBlurD",
     "RandGaussianBlurDict",
     "RandGaussianBlurd",
+    "RandGreyscale",
+    "RandGreyscaleD",
+    "RandGreyscaleDict",
+    "RandGreyscaled",
+    "RandHue",
+    "RandHueD",
+    "RandHueDict",
+    "RandHued",
     "RandIntensityScaling",
     "RandIntensityScalingD",
     "RandIntensityScalingDict",
@@ -133,14 +204,30 @@ __all__ = [
     "RandPolicyD",
     "RandPolicyDict",
     "RandPolicyd",
+    "RandPolynomialBiasField",
+    "RandPolynomialBiasFieldD",
+    "RandPolynomialBiasFieldDict",
+    "RandPolynomialBiasFieldd",
     "RandRotation",
     "RandRotationD",
     "RandRotationDict",
     "RandRotationd",
+    "RandSaturation",
+    "RandSaturationD",
+    "RandSaturationDict",
+    "RandSaturationd",
     "RandScaling",
     "RandScalingD",
     "RandScalingDict",
     "RandScalingd",
+    "RandSolarisation",
+    "RandSolarisationD",
+    "RandSolarisationDict",
+    "RandSolarisationd",
+    "RandStrongAugment",
+    "RandStrongAugmentD",
+    "RandStrongAugmentDict",
+    "RandStrongAugmentd",
     "RandTranslation",
     "RandTranslationD",
     "RandTranslationDict",
@@ -149,8 +236,18 @@ __all__ = [
     "RandTurnD",
     "RandTurnDict",
     "RandTurnd",
+    "RandWeakAugment",
+    "RandWeakAugmentD",
+    "RandWeakAugmentDict",
+    "RandWeakAugmentd",
+    "RandWeakMedAugment",
+    "RandWeakMedAugmentD",
+    "RandWeakMedAugmentDict",
+    "RandWeakMedAugmentd",
     "Rotation",
+    "Saturation",
     "Scaling",
+    "Solarisation",
     "SpatialOperation",
     "Superpixel",
     "SuperpixelD",
@@ -159,13 +256,23 @@ __all__ = [
     "Together",
     "Translation",
     "Turn",
+    "TwoViewsD",
+    "TwoViewsDict",
+    "TwoViewsd",
     "UnitRange",
     "ViewPolicy",
+    "basic_policy",
     "batched_slic",
+    "colour_jitter",
     "gcl_finetune_policy",
     "gcl_intensity_policy",
     "gcl_policy",
     "identity_policy",
     "pcl_policy",
+    "scale_policy",
+    "simclr_policy",
+    "strong_policy",
     "supercl_policy",
+    "weak_med_policy",
+    "weak_policy",
 ]

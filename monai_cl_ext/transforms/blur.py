@@ -7,11 +7,11 @@ from math import ceil
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, conv3d
 
 from monai_cl_ext.arguments import positive_integer
 
 from .operation import IntensityOperation, interval, uniform
+from .separable import convolve
 
 SMALLEST_SIGMA = 0.01
 """In voxels; from here down every tap but the middle one is 0 in floating point."""
@@ -47,13 +47,15 @@ class GaussianBlur(IntensityOperation):
         """Standard deviations in voxels, (B, 1)."""
         return uniform((batch_size, 1), self.low, self.high, generator)
 
+    def scaled(self, strength: float) -> GaussianBlur:
+        """Standard deviations nearer to 0; the kernel spans as many voxels."""
+        return GaussianBlur(strength * self.low, strength * self.high, self.kernel_size, self.probability)
+
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
         """The blurred image; half precision is blurred in float32."""
         values = image if image.dtype == torch.float64 else image.float()
         kernels = gaussian_kernels(params.to(values.dtype), self.kernel_size)
-        for axis in range(2, image.ndim):
-            values = convolve_along(axis, values, kernels)
-        return values.to(image.dtype)
+        return convolve(values, [kernels] * (image.ndim - 2), outside="mirror").to(image.dtype)
 
 
 def gaussian_kernels(sigma: Tensor, kernel_size: int) -> Tensor:
@@ -61,22 +63,3 @@ def gaussian_kernels(sigma: Tensor, kernel_size: int) -> Tensor:
     radius = kernel_size // 2
     offsets = torch.arange(-radius, radius + 1, device=sigma.device, dtype=sigma.dtype)
     return torch.softmax(-0.5 * (offsets / sigma.clamp(min=SMALLEST_SIGMA)) ** 2, dim=1)
-
-
-def convolve_along(axis: int, image: Tensor, kernels: Tensor) -> Tensor:
-    """Each sample of (B, C, *S) convolved along one axis with its kernel (B, taps), mirrored at the ends."""
-    batch_size, channels = image.shape[:2]
-    taps = kernels.shape[1]
-    padded = image.index_select(axis, mirrored_places(image.shape[axis], taps // 2, image.device))
-    shape = [taps if each == axis else 1 for each in range(2, image.ndim)]
-    weight = kernels[:, None].expand(-1, channels, -1).reshape(-1, 1, *shape)
-    convolve = conv2d if image.ndim == 4 else conv3d
-    convolved = convolve(padded.flatten(0, 1)[None], weight, groups=batch_size * channels)
-    return convolved[0].unflatten(0, (batch_size, channels))
-
-
-def mirrored_places(length: int, margin: int, device: torch.device) -> Tensor:
-    """Indices of an axis with a margin at both ends, mirrored about the end voxels as often as the margin needs."""
-    period = max(2 * (length - 1), 1)
-    places = torch.arange(-margin, length + margin, device=device).remainder(period)
-    return torch.minimum(places, period - places) if length > 1 else places

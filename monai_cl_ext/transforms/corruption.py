@@ -10,7 +10,7 @@ from torch import Tensor
 
 from monai_cl_ext.arguments import one_of, positive_integer
 
-from .operation import IntensityOperation, interval
+from .operation import IntensityOperation, check_axes, interval
 
 ROUNDING = 1e-6  # so that 5 / 96 of 96 voxels are 5 of them, whatever the last bit says
 
@@ -39,7 +39,7 @@ class BoxErasing(IntensityOperation):
 
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
         """The image with its box at 0."""
-        _check_axes(self, image)
+        check_axes(self, self.spatial_dims, image)
         fraction, *places = params.float().split(1, dim=1)
         erased = torch.ones(1, dtype=torch.bool, device=image.device)
         for axis, (length, place) in enumerate(zip(image.shape[2:], places, strict=True)):
@@ -97,7 +97,7 @@ class PatchSwapping(IntensityOperation):
 
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
         """The image with its patches exchanged."""
-        _check_axes(self, image)
+        check_axes(self, self.spatial_dims, image)
         size = image.shape[2:]
         patches = self._patches(params.float(), size).flatten(1, 2)
         half = patches.shape[1] // 2
@@ -127,11 +127,3 @@ class PatchSwapping(IntensityOperation):
 def _whole(place: Tensor, room: Tensor | int) -> Tensor:
     """A place in [0, 1] as one of the whole numbers 0 ... ``room``, all equally likely."""
     return torch.minimum((place * (room + 1)).floor(), torch.zeros_like(place) + room)
-
-
-def _check_axes(operation: BoxErasing | PatchSwapping, image: Tensor) -> None:
-    if image.ndim != 2 + operation.spatial_dims:
-        raise ValueError(
-            f"{type(operation).__name__} has spatial_dims={operation.spatial_dims}, found an image batch of shape "
-            f"{tuple(image.shape)}: give it the number of spatial axes of (B, C, *S)"
-        )

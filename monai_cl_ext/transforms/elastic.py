@@ -37,6 +37,10 @@ class ElasticDeformation(SpatialOperation):
         """Displacements of the control points as fractions of the sides, (B, d * points ** d)."""
         return self.sigma * torch.randn(batch_size, self.columns, generator=generator)
 
+    def scaled(self, strength: float) -> ElasticDeformation:
+        """Displacements nearer to 0."""
+        return ElasticDeformation(strength * self.sigma, self.points, self.spatial_dims, self.probability)
+
     def control(self, params: Tensor) -> Tensor:
         """Displacements of the control points as fractions of the sides, (B, d, points, ..., points)."""
         return params.reshape(-1, self.spatial_dims, *[self.points] * self.spatial_dims)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .elastic import ElasticDeformation
-from .intensity import Brightness, ClampIntensity, Contrast
+from .intensity import Brightness, Contrast
+from .intensity_range import ClampIntensity
 from .operation import IntensityOperation, SpatialOperation
 from .policy import ViewPolicy
 from .spatial import CropResize, Mirror, Rotation, Scaling, Turn

@@ -6,7 +6,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .operation import IntensityOperation, expand_like, interval, uniform
+from monai_cl_ext.arguments import one_of
+
+from .colour import luma
+from .intensity_range import Limits, checked_limits, clipped
+from .operation import IntensityOperation, expand_like, interval, nearer, uniform
 
 
 class Brightness(IntensityOperation):
@@ -26,6 +30,10 @@ class Brightness(IntensityOperation):
         """Offsets, (B, 1)."""
         return uniform((batch_size, 1), self.low, self.high, generator)
 
+    def scaled(self, strength: float) -> Brightness:
+        """Offsets nearer to 0."""
+        return Brightness(strength * self.low, strength * self.high, self.probability)
+
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
         """The image plus its offset."""
         return image + expand_like(params, image)
@@ -40,81 +48,90 @@ class IntensityScaling(IntensityOperation):
         low: smallest factor, above 0.
         high: largest factor.
         probability: chance of each sample to be touched.
+        limits: intensities are clipped to them, (0, 1) for photographs as torchvision does; None clips nothing.
     """
 
-    def __init__(self, low: float, high: float, probability: float = 1.0) -> None:
+    def __init__(self, low: float, high: float, probability: float = 1.0, limits: Limits | None = None) -> None:
         super().__init__([1.0], probability)
         self.low, self.high = interval("IntensityScaling", low, high, above=0.0)
+        self.limits = checked_limits("IntensityScaling", limits)
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Factors, (B, 1)."""
         return uniform((batch_size, 1), self.low, self.high, generator)
 
+    def scaled(self, strength: float) -> IntensityScaling:
+        """Factors nearer to 1."""
+        low, high = nearer(self.low, 1.0, strength), nearer(self.high, 1.0, strength)
+        return IntensityScaling(low, high, self.probability, self.limits)
+
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
         """The image times its factor."""
-        return image * expand_like(params, image)
+        return clipped(image * expand_like(params, image), self.limits)
 
 
 class Contrast(IntensityOperation):
-    """Multiplies the distance to the mean of each image and channel by one factor per sample, from U(low, high).
+    """Multiplies the distance to the mean of each image by one factor per sample, from U(low, high).
 
     Args:
         low: smallest factor, above 0.
         high: largest factor.
         probability: chance of each sample to be touched.
+        mean: "channel" for each channel's own mean, as TensorFlow has it, or "grey" for the mean of the grey image,
+            one for all channels, as PIL and torchvision have it.
+        limits: as in ``IntensityScaling``.
     """
 
-    def __init__(self, low: float, high: float, probability: float = 1.0) -> None:
+    def __init__(
+        self,
+        low: float,
+        high: float,
+        probability: float = 1.0,
+        mean: str = "channel",
+        limits: Limits | None = None,
+    ) -> None:
         super().__init__([1.0], probability)
         self.low, self.high = interval("Contrast", low, high, above=0.0)
+        self.mean = one_of("Contrast's mean", mean, ("channel", "grey"))
+        self.limits = checked_limits("Contrast", limits)
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Factors, (B, 1)."""
         return uniform((batch_size, 1), self.low, self.high, generator)
 
+    def scaled(self, strength: float) -> Contrast:
+        """Factors nearer to 1."""
+        low, high = nearer(self.low, 1.0, strength), nearer(self.high, 1.0, strength)
+        return Contrast(low, high, self.probability, self.mean, self.limits)
+
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
         """mean + factor * (image - mean), the mean over the spatial axes."""
         mean = image.mean(dim=tuple(range(2, image.ndim)), keepdim=True)
-        return torch.lerp(mean, image, expand_like(params, image))
+        if self.mean == "grey":
+            mean = luma(mean)
+        return clipped(torch.lerp(mean, image, expand_like(params, image)), self.limits)
 
 
-class ClampIntensity(IntensityOperation):
-    """Limits every intensity to [low, high]; nothing is random.
+class Solarisation(IntensityOperation):
+    """Inverts what is at least as bright as a threshold, v -> 1 - v, in images of [0, 1].
 
     Args:
-        low: smallest intensity left.
-        high: largest intensity left.
+        threshold: smallest intensity that is inverted.
+        probability: chance of each sample to be touched.
     """
 
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__([])
-        self.low, self.high = interval("ClampIntensity", low, high)
+    def __init__(self, threshold: float = 0.5, probability: float = 1.0) -> None:
+        super().__init__([torch.inf], probability)
+        _, self.threshold = interval("Solarisation's threshold", threshold, threshold)
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
-        """No parameters, (B, 0)."""
-        return torch.empty(batch_size, 0)
+        """The threshold, (B, 1)."""
+        return torch.full((batch_size, 1), self.threshold)
+
+    def scaled(self, strength: float) -> Solarisation:
+        """Inverts less often, above the same threshold."""
+        return Solarisation(self.threshold, strength * self.probability)
 
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
-        """The image within [low, high]."""
-        return image.clamp(self.low, self.high)
-
-
-class UnitRange(IntensityOperation):
-    """Brings each sample to [0, 1] by the minimum and maximum of all its channels together; nothing is random.
-
-    A sample that is constant, up to rounding, becomes 0.
-    """
-
-    def __init__(self) -> None:
-        super().__init__([])
-
-    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
-        """No parameters, (B, 0)."""
-        return torch.empty(batch_size, 0)
-
-    def apply(self, image: Tensor, params: Tensor) -> Tensor:
-        """(image - minimum) / (maximum - minimum)."""
-        axes = tuple(range(1, image.ndim))
-        low, high = image.amin(dim=axes, keepdim=True), image.amax(dim=axes, keepdim=True)
-        span, rounding = high - low, 4 * torch.finfo(image.dtype).eps * torch.maximum(high.abs(), low.abs())
-        return (image - low) / torch.where(span > rounding, span, torch.inf)
+        """1 - image where it reaches the threshold."""
+        return torch.where(image >= expand_like(params, image), 1 - image, image)

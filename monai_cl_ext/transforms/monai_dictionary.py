@@ -3,11 +3,26 @@
 
 from __future__ import annotations
 
+from .area_crop import AreaCropResize
+from .artefacts import AdditiveNoise, PolynomialBiasField
 from .blur import GaussianBlur
+from .colour import Greyscale, Hue, Saturation
 from .elastic import ElasticDeformation
-from .intensity import Brightness, Contrast, IntensityScaling
+from .intensity import Brightness, Contrast, IntensityScaling, Solarisation
 from .monai_forms import RandOperationd
 from .spatial import CropResize, Mirror, Rotation, Scaling, Translation, Turn
+
+
+class RandAdditiveNoised(RandOperationd):
+    """``AdditiveNoise`` of the given keys, each (C, *S)."""
+
+    operation = AdditiveNoise
+
+
+class RandAreaCropResized(RandOperationd):
+    """``AreaCropResize`` of the given keys, each (C, *S)."""
+
+    operation = AreaCropResize
 
 
 class RandBrightnessd(RandOperationd):
@@ -40,6 +55,18 @@ class RandGaussianBlurd(RandOperationd):
     operation = GaussianBlur
 
 
+class RandGreyscaled(RandOperationd):
+    """``Greyscale`` of the given keys, each (C, *S)."""
+
+    operation = Greyscale
+
+
+class RandHued(RandOperationd):
+    """``Hue`` of the given keys, each (C, *S)."""
+
+    operation = Hue
+
+
 class RandIntensityScalingd(RandOperationd):
     """``IntensityScaling`` of the given keys, each (C, *S)."""
 
@@ -52,16 +79,34 @@ class RandMirrord(RandOperationd):
     operation = Mirror
 
 
+class RandPolynomialBiasFieldd(RandOperationd):
+    """``PolynomialBiasField`` of the given keys, each (C, *S)."""
+
+    operation = PolynomialBiasField
+
+
 class RandRotationd(RandOperationd):
     """``Rotation`` of the given keys, each (C, *S)."""
 
     operation = Rotation
 
 
+class RandSaturationd(RandOperationd):
+    """``Saturation`` of the given keys, each (C, *S)."""
+
+    operation = Saturation
+
+
 class RandScalingd(RandOperationd):
     """``Scaling`` of the given keys, each (C, *S)."""
 
     operation = Scaling
+
+
+class RandSolarisationd(RandOperationd):
+    """``Solarisation`` of the given keys, each (C, *S)."""
+
+    operation = Solarisation
 
 
 class RandTranslationd(RandOperationd):
@@ -76,14 +121,21 @@ class RandTurnd(RandOperationd):
     operation = Turn
 
 
+RandAdditiveNoiseD = RandAdditiveNoiseDict = RandAdditiveNoised
+RandAreaCropResizeD = RandAreaCropResizeDict = RandAreaCropResized
 RandBrightnessD = RandBrightnessDict = RandBrightnessd
 RandContrastD = RandContrastDict = RandContrastd
 RandCropResizeD = RandCropResizeDict = RandCropResized
 RandElasticDeformationD = RandElasticDeformationDict = RandElasticDeformationd
 RandGaussianBlurD = RandGaussianBlurDict = RandGaussianBlurd
+RandGreyscaleD = RandGreyscaleDict = RandGreyscaled
+RandHueD = RandHueDict = RandHued
 RandIntensityScalingD = RandIntensityScalingDict = RandIntensityScalingd
 RandMirrorD = RandMirrorDict = RandMirrord
+RandPolynomialBiasFieldD = RandPolynomialBiasFieldDict = RandPolynomialBiasFieldd
 RandRotationD = RandRotationDict = RandRotationd
+RandSaturationD = RandSaturationDict = RandSaturationd
 RandScalingD = RandScalingDict = RandScalingd
+RandSolarisationD = RandSolarisationDict = RandSolarisationd
 RandTranslationD = RandTranslationDict = RandTranslationd
 RandTurnD = RandTurnDict = RandTurnd

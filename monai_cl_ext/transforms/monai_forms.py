@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from monai_cl_ext.arguments import one_of
 
-from .operation import IntensityOperation, SpatialOperation
+from .operation import Operation, SpatialOperation
 from .policy import ViewPolicy
 
 
@@ -111,9 +111,12 @@ class RandPolicyd(_PolicyTransform, MapTransform):
 
 
 class RandOperation(RandPolicy):
-    """Base of the array forms: a subclass names its operation and takes that operation's arguments, and ``mode``."""
+    """Base of the array forms: a subclass names its operation, or a function that makes its policy.
 
-    operation: ClassVar[type[IntensityOperation] | type[SpatialOperation]]
+    It takes the arguments of that, and ``mode``.
+    """
+
+    operation: ClassVar[Callable[..., Operation | ViewPolicy]]
 
     def __init__(self, *args: Any, mode: str = "bilinear", **kwargs: Any) -> None:
         super().__init__(_single(self.operation(*args, **kwargs)), mode)
@@ -124,9 +127,12 @@ class RandOperation(RandPolicy):
 
 
 class RandOperationd(RandPolicyd):
-    """Base of the dictionary forms: ``keys``, the operation's arguments, ``mode`` and ``allow_missing_keys``."""
+    """Base of the dictionary forms, as ``RandOperation``.
 
-    operation: ClassVar[type[IntensityOperation] | type[SpatialOperation]]
+    It takes ``keys``, the arguments of its operation, ``mode`` and ``allow_missing_keys``.
+    """
+
+    operation: ClassVar[Callable[..., Operation | ViewPolicy]]
 
     def __init__(
         self,
@@ -146,7 +152,10 @@ class RandOperationd(RandPolicyd):
 RandPolicyD = RandPolicyDict = RandPolicyd
 
 
-def _single(operation: IntensityOperation | SpatialOperation) -> ViewPolicy:
+def _single(operation: Operation | ViewPolicy) -> ViewPolicy:
+    """The policy of one operation; a policy as it is."""
+    if isinstance(operation, ViewPolicy):
+        return operation
     dims = operation.spatial_dims if isinstance(operation, SpatialOperation) else 2
     return ViewPolicy([operation], spatial_dims=dims)
 
@@ -155,10 +164,11 @@ def _interpolation(mode: str) -> str:
     return one_of("mode", str(getattr(mode, "value", mode)), ("bilinear", "nearest"))
 
 
-def _signature(operation: type, form: type, before: Sequence[str], after: Sequence[str]) -> inspect.Signature:
+def _signature(
+    operation: Callable[..., Any], form: type, before: Sequence[str], after: Sequence[str]
+) -> inspect.Signature:
     """What ``help`` shows: the operation's arguments between those of the MONAI form."""
     own = inspect.signature(form).parameters
     keyword = [own[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in after]
-    return inspect.Signature(
-        [*(own[name] for name in before), *inspect.signature(operation).parameters.values(), *keyword]
-    )
+    parameters = [*(own[name] for name in before), *inspect.signature(operation).parameters.values(), *keyword]
+    return inspect.Signature(sorted(parameters, key=lambda parameter: parameter.kind))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import isfinite
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,13 +44,35 @@ class Operation(ABC):
         touched = torch.rand(batch_size, 1, generator=generator) < self.probability
         return torch.where(touched, drawn, self.identity)
 
+    def scaled(self, strength: float) -> Operation:
+        """The same operation with magnitudes between the identity, at 0, and its own, at 1.
+
+        From one generator it draws as often as the operation itself does, so that what it does grows with ``strength``.
+
+        Raises:
+            NotImplementedError: when an operation has no weaker form.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no weaker form; leave it out of policies that scale_policy scales, or give its "
+            "class a method scaled(strength)"
+        )
+
 
 class IntensityOperation(Operation):
     """An operation on the values of an image; labels and superpixels are left alone."""
 
+    params_on_cpu: ClassVar[bool] = False
+    """Whether ``apply`` takes its parameters on the CPU, as one must that seeds a generator of the device with them."""
+
     @abstractmethod
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
-        """The changed image, (B, C, *S) as it came; ``params`` (B, P) on the image's device."""
+        """The changed image, (B, C, *S) as it came.
+
+        Args:
+            image: (B, C, *S), floating point.
+            params: (B, P), on the device of the image and of its dtype; with ``params_on_cpu`` as ``make_params`` gave
+                them.
+        """
 
 
 class SpatialOperation(Operation):
@@ -95,6 +118,11 @@ def interval(name: str, low: float, high: float, above: float = float("-inf")) -
     return float(low), float(high)
 
 
+def nearer(value: float, identity: float, strength: float) -> float:
+    """The number between ``identity``, at strength 0, and ``value``, at 1; exact at both."""
+    return (1 - strength) * identity + strength * value
+
+
 def uniform(size: tuple[int, int], low: float | Tensor, high: float | Tensor, generator: torch.Generator) -> Tensor:
     """Numbers from U(low, high) on the CPU; ends that are tensors hold one number per column."""
     return torch.rand(size, generator=generator) * (high - low) + low
@@ -103,3 +131,12 @@ def uniform(size: tuple[int, int], low: float | Tensor, high: float | Tensor, ge
 def expand_like(params: Tensor, image: Tensor) -> Tensor:
     """A column (B, 1) in the shape (B, 1, ..., 1) that broadcasts over the image (B, C, *S)."""
     return params.reshape(-1, *[1] * (image.ndim - 1))
+
+
+def check_axes(operation: Operation, spatial_dims: int, image: Tensor) -> None:
+    """A ValueError when the image (B, C, *S) has another number of spatial axes than the operation."""
+    if image.ndim != 2 + spatial_dims:
+        raise ValueError(
+            f"{type(operation).__name__} has spatial_dims={spatial_dims}, found an image batch of shape "
+            f"{tuple(image.shape)}: give it the number of spatial axes of (B, C, *S)"
+        )

@@ -122,14 +122,16 @@ class ViewPolicy:
                 facts.append(step.prepare(part, size))
                 size = step.output_size(size)
             else:
-                facts.append({"params": part})
+                facts.append({} if step.params_on_cpu else {"params": part})
         dtype = torch.float64 if reference.dtype == torch.float64 else torch.float32
-        for step, here in zip(self.steps, _to_device(facts, reference.device, dtype), strict=True):
+        there = _to_device(facts, reference.device, dtype)
+        for (step, part), sent in zip(self._parts(params), there, strict=True):
             if isinstance(step, Warp):
-                view = step.apply(view, here)
+                view = step.apply(view, sent)
             elif "image" in view:
                 image = view["image"]
-                view = {**view, "image": step.apply(image, here["params"].to(image.dtype))}
+                drawn = part if step.params_on_cpu else sent["params"].to(image.dtype)
+                view = {**view, "image": step.apply(image, drawn)}
         return view
 
     def __call__(self, view: View, generator: torch.Generator) -> View:

@@ -7,7 +7,6 @@ from math import ceil
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, conv3d, pad
 
 NEGLIGIBLE_SHRINK = 1.1
 """Up to this factor bilinear reading alone is as good, and costs nothing."""
@@ -36,21 +35,3 @@ def triangle_kernels(shrink: Tensor) -> list[Tensor | None]:
         taps = (1 - offsets / factors[:, None]).clamp(min=0.0)
         kernels.append(taps / taps.sum(dim=1, keepdim=True))
     return kernels
-
-
-def smooth(image: Tensor, kernels: list[Tensor | None]) -> Tensor:
-    """Each sample of (B, C, *S) convolved along each axis with its kernel (B, taps); edges are repeated outwards."""
-    batch_size, channels, *size = image.shape
-    convolve = conv2d if len(size) == 2 else conv3d
-    for axis, kernel in enumerate(kernels):
-        if kernel is None:
-            continue
-        taps = kernel.shape[1]
-        padding = [0, 0] * len(size)
-        padding[2 * (len(size) - 1 - axis)] = padding[2 * (len(size) - 1 - axis) + 1] = taps // 2
-        shape = [1] * len(size)
-        shape[axis] = taps
-        weight = kernel[:, None].expand(-1, channels, -1).reshape(-1, 1, *shape)
-        padded = pad(image, padding, mode="replicate").flatten(0, 1)[None]
-        image = convolve(padded, weight, groups=batch_size * channels).unflatten(1, (batch_size, channels))[0]
-    return image

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from monai_cl_ext.arguments import positive_number
 
-from .operation import AffineOperation, interval, uniform
+from .operation import AffineOperation, interval, nearer, uniform
 
 
 class CropResize(AffineOperation):
@@ -47,11 +47,15 @@ class CropResize(AffineOperation):
         place = uniform((batch_size, self.spatial_dims), *self.place, generator)
         return torch.cat([fraction, place], dim=1)
 
+    def scaled(self, strength: float) -> CropResize:
+        """Boxes nearer to the whole image; their places stay."""
+        low, high = (nearer(fraction, 1.0, strength) for fraction in self.fraction)
+        return CropResize((low, high), self.place, self.spatial_dims, self.probability)
+
     def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
         """Output coordinates shrunk to the box, then moved to its centre."""
-        fraction, place = params[:, :1].double(), params[:, 1:].double()
-        centre = (place - 0.5) * (1 - fraction) * torch.tensor(size, dtype=torch.float64)
-        return homogeneous(torch.diag_embed(fraction.expand_as(place)), centre)
+        fraction, place = params[:, :1], params[:, 1:]
+        return box_matrix(fraction.expand_as(place), place, size)
 
 
 class Mirror(AffineOperation):
@@ -78,6 +82,10 @@ class Mirror(AffineOperation):
     def make_params(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """As drawn: the probability is each axis's, not the sample's."""
         return self.draw(batch_size, generator)
+
+    def scaled(self, strength: float) -> Mirror:
+        """Mirrors less often."""
+        return Mirror(self.axes, self.spatial_dims, strength * self.probability)
 
     def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
         """The signs on the diagonal."""
@@ -109,6 +117,10 @@ class Rotation(AffineOperation):
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Angles in degrees, (B, 1) or (B, 3)."""
         return uniform((batch_size, len(self.degrees)), -self.degrees, self.degrees, generator)
+
+    def scaled(self, strength: float) -> Rotation:
+        """Angles nearer to 0."""
+        return Rotation([strength * angle for angle in self.degrees.tolist()], self.spatial_dims, self.probability)
 
     def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
         """The inverse rotation, since it leads from the output to the input."""
@@ -143,6 +155,10 @@ class Turn(Rotation):
         multiples = int(360 / self.step)
         return self.step * torch.randint(multiples, (batch_size, self.columns), generator=generator).float()
 
+    def scaled(self, strength: float) -> Turn:
+        """Turns less often, by the same angles."""
+        return Turn(self.step, self.spatial_dims, strength * self.probability)
+
 
 class Scaling(AffineOperation):
     """Magnifies about the centre by one factor per sample, from U(low, high); below 1 it shrinks.
@@ -161,6 +177,11 @@ class Scaling(AffineOperation):
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Factors, (B, 1)."""
         return uniform((batch_size, 1), self.low, self.high, generator)
+
+    def scaled(self, strength: float) -> Scaling:
+        """Factors nearer to 1."""
+        low, high = nearer(self.low, 1.0, strength), nearer(self.high, 1.0, strength)
+        return Scaling(low, high, self.spatial_dims, self.probability)
 
     def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
         """Output coordinates divided by the factor."""
@@ -184,6 +205,10 @@ class Translation(AffineOperation):
         """Distances as fractions of the side, (B, d)."""
         return uniform((batch_size, self.spatial_dims), self.low, self.high, generator)
 
+    def scaled(self, strength: float) -> Translation:
+        """Distances nearer to 0."""
+        return Translation(strength * self.high, self.spatial_dims, self.probability)
+
     def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
         """Output coordinates minus the distance in voxels."""
         linear = torch.eye(self.spatial_dims, dtype=torch.float64).expand(len(params), -1, -1)
@@ -198,3 +223,9 @@ def homogeneous(linear: Tensor, offset: Tensor | None = None) -> Tensor:
     if offset is not None:
         matrix[:, :dims, dims] = offset
     return matrix
+
+
+def box_matrix(sides: Tensor, place: Tensor, size: Sequence[int]) -> Tensor:
+    """Matrices that read a box of the image, from its sides as fractions of the image's and its place, (B, d) each."""
+    sides, place = sides.double(), place.double()
+    return homogeneous(torch.diag_embed(sides), (place - 0.5) * (1 - sides) * torch.tensor(size, dtype=torch.float64))

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .blur import GaussianBlur
-from .intensity import ClampIntensity, Contrast, IntensityScaling, UnitRange
+from .intensity import Contrast, IntensityScaling
+from .intensity_range import ClampIntensity, UnitRange
 from .policy import ViewPolicy
 
 

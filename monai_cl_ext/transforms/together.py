@@ -44,6 +44,10 @@ class Together(Operation):
         """The parameters of all operations side by side, (B, P)."""
         return torch.cat([operation.make_params(batch_size, generator) for operation in self.operations], dim=1)
 
+    def scaled(self, strength: float) -> Together:
+        """Each operation scaled; the group's chance stays."""
+        return Together([operation.scaled(strength) for operation in self.operations], self.probability)
+
 
 def flattened(operations: Iterable[Operation]) -> Iterator[Operation]:
     """The operations in their order, each group replaced by what it holds."""

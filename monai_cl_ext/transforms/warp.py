@@ -14,7 +14,8 @@ from monai_cl_ext.types import View
 
 from .elastic import ElasticDeformation, dense_displacement
 from .operation import AffineOperation, SpatialOperation
-from .prefilter import smooth, triangle_kernels
+from .prefilter import triangle_kernels
+from .separable import convolve
 
 
 class Warp:
@@ -94,7 +95,7 @@ class Warp:
         warped = {}
         for name, map_ in view.items():
             if name == "image":
-                values = smooth(map_.to(grid.dtype), kernels)
+                values = convolve(map_.to(grid.dtype), kernels, outside="repeat")
                 warped[name] = sample(values, grid, "bilinear", self.padding).to(map_.dtype)
             else:
                 warped[name] = sample(map_.to(grid.dtype), grid, "nearest", "zeros").to(map_.dtype)

@@ -7,17 +7,24 @@ import torch
 from torch import Tensor
 
 from monai_cl_ext.transforms import (
+    AdditiveNoise,
+    AreaCropResize,
     Brightness,
     ClampIntensity,
     Contrast,
     CropResize,
     ElasticDeformation,
     GaussianBlur,
+    Greyscale,
+    Hue,
     IntensityScaling,
     Mirror,
     Operation,
+    PolynomialBiasField,
     Rotation,
+    Saturation,
     Scaling,
+    Solarisation,
     Together,
     Translation,
     Turn,
@@ -31,7 +38,14 @@ def operations(dims: int) -> dict[str, Operation]:
         "contrast": Contrast(0.7, 1.3),
         "intensity_scaling": IntensityScaling(0.5, 1.5),
         "blur": GaussianBlur(0.5, 2.0),
+        "saturation": Saturation(0.2, 1.8),
+        "hue": Hue(0.4),
+        "greyscale": Greyscale(0.5),
+        "solarisation": Solarisation(0.4, 0.5),
+        "noise": AdditiveNoise(0.05, 0.2),
+        "bias_field": PolynomialBiasField(-0.2, 0.2, 3, dims),
         "crop": CropResize((0.5, 0.9), spatial_dims=dims),
+        "area_crop": AreaCropResize((0.3, 0.9), spatial_dims=dims),
         "mirror": Mirror(tuple(range(dims)), dims),
         "rotation": Rotation(40.0, dims),
         "turn": Turn(45.0, dims),
@@ -49,8 +63,15 @@ def without_strength(dims: int) -> dict[str, Operation]:
         "contrast": Contrast(1.0, 1.0),
         "intensity_scaling": IntensityScaling(1.0, 1.0),
         "blur": GaussianBlur(0.0, 0.0, kernel_size=5),
+        "saturation": Saturation(1.0, 1.0),
+        "hue": Hue(0.0),
+        "greyscale": Greyscale(0.0),
+        "solarisation": Solarisation(0.0, 0.0),
+        "noise": AdditiveNoise(0.0, 0.0),
+        "bias_field": PolynomialBiasField(0.0, 0.0, 3, dims),
         "clamp": ClampIntensity(-100.0, 100.0),
         "crop": CropResize(1.0, spatial_dims=dims),
+        "area_crop": AreaCropResize((1.0, 1.0), spatial_dims=dims),
         "mirror": Mirror(0, dims, probability=0.0),
         "rotation": Rotation(0.0, dims),
         "turn": Turn(360.0, dims),
@@ -59,6 +80,15 @@ def without_strength(dims: int) -> dict[str, Operation]:
         "elastic": ElasticDeformation(0.0, 3, dims),
         "together": Together([Rotation(40.0, dims), Brightness(1.0, 2.0)], probability=0.0),
     }
+
+
+OF_COLOURS = ("saturation", "hue", "greyscale")
+"""Operations that change RGB images only."""
+
+
+def channels_of(name: str, otherwise: int = 1) -> int:
+    """Channels of an image on which the operation shows."""
+    return 3 if name in OF_COLOURS else otherwise
 
 
 def size_of(dims: int) -> tuple[int, ...]:
@@ -74,9 +104,15 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Ten
     return torch.rand(*shape, generator=generator(seed), dtype=dtype)
 
 
-def smooth_image(batch_size: int, size: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Tensor:
-    """Slow waves, of which interpolation loses little, fading to 0 at the edges; (B, 1, *size)."""
-    image = torch.ones(batch_size, 1, *size, dtype=dtype)
+def smooth_image(
+    batch_size: int, size: tuple[int, ...], dtype: torch.dtype = torch.float64, channels: int = 1
+) -> Tensor:
+    """Slow waves, of which interpolation loses little, fading to 0 at the edges; (B, C, *size).
+
+    The channels are shares of one wave, 0.6, 0.8 ... of it.
+    """
+    shares = torch.linspace(1, 0.6, channels, dtype=dtype).flip(0) if channels > 1 else torch.ones(1, dtype=dtype)
+    image = shares.reshape(1, -1, *[1] * len(size)).repeat(batch_size, 1, *size)
     for axis, length in enumerate(size):
         place = (torch.arange(length, dtype=dtype) + 0.5) / length
         phase = torch.arange(batch_size, dtype=dtype).reshape(-1, 1)

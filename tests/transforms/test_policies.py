@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The strong and weak policies: the papers' numbers, what may be forbidden, and ranges of intensities."""
+
+import inspect
+import warnings
+
+import pytest
+import torch
+from operation_cases import generator, noise
+
+from monai_cl_ext.transforms import (
+    AdditiveNoise,
+    AreaCropResize,
+    ClampIntensity,
+    GaussianBlur,
+    Greyscale,
+    Mirror,
+    PolynomialBiasField,
+    Rotation,
+    Solarisation,
+    Together,
+    ViewPolicy,
+    basic_policy,
+    simclr_policy,
+    strong_policy,
+    weak_med_policy,
+    weak_policy,
+)
+
+POLICIES = [strong_policy, weak_policy, weak_med_policy, basic_policy, simclr_policy]
+COLOURED = [strong_policy, weak_policy, weak_med_policy, simclr_policy]
+each_policy = pytest.mark.parametrize("make", POLICIES, ids=lambda make: make.__name__)
+each_coloured = pytest.mark.parametrize("make", COLOURED, ids=lambda make: make.__name__)
+
+
+def kinds(policy: ViewPolicy) -> list[type]:
+    return [type(operation) for operation in policy.operations]
+
+
+def jitter(policy: ViewPolicy) -> list[tuple[float, float]]:
+    (group,) = (operation for operation in policy.operations if isinstance(operation, Together))
+    return [pytest.approx((operation.low, operation.high)) for operation in group.operations]
+
+
+def test_strong_is_dino_s_recipe():
+    policy = strong_policy(blur_probability=1.0, solarise_probability=0.2)
+    assert kinds(policy) == [AreaCropResize, Mirror, Together, Greyscale, GaussianBlur, Solarisation]
+    crop, mirror, group, grey, blur, solarise = policy.operations
+    assert crop.area == (0.4, 1.0) and crop.ratio == (3 / 4, 4 / 3)
+    assert mirror.axes == (1,) and mirror.probability == 0.5
+    assert group.probability == 0.8 and jitter(policy) == [(0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1)]
+    assert (grey.probability, blur.probability, solarise.probability) == (0.2, 1.0, 0.2)
+    assert (blur.low, blur.high, solarise.threshold) == (0.1, 2.0, 0.5)
+
+
+def test_weak_differs_from_strong_by_crop_brightness_and_contrast_alone():
+    assert weak_policy().operations[0].area == (0.5, 1.0)
+    assert jitter(weak_policy()) == [(0.8, 1.2), (0.8, 1.2), (0.8, 1.2), (-0.1, 0.1)]
+    same, strong = weak_policy(crop=(0.4, 1.0), brightness=0.4, contrast=0.4), strong_policy()
+    view, params = {"image": noise(6, 3, 32, 24)}, strong.make_params(6, generator())
+    assert torch.equal(same.make_params(6, generator()), params)
+    assert torch.equal(same.apply(view, params)["image"], strong.apply(view, params)["image"])
+
+
+def test_weak_med_is_weak_with_artefacts():
+    weak, policy = weak_policy(), weak_med_policy()
+    artefacts = [PolynomialBiasField, GaussianBlur, AdditiveNoise]
+    assert kinds(policy) == [*kinds(weak), *artefacts, ClampIntensity]
+    bias, blur, grain, limits = policy.operations[-4:]
+    assert (bias.low, bias.high, bias.degree) == (0.0, 0.1, 3)
+    assert (blur.low, blur.high, grain.low, grain.high) == (0.0, 0.1, 0.0, 0.1)
+    assert {each.probability for each in (bias, blur, grain)} == {0.5}
+    assert (limits.low, limits.high) == (0.0, 1.0)
+    local = weak_med_policy(size=96, crop=(0.2, 0.5), saturation=0, limits=None, noise_probability=0)
+    assert local.size == (96, 96) and local.operations[0].area == (0.2, 0.5) and len(jitter(local)) == 3
+    assert kinds(local)[-1] is GaussianBlur
+
+
+def test_simclr_and_basic():
+    policy = simclr_policy()
+    assert kinds(policy) == [AreaCropResize, Mirror, Together, Greyscale, GaussianBlur]
+    assert policy.operations[0].area == (0.08, 1.0)
+    assert jitter(policy) == [(0.2, 1.8), (0.2, 1.8), (0.2, 1.8), (-0.2, 0.2)]
+    rotation, mirror = basic_policy().operations
+    assert isinstance(rotation, Rotation) and rotation.degrees.tolist() == [30] and rotation.probability == 0.5
+    assert isinstance(mirror, Mirror) and mirror.probability == 0.5
+
+
+@each_coloured
+def test_dino_s_own_blur_can_be_left_out(make):
+    own = {GaussianBlur, Solarisation}
+    left = kinds(make(native_blur=False, solarise_probability=0.2))
+    assert not own & set(left) or make is weak_med_policy and left.count(GaussianBlur) == 1
+    assert own <= set(kinds(make(solarise_probability=0.2)))
+
+
+@each_policy
+def test_flips_can_be_forbidden_and_lie_along_the_axis_given(make):
+    assert Mirror not in kinds(make(mirror_probability=0))
+    (mirror,) = (each for each in make(mirror_axis=0, spatial_dims=3).operations if isinstance(each, Mirror))
+    assert mirror.axes == (0,)
+
+
+@each_coloured
+def test_photographs_stay_in_0_to_1_and_volumes_are_not_clipped_without_limits(make):
+    image = noise(60, 3, 24, 24)
+    made = make(solarise_probability=0.2)({"image": image}, generator())["image"]
+    assert made.min() >= 0 and made.max() <= 1 and made.isfinite().all()
+    volume = 400 * image[:, :1] - 200
+    free = make(limits=None, saturation=0, hue=0, solarise_probability=0)({"image": volume}, generator())["image"]
+    assert free.min() < -100 and free.max() > 100
+
+
+@each_policy
+@pytest.mark.parametrize("dims", [2, 3])
+def test_colours_can_be_left_out_for_images_of_one_channel(make, dims):
+    colourless = {} if make is basic_policy else {"saturation": 0, "hue": 0}
+    view = {"image": noise(4, 1, *(20, 14, 12)[:dims]), "label": torch.ones(4, 1, *(20, 14, 12)[:dims]).byte()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = make(8, dims, **colourless)(view, generator())
+    assert made["image"].shape == made["label"].shape == (4, 1, *[8] * dims)
+    assert not torch.equal(made["image"][0], made["image"][1])
+
+
+@each_coloured
+def test_crops_bring_no_border_into_the_view(make):
+    """An image without black stays without, but for what the jitter darkens."""
+    image = torch.full((40, 3, 37, 29), 0.5)
+    artefacts = {"noise_probability": 0, "bias_field_probability": 0} if make is weak_med_policy else {}
+    policy = make(size=16, brightness=0, contrast=0, **artefacts)
+    view = {"image": image, "label": torch.ones(40, 1, 37, 29, dtype=torch.uint8)}
+    made = policy(view, generator())
+    assert made["image"].min() > 0.49 and made["label"].min() == 1
+
+
+def test_the_corners_of_a_rotated_image_hold_what_is_asked_for():
+    image = torch.ones(20, 1, 24, 24)
+    assert basic_policy()({"image": image}, generator())["image"].min() == 0
+    assert basic_policy(padding="border")({"image": image}, generator())["image"].min() > 1 - 1e-5
+
+
+@each_policy
+def test_every_argument_has_a_default_and_others_are_refused(make):
+    empty = inspect.Parameter.empty
+    parameters = inspect.signature(make).parameters.values()
+    assert all(each.default is not empty or each.kind is each.VAR_KEYWORD for each in parameters)
+    with pytest.raises(TypeError, match="brightnes"):
+        make(brightnes=0.3)
