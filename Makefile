@@ -4,7 +4,7 @@ PIP_ARGS ?=
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := dev,dicom,docs,mlflow,pictures,report,slurm,study,superpixels
+EXTRAS := dev,dicom,docs,mlflow,pictures,report,slurm,study,superpixels,vit
 
 .PHONY: install lint types tests test demo docs format clean
 

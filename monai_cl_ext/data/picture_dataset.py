@@ -100,8 +100,8 @@ def read_picture(file: str, size: int, channels: int = 3) -> Tensor:
     except OSError as error:
         raise ValueError(f"{file}: cannot be read as a picture ({error}); check that the file is whole") from error
     scale = size / min(converted.size)
-    wanted = tuple(max(size, round(side * scale)) for side in converted.size)
-    left, top = ((side - size) // 2 for side in wanted)
-    resized = converted.resize(wanted, Image.Resampling.BICUBIC)
+    width, height = (max(size, round(side * scale)) for side in converted.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    resized = converted.resize((width, height), Image.Resampling.BICUBIC)
     values = np.asarray(resized.crop((left, top, left + size, top + size)))
     return torch.from_numpy(values.reshape(size, size, channels).copy()).movedim(2, 0).contiguous()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contrastive losses: one kernel, one file a loss."""
 
+from monai_cl_ext.losses.dino import DINOLoss
 from monai_cl_ext.losses.forms import joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
@@ -16,6 +17,7 @@ from monai_cl_ext.losses.supervised import SupervisedContrastiveLoss
 from monai_cl_ext.losses.weak_graph import WeakGraphContrastiveLoss
 
 __all__ = [
+    "DINOLoss",
     "LocalContrastiveLoss",
     "NTXentLoss",
     "PartitionContrastiveLoss",

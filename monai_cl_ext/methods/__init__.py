@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods: one file a paper's method, a network with its heads and losses."""
 
+from .dino import DINO
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
 from .instance import InstanceContrast
 from .method import Method
+from .parameter_groups import regularised_groups
 from .pcl import PCL
 from .restoration import Restoration
 from .rotation import RotationPrediction
@@ -12,6 +14,7 @@ from .supercl import SuperCL
 from .wcl import WCL
 
 __all__ = [
+    "DINO",
     "PCL",
     "WCL",
     "GCLGlobal",
@@ -21,4 +24,5 @@ __all__ = [
     "Restoration",
     "RotationPrediction",
     "SuperCL",
+    "regularised_groups",
 ]

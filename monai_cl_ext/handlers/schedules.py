@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values as functions of the step, for MONAI's ParamSchedulerHandler."""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+
+def cosine_value(
+    current_step: int, *, start: float, end: float, steps: int, warmup: int = 0, warmup_start: float = 0.0
+) -> float:
+    """Half a cosine from ``start`` towards ``end``, after a linear warm-up (the schedules of Caron et al. 2021).
+
+    With n = ``steps`` - ``warmup`` and k steps since the warm-up:
+
+        value = end + (start - end) * (1 + cos(pi * k / n)) / 2
+
+    ``monai.handlers.ParamSchedulerHandler`` takes it as ``value_calculator``, the other arguments as ``vc_kwargs``, and
+    ``Events.ITERATION_STARTED`` as ``event``. It remembers nothing, so a resumed run goes on where it was.
+
+    Args:
+        current_step: number of the step, 1 for the first, as an engine counts iterations and epochs.
+        start: the value when the warm-up is over.
+        end: what the last step comes near; the value after it.
+        steps: number of steps of the whole run.
+        warmup: number of steps of the warm-up; the last of them has ``start``.
+        warmup_start: the value of the first step of a warm-up.
+    """
+    index = current_step - 1
+    if index < warmup:
+        return warmup_start + (start - warmup_start) * index / max(1, warmup - 1)
+    progress = min(1.0, (index - warmup) / max(1, steps - warmup))
+    return end + (start - end) * (1 + cos(pi * progress)) / 2

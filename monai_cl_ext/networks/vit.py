@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A vision transformer that takes crops of several sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.layers import DropPath, trunc_normal_
+from monai.networks.nets import ViT
+from monai.utils import ensure_tuple_rep
+from torch import Tensor, nn
+
+from monai_cl_ext.arguments import one_of, probability
+
+
+class MultiCropViT(ViT):
+    """MONAI's ViT as DINO uses it (Caron et al. 2021): an image becomes its CLS token after the final norm.
+
+    The position embeddings belong to images of ``img_size``; for others they are interpolated in ``forward``, bicubic
+    in 2D as in the release (which adds 0.1 patches to the size against rounding; here the size is exact), trilinear in
+    3D. The projection to queries, keys and values has biases, layer norms have epsilon 1e-6, weights start
+    truncated-normal with standard deviation 0.02, and there is no parameter that gets no gradient. The CLS token has no
+    position embedding of its own: the release adds one, which is the same as another start of the token.
+
+    The defaults are ViT-S/16. Building one needs the package einops, as MONAI's ViT does.
+
+    Args:
+        in_channels: channels of the images.
+        img_size: spatial size of the images that the position embeddings belong to, in pixels; one number or one an
+            axis.
+        patch_size: side of a patch, in pixels; one number or one an axis.
+        hidden_size: width D of the tokens.
+        mlp_dim: width of each block's hidden layer.
+        num_layers: number of blocks.
+        num_heads: of each block's attention.
+        spatial_dims: 2 or 3.
+        drop_path: chance of leaving out a branch of the last block in training; it falls linearly to 0 at the first.
+
+    Raises:
+        ValueError: when ``img_size``, or in ``forward`` a spatial size, is no multiple of the patch.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        img_size: Sequence[int] | int = 224,
+        patch_size: Sequence[int] | int = 16,
+        hidden_size: int = 384,
+        mlp_dim: int = 1536,
+        num_layers: int = 12,
+        num_heads: int = 6,
+        spatial_dims: int = 2,
+        drop_path: float = 0.0,
+    ) -> None:
+        one_of("spatial_dims", spatial_dims, (2, 3))
+        super().__init__(
+            in_channels, img_size, patch_size, hidden_size, mlp_dim, num_layers, num_heads,
+            spatial_dims=spatial_dims, qkv_bias=True,
+        )  # fmt: skip
+        self.hidden_size = hidden_size
+        self.patch_size: list[int] = list(ensure_tuple_rep(patch_size, spatial_dims))
+        self.grid = self._grid(list(ensure_tuple_rep(img_size, spatial_dims)))
+        self.interpolation = "bicubic" if spatial_dims == 2 else "trilinear"
+        self.cls_token = nn.Parameter(torch.empty(1, 1, hidden_size))
+        rates = torch.linspace(0, probability("drop_path", drop_path), num_layers).tolist()
+        for block, rate in zip(self.blocks, rates, strict=True):
+            block.norm_cross_attn = nn.Identity()  # never used, so its parameters would get no gradient
+            block.attn.use_flash_attention = True  # the same result without a matrix of all pairs of tokens
+            if rate > 0:  # both places end a branch, and hold a dropout of rate 0
+                block.attn.drop_output, block.mlp.drop2 = DropPath(rate), DropPath(rate)
+        self.apply(_initialise)
+        trunc_normal_(self.cls_token, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embeddings (B, D) of the images (B, in_channels, *S); S may be any multiple of the patch."""
+        tokens = self._tokens(x)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)[:, 0]
+
+    @torch.jit.ignore
+    def last_blocks(self, x: Tensor, count: int = 4) -> Tensor:
+        """CLS tokens of the last ``count`` blocks, each after the final norm, side by side: (B, count * D).
+
+        What DINO's linear probe reads of a ViT-S, the last block's at the end.
+
+        Raises:
+            ValueError: when the network has fewer blocks.
+        """
+        one_of("count", count, range(1, len(self.blocks) + 1))
+        tokens, kept = self._tokens(x), []
+        for block in self.blocks:
+            tokens = block(tokens)
+            kept.append(tokens)
+        return torch.cat([self.norm(each)[:, 0] for each in kept[-count:]], dim=1)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """CLS token and patches with their positions, (B, 1 + N, D)."""
+        grid = self._grid(list(x.shape[2:]))
+        patches = self.patch_embedding.patch_embeddings(x).flatten(2).transpose(1, 2)
+        tokens = patches + self._positions(grid)
+        return torch.cat((self.cls_token.expand(x.shape[0], -1, -1), tokens), dim=1)
+
+    def _positions(self, grid: list[int]) -> Tensor:
+        """Position embeddings (1, N, D) of a grid of patches."""
+        positions = self.patch_embedding.position_embeddings
+        if grid == self.grid:
+            return positions
+        image = positions.transpose(1, 2).unflatten(2, self.grid)
+        image = nn.functional.interpolate(image, size=grid, mode=self.interpolation, align_corners=False)
+        return image.flatten(2).transpose(1, 2)
+
+    def _grid(self, size: list[int]) -> list[int]:
+        """Patches along each axis of an image."""
+        grid: list[int] = []
+        for pixels, patch in zip(size, self.patch_size):  # noqa: B905 (TorchScript knows no strict)
+            if pixels % patch != 0:
+                raise ValueError(f"each spatial size must be a multiple of its patch, {patch}: found {pixels}")
+            grid.append(pixels // patch)
+        return grid
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        module.eps = 1e-6

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DINO in training: the engine with every schedule, and that it learns."""
+
+import math
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.handlers import ParamSchedulerHandler
+from monai.networks.nets import BasicUNet
+from torch.nn import functional as F
+
+from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.handlers import ClipEachGradient, DropGradients, cosine_value
+from monai_cl_ext.methods import DINO, regularised_groups
+from monai_cl_ext.networks import MultiCropViT
+
+
+def small():
+    torch.manual_seed(0)
+    return DINO(MultiCropViT(1, 16, 4, 24, 48, 2, 2, drop_path=0.1), out_dim=12, hidden=10, bottleneck=6)
+
+
+def trainer(method, batches, epochs, device="cpu", **arguments):
+    """The engine as a bundle makes it: every schedule of the paper, and views of two sizes."""
+    optimizer = torch.optim.AdamW(regularised_groups(method), lr=1e-3)
+    steps = epochs * len(batches)
+
+    def schedule(target, start, end):
+        arguments = {"start": start, "end": end, "steps": steps}
+        return ParamSchedulerHandler(target, cosine_value, arguments, event=Events.ITERATION_STARTED)
+
+    def prepare(batch, device, non_blocking, **kwargs):
+        image = batch["image"].to(device, non_blocking=non_blocking)
+        return [{"image": image}, {"image": image.flip(-1)}, {"image": image[..., :8, :8]}], {}, ({},), {}
+
+    handlers = [
+        schedule(lambda value: setattr(method, "momentum", value), 0.9, 1.0),
+        schedule(lambda value: optimizer.param_groups[0].update(weight_decay=value), 0.04, 0.4),
+        DropGradients(method.student.head.last_layer),
+        ClipEachGradient(optimizer),
+    ]
+    return PretrainTrainer(
+        torch.device(device), epochs, batches, method, optimizer, prepare, train_handlers=handlers, **arguments
+    )
+
+
+def test_the_engine_drives_every_schedule():
+    method = small()
+    engine = trainer(method, [{"image": torch.randn(4, 1, 16, 16)} for _ in range(3)], 2, amp=True)
+    start, seen = method.student.head.last_layer.weight.detach().clone(), []
+
+    @engine.on(Events.ITERATION_COMPLETED)
+    def note(engine):
+        decays = [group["weight_decay"] for group in engine.optimizer.param_groups]
+        seen.append((method.momentum, *decays, method.student.head.last_layer.weight.detach().clone()))
+
+    engine.run()
+    momenta, decays, others, layers = zip(*seen, strict=True)
+    assert momenta == pytest.approx([1 - 0.05 * (1 + math.cos(math.pi * step / 6)) for step in range(6)])
+    assert decays == pytest.approx([0.4 - 0.18 * (1 + math.cos(math.pi * step / 6)) for step in range(6)])
+    assert set(others) == {0.0}
+    assert [torch.equal(layer, start) for layer in layers] == [True] * 3 + [False] * 3
+    assert engine.state.output[0]["loss"].isfinite() and method.loss.center.any()
+
+
+@pytest.mark.gpu
+def test_a_warm_iteration_on_the_gpu_never_waits_for_the_host():
+    method = small().to("cuda")
+    batch = {"image": torch.randn(8, 1, 16, 16).pin_memory()}
+    engine = trainer(method, [batch] * 4, 1, "cuda", amp=True, non_blocking=True)
+    engine.add_event_handler(
+        Events.ITERATION_STARTED(event_filter=lambda _, iteration: iteration == 3),
+        lambda engine: torch.cuda.set_sync_debug_mode("error"),
+    )
+    try:
+        engine.run()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(engine.state.output[0]["loss"])
+
+
+def stripes(count, generator):
+    """Images (count, 1, 32, 32) of rising or falling stripes of any phase and width, and which of both, (count,)."""
+    row, column = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    label = torch.arange(count) % 2
+    phase, width = (torch.rand(2, count, 1, 1, generator=generator)).unbind()
+    across = (row + (1 - 2 * label[:, None, None]) * column) / math.sqrt(2)
+    return torch.sin((0.9 + 0.5 * width) * across + 2 * math.pi * phase)[:, None], label
+
+
+def seen_through(image, size, generator):
+    """A crop under noise, and a gain, an offset and a slope that say nothing of the image."""
+    rows = len(image)
+    corners = torch.randint(0, 33 - size, (rows, 2), generator=generator).tolist()
+    crop = torch.stack([each[:, y : y + size, x : x + size] for each, (y, x) in zip(image, corners, strict=True)])
+    offset, down, right = torch.randn(3, rows, 1, 1, 1, generator=generator).unbind()
+    ramp = torch.linspace(-1, 1, size)
+    gain = 0.5 + torch.rand(rows, 1, 1, 1, generator=generator)
+    noise = 0.3 * torch.randn(crop.shape, generator=generator)
+    return gain * crop + offset + down * ramp[:, None] + right * ramp + noise
+
+
+def neighbours_agree(embeddings, label):
+    """How many rows have the label that most of their five nearest neighbours have."""
+    rows = F.normalize(embeddings - embeddings.mean(0), dim=1)
+    near = (rows @ rows.T).fill_diagonal_(-2).topk(5, dim=1).indices
+    return ((label[near].float().mean(1) > 0.5) == label.bool()).float().mean().item()
+
+
+def pretrained(steps, shuffled=False, seed=1):
+    """How well neighbours agree after so many steps; ``shuffled`` makes crops of other images positive."""
+    generator = torch.Generator().manual_seed(seed)
+    image, label = stripes(200, generator)
+    image = seen_through(image, 24, generator)
+    torch.manual_seed(seed)
+    network = BasicUNet(2, 1, 2, features=[8, 8, 16, 16, 32, 8], norm="batch")
+    method = DINO(network, out_dim=64, hidden=64, bottleneck=32, momentum=0.98, teacher_temperature=0.02)
+    optimizer = torch.optim.AdamW(regularised_groups(method), lr=1e-3)
+    for _ in range(steps):
+        batch, _ = stripes(32, generator)
+        crops = [seen_through(batch, size, generator) for size in (24, 24, 16, 16)]
+        if shuffled:
+            crops = [crop[torch.randperm(32, generator=generator)] for crop in crops]
+        optimizer.zero_grad()
+        method([{"image": crop} for crop in crops], {})["loss"].backward()
+        optimizer.step()
+        method.after_step()
+    with torch.no_grad():
+        return neighbours_agree(method.eval().embed(image), label)
+
+
+def test_it_learns_what_crops_of_an_image_share():
+    start, right, broken = pretrained(0), pretrained(100), pretrained(100, shuffled=True)
+    assert right > 0.95 > 0.85 > max(start, broken)
