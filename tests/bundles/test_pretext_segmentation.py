@@ -110,7 +110,7 @@ def test_pretraining_differs_from_that_of_gcl_only_in_the_method():
 
 @pytest.mark.parametrize("pretext", PRETEXTS)
 @pytest.mark.parametrize("network, count", [([], 4), (["network_gcl"], 5)])
-def test_an_overlay_sets_the_task_and_the_blocks_that_it_trains(pretext, network, count):
+def test_an_overlay_sets_the_task_and_the_blocks_that_finetuning_takes(pretext, network, count):
     parser = parsed("pretrain", *network, f"pretext_{pretext}")
     method = parser.get_parsed_content("method")
     assert isinstance(method, RotationPrediction if pretext == "rotation" else Restoration)
@@ -119,7 +119,7 @@ def test_an_overlay_sets_the_task_and_the_blocks_that_it_trains(pretext, network
     kinds = {"rotation": [], "inpainting": [BoxErasing], "context_restoration": [PatchSwapping]}
     assert operations == kinds[pretext]
     blocks = parsed("train", *network, f"pretext_{pretext}").get_parsed_content("pretrained_blocks")
-    assert blocks == (0 if pretext == "rotation" else count)
+    assert blocks == (count if pretext == "inpainting" else 0)
 
 
 def test_one_key_chooses_the_task_and_a_wrong_one_is_refused():
@@ -181,7 +181,7 @@ def test_finetuning_starts_from_what_was_pretrained_and_is_scored(pretext, pretr
     state = workflow(root, ["train", overlay], **settings).parser.get_parsed_content("network").state_dict()
     before = torch.load(path, weights_only=True)
     assert torch.equal(state["down_4.convs.conv_0.conv.weight"], before["down_4.convs.conv_0.conv.weight"])
-    assert [torch.equal(state[name], before[name]) for name in BLOCKS] == [pretext != "rotation"] * 4
+    assert [torch.equal(state[name], before[name]) for name in BLOCKS] == [pretext == "inpainting"] * 4
     assert not torch.equal(state["final_conv.weight"], before["final_conv.weight"])
     run(root, ["train", overlay], **settings)
     run(root, ["train", "evaluate", overlay], **settings)
