@@ -44,6 +44,7 @@ def root(tmp_path) -> Path:
     for bundle in (ROOT / "bundles").iterdir():
         copy_bundle(bundle.name, tmp_path / "bundles")
     shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
+    shutil.copytree(ROOT / "docs" / "results", tmp_path / "docs" / "results")
     for file in ("Makefile", "setup.cfg"):
         shutil.copy(ROOT / file, tmp_path)
     return tmp_path
