@@ -12,6 +12,7 @@ from torch.nn.functional import grid_sample
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.types import View
 
+from .axis_reading import axis_places, read_linear, read_nearest
 from .elastic import ElasticDeformation, dense_displacement
 from .operation import AffineOperation, SpatialOperation
 from .prefilter import triangle_kernels
@@ -63,8 +64,9 @@ class Warp:
             size: spatial size of the input.
 
         Returns:
-            "theta0" ... the matrices (B, d, d + 1), "control0" ... the control displacements in the frame before the
-            matrix in front of them, "kernel0" ... the smoothing along each axis that shrinks.
+            "kernel0" ... the smoothing along each axis that shrinks; then either, of volumes whose axes only stretch,
+            "places0" ... the places to read along each axis (B, voxels), or "theta0" ... the matrices (B, d, d + 1)
+            and "control0" ... the control displacements in the frame before the matrix in front of them.
         """
         matrices = self.matrices(params, size)
         thetas = [grid_matrix(matrix, size) for matrix in matrices]
@@ -77,28 +79,38 @@ class Warp:
         moved = any((theta != still).any() for theta in thetas) or any(control.any() for control in controls)
         if not moved and self.output_size(size) == tuple(size):
             return {}
-        facts = {f"theta{index}": theta for index, theta in enumerate(thetas)}
+        kernels = enumerate(triangle_kernels(self._shrink(matrices, size)))
+        facts = {f"kernel{axis}": kernel for axis, kernel in kernels if kernel is not None}
+        # In a plane the grid is as fast; in space it is slower by far.
+        if len(size) == 3 and not controls:
+            places = axis_places(thetas[0], size, self.output_size(size))
+            if places is not None:
+                return facts | {f"places{axis}": place for axis, place in enumerate(places)}
         for index, control in enumerate(controls):
             facts[f"control{index}"] = torch.einsum("bij,bj...->bi...", thetas[index][:, :, :-1], control)
-        for axis, kernel in enumerate(triangle_kernels(self._shrink(matrices, size))):
-            if kernel is not None:
-                facts[f"kernel{axis}"] = kernel
-        return facts
+        return facts | {f"theta{index}": theta for index, theta in enumerate(thetas)}
 
     def apply(self, view: View, facts: dict[str, Tensor]) -> View:
-        """The view with every map warped by the same grid; "image" linear, the others to the nearest voxel."""
+        """The view with every map read at the same places; "image" linear, the others to the nearest voxel."""
         if not facts:
             return view
         size = next(iter(view.values())).shape[2:]
-        grid = self._grid(facts, self.output_size(size))
         kernels = [facts.get(f"kernel{axis}") for axis in range(len(size))]
+        places = [facts[f"places{axis}"] for axis in range(len(size)) if f"places{axis}" in facts]
+        grid = None if places else self._grid(facts, self.output_size(size))
+        dtype = next(iter(facts.values())).dtype
         warped = {}
         for name, map_ in view.items():
+            values = map_.to(dtype)
             if name == "image":
-                values = convolve(map_.to(grid.dtype), kernels, outside="repeat")
-                warped[name] = sample(values, grid, "bilinear", self.padding).to(map_.dtype)
+                values = convolve(values, kernels, outside="repeat")
+            if grid is None:
+                read = read_linear(values, places, self.padding) if name == "image" else read_nearest(values, places)
+            elif name == "image":
+                read = sample(values, grid, "bilinear", self.padding)
             else:
-                warped[name] = sample(map_.to(grid.dtype), grid, "nearest", "zeros").to(map_.dtype)
+                read = sample(values, grid, "nearest", "zeros")
+            warped[name] = read.to(map_.dtype)
         return warped
 
     def _parts(self, params: Tensor) -> Sequence[Tensor]:

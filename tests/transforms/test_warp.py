@@ -201,3 +201,27 @@ def test_a_sample_that_hardly_shrinks_is_not_smoothed_for_the_sake_of_another():
     together = policy.apply({"image": image}, params)["image"]
     alone = policy.apply({"image": image[:1]}, params[:1])["image"]
     torch.testing.assert_close(together[:1], alone, atol=2e-5, rtol=0)
+
+
+def distinct(*size):
+    """A label for each voxel."""
+    return torch.arange(1.0, 1 + torch.Size(size).numel()).reshape(1, 1, *size)
+
+
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+@pytest.mark.parametrize("size", [None, (9, 4, 6)])
+def test_reading_axis_by_axis_equals_reading_a_grid(padding, size):
+    operations = [CropResize((0.4, 0.9), spatial_dims=3), Mirror((0, 2), 3), Translation(0.3, spatial_dims=3)]
+    view = {"image": noise(2, 2, 7, 10, 8, dtype=torch.float64), "label": distinct(7, 10, 8).repeat(2, 1, 1, 1, 1)}
+    policy = ViewPolicy(operations, size, spatial_dims=3, padding=padding)
+    params = policy.make_params(2, generator(3))
+    (warp,) = policy.steps
+    facts = warp.prepare(params, (7, 10, 8))
+    assert {"places0", "places1", "places2"} <= set(facts)
+    # A turn too small to see takes the way of all other matrices.
+    turned = ViewPolicy([*operations, Rotation(1e-9, spatial_dims=3)], size, spatial_dims=3, padding=padding)
+    expected = turned.apply(view, torch.cat([params, torch.full((2, 3), 1e-10)], dim=1))
+    found = policy.apply(view, params)
+    torch.testing.assert_close(found["image"], expected["image"], atol=1e-9, rtol=0)
+    assert torch.equal(found["label"], expected["label"])
+    assert found["label"].dtype == view["label"].dtype
