@@ -20,7 +20,8 @@ class EmbeddingEvaluator(SupervisedEvaluator):
 
     Args:
         method: its ``embed`` is evaluated, in evaluation mode and without gradient.
-        kwargs: everything else that ``monai.engines.SupervisedEvaluator`` takes (device, val_data_loader, ...).
+        kwargs: everything else that ``monai.engines.SupervisedEvaluator`` takes (device, val_data_loader, ...). Of what
+            ``prepare_batch`` gives, the first is the image; by default that of the batch.
     """
 
     def __init__(self, method: Method, **kwargs: Any) -> None:
@@ -29,7 +30,7 @@ class EmbeddingEvaluator(SupervisedEvaluator):
     def _iteration(self, engine: EmbeddingEvaluator, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
         """Embeddings and tags of one batch."""
         tags = {name: batchdata[name].to(engine.state.device) for name in ("volume", "position", "partition")}
-        image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)
+        image, *_ = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         with engine.mode(engine.network):
             engine.state.output = {"embeddings": engine.network.embed(image), **tags}
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handlers: seeds of an epoch, resume, weights, buffers, the record of a run, and the guard of a finite loss."""
+"""Handlers: seeds of an epoch, schedules, resume, weights and class names, buffers, the record of a run, guards."""
 
+from .class_names import CheckClassNames, SaveClassNames
 from .clip_each_gradient import ClipEachGradient
 from .drop_gradients import DropGradients
 from .epoch_seed import EpochSeed
@@ -13,6 +14,7 @@ from .schedules import cosine_value
 from .sync_buffers import SyncBuffers
 
 __all__ = [
+    "CheckClassNames",
     "ClipEachGradient",
     "DropGradients",
     "EpochSeed",
@@ -20,6 +22,7 @@ __all__ = [
     "LossOutput",
     "Resume",
     "RunRecord",
+    "SaveClassNames",
     "SaveWeights",
     "SyncBuffers",
     "cosine_value",

@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of segmentations for each volume, and what embeddings tell during pre-training."""
+"""Scores of segmentations and classifications, and what embeddings tell."""
 
+from monai_cl_ext.metrics.classification import bootstrap_intervals, classification_scores
+from monai_cl_ext.metrics.classification_handler import ClassificationScoresHandler
+from monai_cl_ext.metrics.classification_metric import ClassificationScore
 from monai_cl_ext.metrics.embedding_record import EmbeddingRecord
 from monai_cl_ext.metrics.handler import SegmentationScoresHandler
+from monai_cl_ext.metrics.nearest_neighbours import NearestNeighbours, nearest_neighbour_probabilities
 from monai_cl_ext.metrics.overlay_record import OverlayRecord
 from monai_cl_ext.metrics.probe import EmbeddingCollapse, PartitionProbe
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 from monai_cl_ext.metrics.superpixels import superpixel_report
 
 __all__ = [
+    "ClassificationScore",
+    "ClassificationScoresHandler",
     "EmbeddingCollapse",
     "EmbeddingRecord",
+    "NearestNeighbours",
     "OverlayRecord",
     "PartitionProbe",
     "SegmentationScoresHandler",
+    "bootstrap_intervals",
+    "classification_scores",
+    "nearest_neighbour_probabilities",
     "segmentation_scores",
     "superpixel_report",
 ]

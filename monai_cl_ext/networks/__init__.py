@@ -16,6 +16,7 @@ from monai_cl_ext.networks.pcl_unet import PCLUNet
 from monai_cl_ext.networks.stages import stages
 from monai_cl_ext.networks.stages_generic import Stages
 from monai_cl_ext.networks.vit import MultiCropViT
+from monai_cl_ext.networks.vit_classifier import ViTClassifier, with_backbone
 from monai_cl_ext.networks.vit_weights import load_dino_weights, with_dino_weights
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MultiCropViT",
     "PCLUNet",
     "Stages",
+    "ViTClassifier",
     "load_dino_weights",
     "load_pretrained",
     "map_projection_head",
@@ -34,6 +36,7 @@ __all__ = [
     "region_projection",
     "stages",
     "wcl_head",
+    "with_backbone",
     "with_dino_weights",
     "with_pretrained",
 ]

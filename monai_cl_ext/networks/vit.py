@@ -79,7 +79,6 @@ class MultiCropViT(ViT):
             tokens = block(tokens)
         return self.norm(tokens)[:, 0]
 
-    @torch.jit.ignore
     def last_blocks(self, x: Tensor, count: int = 4) -> Tensor:
         """CLS tokens of the last ``count`` blocks, each after the final norm, side by side: (B, count * D).
 
@@ -88,8 +87,11 @@ class MultiCropViT(ViT):
         Raises:
             ValueError: when the network has fewer blocks.
         """
-        one_of("count", count, range(1, len(self.blocks) + 1))
-        tokens, kept = self._tokens(x), []
+        if count < 1 or count > len(self.blocks):  # TorchScript knows neither one_of nor chained comparisons
+            known = ", ".join([str(number) for number in range(1, len(self.blocks) + 1)])
+            raise ValueError(f"count must be one of {known}, found {count}")
+        tokens = self._tokens(x)
+        kept: list[Tensor] = []
         for block in self.blocks:
             tokens = block(tokens)
             kept.append(tokens)

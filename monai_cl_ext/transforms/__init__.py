@@ -119,12 +119,13 @@ from .policies import basic_policy, simclr_policy, strong_policy, weak_med_polic
 from .policy import ViewPolicy
 from .slic import batched_slic
 from .spatial import CropResize, Mirror, Rotation, Scaling, Translation, Turn
+from .standardisation import Standardisation
 from .strength import scale_policy
 from .supercl import supercl_policy
 from .superpixel import Superpixel, SuperpixelD, Superpixeld, SuperpixelDict
 from .together import Together
 from .two_views import TwoViewsD, TwoViewsd, TwoViewsDict
-from .views import PrepareAugmented, PrepareViews
+from .views import PrepareAugmented, PrepareClassified, PrepareViews
 
 __all__ = [
     "AdditiveNoise",
@@ -146,6 +147,7 @@ __all__ = [
     "PatchSwapping",
     "PolynomialBiasField",
     "PrepareAugmented",
+    "PrepareClassified",
     "PrepareMixup",
     "PrepareViews",
     "RandAdditiveNoise",
@@ -249,6 +251,7 @@ __all__ = [
     "Scaling",
     "Solarisation",
     "SpatialOperation",
+    "Standardisation",
     "Superpixel",
     "SuperpixelD",
     "SuperpixelDict",

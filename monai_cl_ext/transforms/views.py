@@ -167,6 +167,45 @@ class PrepareAugmented(_SeededPrepare):
         return view["image"], view["label"].long()
 
 
+class PrepareClassified(_SeededPrepare):
+    """Augments images of one class each on the device, as ``prepare_batch`` of MONAI's trainers and evaluators.
+
+    Args:
+        policy: the augmentation; ``identity_policy()`` for an evaluator.
+        seed: the run's seed; ``set_epoch`` as in ``PrepareViews``.
+    """
+
+    def __init__(self, policy: ViewPolicy, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.policy = policy
+
+    def __call__(
+        self,
+        batchdata: Batch,
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """The augmented image (B, C, *S) and its class, int64 (B,), as cross-entropy takes it.
+
+        Args:
+            batchdata: "image" (B, C, *S) and "class" (B,).
+            device: where the batch is augmented.
+            non_blocking: copy to the device without waiting.
+            kwargs: more arguments of ``Tensor.to`` for the image, such as ``memory_format``.
+
+        Raises:
+            KeyError: when the batch has no class.
+        """
+        if "class" not in batchdata:
+            raise KeyError(
+                f"classification needs 'class' in the batch, found {sorted(batchdata)}; give images with classes, as "
+                "PictureDataset does"
+            )
+        view = self.policy(self.original(batchdata, device, non_blocking, **kwargs), self.generator)
+        return view["image"], _plain(batchdata["class"]).to(device=device, non_blocking=non_blocking).long()
+
+
 def _own_map(superpixels: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     """The maps (B, 1, *S) that the function makes of the images (B, C, *S)."""
     maps = superpixels(image)

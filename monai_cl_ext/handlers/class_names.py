@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps the names of the classes beside a network's weights, and checks them where the weights are used."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from monai_cl_ext.distributed import rank
+
+logger = logging.getLogger(__name__)
+
+
+class SaveClassNames:
+    """Writes the names of the classes in the order of a classifier's outputs, as a list in a JSON file.
+
+    Weights do not know what their outputs mean; whoever serves them reads this file. The first process writes it as the
+    run starts.
+
+    Args:
+        class_names: in the order of the outputs.
+        path: file to write; its folder is made when missing.
+    """
+
+    def __init__(self, class_names: Sequence[str], path: str) -> None:
+        self.class_names = [str(name) for name in class_names]
+        self.path = Path(path)
+
+    def attach(self, engine: Engine) -> None:
+        """Writes on STARTED."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Writes now."""
+        if rank() == 0:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(self.class_names), encoding="utf-8")
+            temporary.replace(self.path)
+
+
+class CheckClassNames:
+    """Stops a run whose classes are not those of the weights, as :class:`SaveClassNames` wrote them.
+
+    Other data may have as many classes under other names; the weights would load, and every score would be wrong.
+
+    Args:
+        class_names: of the data, in their order.
+        path: the file beside the weights. Where there is none a warning is logged.
+
+    Raises:
+        ValueError: as the run starts, when the names or their order differ.
+    """
+
+    def __init__(self, class_names: Sequence[str], path: str) -> None:
+        self.class_names = [str(name) for name in class_names]
+        self.path = Path(path)
+
+    def attach(self, engine: Engine) -> None:
+        """Checks on STARTED."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Checks now."""
+        if not self.path.is_file():
+            logger.warning("%s: found no such file; the order of the classes is not checked", self.path)
+            return
+        names = json.loads(self.path.read_text(encoding="utf-8"))
+        if names != self.class_names:
+            raise ValueError(
+                f"{self.path}: the weights tell {names}, the data have {self.class_names}: give the data of the"
+                " training as dataset_dir, and others to be tested as test_dir"
+            )
