@@ -4,9 +4,21 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from monai_cl_ext import cli
+from monai_cl_ext.data import write_phantom
+
+
+@pytest.fixture(scope="module")
+def few_pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(10):
+        values = np.random.default_rng(number).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(values).save(folder / f"{number}.png")
+    return folder
 
 
 def run(monkeypatch, *arguments):
@@ -92,3 +104,27 @@ def test_mistakes_in_a_study_end_in_one_line_and_write_nothing(options, message,
     status = run(monkeypatch, "study", "run", "--output", tmp_path / "study", *options)
     assert isinstance(status, str) and message in status and "\n" not in status
     assert not (tmp_path / "study").exists()
+
+
+def test_advise_writes_page_numbers_and_overlay(monkeypatch, tmp_path, capsys):
+    write_phantom(tmp_path / "data", patients=4, seed=0)
+    options = ["--policy=gcl", "--images=16", "--size=24", "--strengths=1"]
+    assert run(monkeypatch, "advise", tmp_path / "data", "--output", tmp_path / "out", *options) == 0
+    shown = capsys.readouterr().out
+    assert "strength 0: AUC 1.000, score 0.00" in shown and "It is not known yet whether" in shown
+    assert f"page written to {tmp_path / 'out' / 'advice.html'}" in shown
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "advice.html", "advice.json", "figures", "view_policy.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [(["--polcy=gcl"], "advise has no option --polcy; it has --data_dir"), (["--policy=storng"], "policy must be one"),
+     (["--strengths=[2]"], "strengths must be"), (["--images=0"], "images must be"), (["--checkpoint=x"], "belong"),
+     (["--network=x", "--checkpoint=y"], "network x: found no such file")],
+)  # fmt: skip
+def test_mistakes_in_advice_end_in_one_line_and_write_nothing(options, message, monkeypatch, few_pictures, tmp_path):
+    status = run(monkeypatch, "advise", few_pictures, "--output", tmp_path / "out", "--size=16", *options)
+    assert isinstance(status, str) and message in status and "\n" not in status
+    assert not (tmp_path / "out").exists()
