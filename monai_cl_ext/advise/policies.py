@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ NAMES = ("strong", "weak", "weak_med", "basic", "simclr", "gcl", "gcl_intensity"
 
 JITTERED = ("strong", "weak", "weak_med", "simclr")
 MIRRORED = (*JITTERED, "basic")
-KEY = "view_policy"
+KEY, STRENGTH = "view_policy", "strength"
+"""What a bundle calls its policy, and how strongly it uses it."""
 
 
 @dataclass(frozen=True)
@@ -29,25 +29,16 @@ class ChosenPolicy:
     Attributes:
         name: what the reader calls it.
         policy: the policy.
-        full: entry of an overlay that holds it.
-        strength: entry of an overlay that holds the strength; the bundles of DINO have one of that name.
-        entries: of the overlay, ``full`` among them.
+        entries: of an overlay that lays it over that of a bundle.
     """
 
     name: str
     policy: ViewPolicy
-    full: str
-    strength: str
     entries: dict[str, Any]
 
     def overlay(self, strength: float) -> dict[str, Any]:
-        """The overlay whose ``view_policy`` is this one at a strength from 0 to 1."""
-        scaled = {
-            "_target_": "monai_cl_ext.transforms.scale_policy",
-            "policy": f"@{self.full}",
-            "strength": f"@{self.strength}",
-        }
-        return {**self.entries, self.strength: strength, KEY: scaled}
+        """The overlay that gives a bundle this policy at a strength from 0 to 1."""
+        return {**self.entries, STRENGTH: strength}
 
 
 def choose_policy(policy: str | Path, channels: int, volumetric: bool = False) -> ChosenPolicy:
@@ -67,14 +58,17 @@ def choose_policy(policy: str | Path, channels: int, volumetric: bool = False) -
         ValueError: when the name is unknown, or the file holds no policy of 2D views.
     """
     if str(policy) in NAMES:
-        entries, full, strength = _named(str(policy), channels, volumetric), f"{KEY}_full", "strength"
+        entries = _named(str(policy), channels, volumetric)
     else:
         file, _, entry = str(policy).partition("#")
         content = _content(Path(file), entry or KEY)
-        entries, full = _needed(content, content[entry or KEY]), _free(f"{KEY}_full", content)
-        strength = _free("strength", entries)
-        entries[full] = content[entry or KEY]
-    return ChosenPolicy(Path(str(policy)).name, _built(entries, full, str(policy)), full, strength, entries)
+        entries = {**_needed(content, content[entry or KEY]), KEY: content[entry or KEY]}
+        if STRENGTH in entries:
+            raise ValueError(
+                f"policy {policy}: found @{STRENGTH} in it, by which a bundle weakens the whole policy; give that "
+                "entry another name"
+            )
+    return ChosenPolicy(Path(str(policy)).name, _built(entries, str(policy)), entries)
 
 
 def _named(name: str, channels: int, volumetric: bool) -> dict[str, Any]:
@@ -86,14 +80,7 @@ def _named(name: str, channels: int, volumetric: bool) -> dict[str, Any]:
         arguments |= {"limits": None}
     if name in MIRRORED and volumetric:
         arguments |= {"mirror_axis": 0}
-    return {"policy": name, f"{KEY}_full": {"_target_": f"monai_cl_ext.transforms.{name}_policy", **arguments}}
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    """The name, lengthened until none of those taken equals it."""
-    while name in taken:
-        name += "_full"
-    return name
+    return {"policy": name, KEY: {"_target_": f"monai_cl_ext.transforms.{name}_policy", **arguments}}
 
 
 def _content(path: Path, entry: str) -> dict[str, Any]:
@@ -127,8 +114,8 @@ def _needed(content: dict[str, Any], entry: Any) -> dict[str, Any]:
     return needed
 
 
-def _built(entries: dict[str, Any], full: str, source: str) -> ViewPolicy:
-    found = ConfigParser(entries).get_parsed_content(full)
+def _built(entries: dict[str, Any], source: str) -> ViewPolicy:
+    found = ConfigParser(entries).get_parsed_content(KEY)
     if not isinstance(found, ViewPolicy) or (found.moves and found.spatial_dims != 2):
         kind = f"{found.spatial_dims}D views" if isinstance(found, ViewPolicy) else type(found).__name__
         raise ValueError(

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from monai_cl_ext.advise.policies import JITTERED, MIRRORED, NAMES, choose_policy
 from monai_cl_ext.advise.settings import each_alone, ladder
-from monai_cl_ext.transforms import Mirror, ViewPolicy, gcl_policy, strong_policy
+from monai_cl_ext.transforms import Mirror, ViewPolicy, gcl_policy, scale_policy, strong_policy
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 CONFIGS = BUNDLES / "gcl_segmentation" / "configs"
@@ -26,7 +26,8 @@ def views(policy: ViewPolicy, channels: int = 3) -> torch.Tensor:
 def test_the_overlay_of_a_name_builds_that_policy_at_its_strength(name, channels, recwarn):
     chosen = choose_policy(name, channels)
     overlay = json.loads(json.dumps(chosen.overlay(0.5)))
-    built = ConfigParser(overlay).get_parsed_content("view_policy")
+    full = ConfigParser(overlay).get_parsed_content("view_policy")
+    built = scale_policy(full, overlay["strength"])
     (rung,) = (rung for rung in ladder(chosen, [0.5, 1.0]) if rung.strength == 0.5)
     assert torch.equal(views(built, channels), views(rung.policy, channels))
     assert not torch.equal(views(built, channels), views(chosen.policy, channels))
@@ -56,42 +57,41 @@ def test_an_overlay_sets_policy_and_strength_of_the_bundles_of_dino(bundle):
     assert first.operations[0].area == second.operations[0].area == pytest.approx((0.75, 1.0))
     assert local[0].operations[0].area == pytest.approx((0.6, 0.75))
     crops = choose_policy(f"{own}#local_policy", 1)
-    assert crops.policy.operations[0].area == pytest.approx((0.05, 0.4)) and crops.strength == "strength"
-    parser.update(crops.overlay(0.5))
-    assert parser.get_parsed_content("policies")[-1].operations[0].area == pytest.approx((0.525, 0.7))
+    assert crops.policy.operations[0].area == pytest.approx((0.05, 0.4))
 
 
 def test_an_overlay_goes_over_a_bundles_own_configuration():
     parser = ConfigParser()
     parser.read_config([CONFIGS / "pretrain_global.json"])
     parser.update(choose_policy("weak", 1).overlay(0.4))
-    policy = parser.get_parsed_content("view_policy")
+    policy = parser.get_parsed_content("scaled_policy")
     assert policy.operations[0].area == pytest.approx((0.8, 1.0))
 
 
 def test_the_policy_of_a_bundle_or_overlay_is_read_with_what_it_refers_to(tmp_path):
     assert torch.equal(views(choose_policy(CONFIGS / "pretrain_global.json", 1).policy), views(gcl_policy()))
     target = {"_target_": "monai_cl_ext.transforms.strong_policy", "blur_probability": "@chance", "crop": "@box"}
-    scaled = {"_target_": "monai_cl_ext.transforms.scale_policy", "policy": "@view_policy_full", "strength": 0.5}
-    content = {"chance": 0, "low": 0.2, "box": ["@low", 0.8], "view_policy_full": target, "view_policy": scaled, "x": 1}
+    content = {"chance": 0, "low": 0.2, "box": ["@low", 0.8], "own_policy": target, "view_policy": "@own_policy"}
     path = tmp_path / "own.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps({**content, "unrelated": 1}))
     chosen = choose_policy(path, 3)
-    assert chosen.name == "own.json" and set(chosen.entries) == {
-        "chance",
-        "low",
-        "box",
-        "view_policy_full",
-        chosen.full,
-    }
-    built = ConfigParser(chosen.overlay(0.5)).get_parsed_content("view_policy")
-    assert built.operations[0].area == pytest.approx((0.8, 0.95)) and len(built.operations) == 4
-    halved = {**content, "strength": 0.5, "view_policy": {**scaled, "strength": "@strength"}}
-    path.write_text(json.dumps(halved))
-    built = ConfigParser(choose_policy(path, 3).overlay(0.5)).get_parsed_content("view_policy")
-    assert built.operations[0].area == pytest.approx((0.8, 0.95))  # its own strength stays
-    named = choose_policy(f"{path}#view_policy_full", 3)
-    assert named.name == "own.json#view_policy_full" and named.policy.operations[0].area == (0.2, 0.8)
+    assert chosen.name == "own.json" and set(chosen.entries) == set(content)
+    assert chosen.policy.operations[0].area == (0.2, 0.8) and len(chosen.policy.operations) == 4
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "pretrain_global.json"])
+    parser.update(chosen.overlay(0.5))
+    assert parser.get_parsed_content("scaled_policy").operations[0].area == pytest.approx((0.6, 0.9))
+    named = choose_policy(f"{path}#own_policy", 3)
+    assert named.name == "own.json#own_policy" and named.entries["view_policy"] == target
+
+
+def test_a_policy_that_reads_the_strength_itself_is_refused(tmp_path):
+    scaled = {"_target_": "monai_cl_ext.transforms.scale_policy", "policy": "@own", "strength": "@strength"}
+    own = {"_target_": "monai_cl_ext.transforms.weak_policy"}
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"strength": 0.5, "own": own, "view_policy": scaled}))
+    with pytest.raises(ValueError, match="found @strength in it.*another name"):
+        choose_policy(path, 3)
 
 
 @pytest.mark.parametrize("content, message", [

@@ -80,12 +80,13 @@ def test_pretraining_differs_from_the_others_only_in_the_method(name):
     method |= {"box_erasing", "patch_swapping", "corruption", "view_policy", "intensity_policy", "spatial_policy"}
     method |= {"positives", "threshold", "temperature", "base_temperature", "intra_weight", "inter_weight", "level"}
     method |= {"stride", "cross_view_only", "normalise", "n_segments", "compactness", "superpixel_backend"}
-    method |= {"superpixels", "view_superpixels", "train"}
+    method |= {"superpixels", "view_superpixels", "train", "strength"}
+    method |= {"scaled_policy", "scaled_intensity_policy", "scaled_spatial_policy"}
     assert {key for key in {*own, *other} if own.get(key) != other.get(key)} <= method
     inside = {key for key in own["train"] if own["train"][key] != other["train"][key]}
     assert inside <= {"views", "settings", "dataset"} and set(own["train"]) == set(other["train"])
-    policies = {key for key in own if key.endswith("policy")}
-    assert policies <= set(own["train"]["settings"]) and policies
+    policies = {key for key in own if key.endswith("policy") and not key.startswith("scaled_")}
+    assert policies and {*policies, "strength"} <= set(own["train"]["settings"])
 
 
 # the stages

@@ -5,7 +5,6 @@ import inspect
 
 import pytest
 import torch
-from monai.bundle import ConfigParser
 from operation_cases import channels_of, generator, noise, operations, size_of, smooth_image
 
 import monai_cl_ext.transforms as ours
@@ -14,6 +13,7 @@ from monai_cl_ext.transforms import (
     ClampIntensity,
     Operation,
     PatchSwapping,
+    Standardisation,
     Together,
     UnitRange,
     ViewPolicy,
@@ -51,7 +51,7 @@ def test_every_operation_is_among_the_cases_or_is_known_to_have_no_case():
     classes = {each for each in vars(ours).values() if inspect.isclass(each) and issubclass(each, Operation)}
     concrete = {each for each in classes if not inspect.isabstract(each)}
     assert concrete == {type(each) for each in operations(2).values()} | {
-        ClampIntensity, UnitRange, BoxErasing, PatchSwapping
+        ClampIntensity, UnitRange, Standardisation, BoxErasing, PatchSwapping
     }  # fmt: skip
 
 
@@ -156,18 +156,3 @@ def test_other_strengths_are_refused(strength):
 def test_operations_that_spoil_have_no_weaker_form(operation):
     with pytest.raises(NotImplementedError, match=type(operation).__name__):
         scale_policy(ViewPolicy([Together([operation])]), 0.5)
-
-
-def test_a_configuration_scales_the_policy_of_another_key():
-    parser = ConfigParser(
-        {
-            "view_policy_full": {"_target_": "monai_cl_ext.transforms.weak_med_policy", "size": 16},
-            "view_policy": {
-                "_target_": "monai_cl_ext.transforms.scale_policy",
-                "policy": "@view_policy_full",
-                "strength": 0.5,
-            },
-        }
-    )
-    policy = parser.get_parsed_content("view_policy")
-    assert policy.size == (16, 16) and policy.operations[0].area == pytest.approx((0.75, 1.0))
