@@ -23,13 +23,13 @@ PATIENTS = 100
 PLAN = {
     "methods": {"scratch": "scratch", "pre-trained": "gcl_segmentation"},
     "labelled": [2],
-    "draws": 3,
+    "draws": 4,
     "validation": 6,
     "test": 20,
     "scratch_learning_rates": [],
     "settings": {"image_size": [64, 64], "pixdim": [2.5, 2.5], "batches_per_epoch": 100},
-    "pretrain_settings": {"pretrain_global": {"epochs": 10}, "pretrain_local": {"epochs": 2}},
-    "train_settings": {"epochs": 2, "batches_per_epoch": 50},
+    "pretrain_settings": {"pretrain_global": {"epochs": 20, "amp": True}, "pretrain_local": {"epochs": 2, "amp": True}},
+    "train_settings": {"epochs": 4, "val_interval": 2, "batches_per_epoch": 50},
 }
 STAGES = {
     "pretrain_global": "global contrast: slices of one place in the heart attract each other; no labels",

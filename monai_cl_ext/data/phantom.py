@@ -31,7 +31,7 @@ class PhantomVolume:
 class Phantom:
     """Short-axis heart volumes from base to apex, labelled as in ACDC: 1 RV, 2 myocardium, 3 LV cavity.
 
-    Patients differ in shape, pose, contrast (bright blood, low contrast, dark blood), bias field, blur, noise and
+    Patients differ in shape, pose, contrast (clear or low; blood is bright), bias field, blur, noise and
     intensity scale (0..255, or some thousands). Chest wall, lungs, liver, gut and vessels around the heart look
     like parts of it. In-plane spacing is 1.2 to 1.7 mm, slice spacing 8 to 10 mm, 8 to 12 slices of 128 to 160 pixels.
 

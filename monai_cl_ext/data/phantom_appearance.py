@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from monai_cl_ext.data.phantom_anatomy import Grid, Tissue, Volume
 
-CONTRASTS = {"bright blood": 0.6, "low contrast": 0.22, "dark blood": 0.18}
-"""How often each contrast between blood and muscle is drawn."""
+CLEAR = 0.8
+"""How often blood is much brighter than muscle, as in most cine MRI; else it is a little brighter."""
 
 
 def draw_image(
@@ -44,14 +44,11 @@ def draw_image(
 def _draw_brightness(protocol: np.random.Generator) -> NDArray[np.float32]:
     """Mean signal of each tissue, by its number."""
     draw = protocol.uniform
-    contrast = protocol.choice(list(CONTRASTS), p=list(CONTRASTS.values()))
-    if contrast == "bright blood":
+    if protocol.random() < CLEAR:
         muscle, blood = draw(0.22, 0.45), draw(0.65, 1.0)
-    elif contrast == "low contrast":
+    else:
         muscle = draw(0.35, 0.55)
         blood = muscle + draw(0.10, 0.20)
-    else:
-        muscle, blood = draw(0.4, 0.65), draw(0.08, 0.2)
     brightness = np.empty(len(Tissue), dtype=np.float32)
     brightness[Tissue.AIR] = 0.0
     brightness[Tissue.FAT] = draw(0.45, 1.1)
