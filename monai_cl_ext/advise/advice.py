@@ -30,7 +30,7 @@ class Advice:
         strength: the suggested one, of ``transforms.scale_policy``.
         scores: of each strength of the ladder, see ``suggestion.score``.
         why: sentences.
-        overlay: configuration whose ``view_policy`` is the policy at that strength.
+        overlay: configuration that gives a bundle the policy at that strength.
         strengths: the ladder, in rising order.
         operations: each operation alone, at full strength.
         facts: "data", "policy", "images", "patients", "channels", "size", "seed", "seconds", and "spaces", a sentence
