@@ -95,13 +95,13 @@ def test_pretraining_differs_from_that_of_gcl_only_in_the_method():
     different = {key for key in {*own, *other} if own.get(key) != other.get(key)}
     method = {"pretext", "task", "restores", "box", "swaps", "patch", "policies", "strategy", "temperature", "method",
               "batch_size", "volumes_per_batch", "original_policy", "view_policy", "box_erasing", "patch_swapping",
-              "corruption"}  # fmt: skip
+              "corruption", "strength", "scaled_policy"}  # fmt: skip
     inside = {"train#sampler", "train#views", "train#settings", "train#handlers"}
     assert {key.split("#")[0] for key in different if not key.startswith("train#")} == method
     assert {"#".join(key.split("#")[:2]) for key in different if key.startswith("train#")} == inside
     assert set(read("pretrain")["train"]["settings"]) == (
         set(json.loads(path.read_text())["train"]["settings"])
-        - {"original_policy", "view_policy", "volumes_per_batch"} | {"pretext", "policies", "batch_size"}
+        - {"original_policy", "view_policy", "strength", "volumes_per_batch"} | {"pretext", "policies", "batch_size"}
     )  # fmt: skip
     handlers, theirs = (config["train#handlers"] for config in (own, other))
     unlike = [one["_target_"] for one, two in zip(handlers, theirs, strict=True) if one != two]
