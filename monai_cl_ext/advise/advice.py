@@ -95,8 +95,7 @@ def advise(
     channels = sample.image.shape[1]
     chosen = choose_policy(policy, channels, sample.volumetric)
     rungs, parts = ladder(chosen, strengths), each_alone(chosen.policy)
-    spaces = [pixel_space(), random_space(channels), *trained]
-    compare = Comparer(sample, spaces, size, seed)
+    compare = Comparer(sample, [pixel_space(), random_space(channels), *trained], size, seed)
     found = [compare(setting) for setting in tqdm([*rungs, *parts], "Views", leave=False, disable=not progress)]
     showcase = show(compare, rungs, CHECKPOINT if trained else RANDOM)
     steps, operations = found[: len(rungs)], found[len(rungs) :]
@@ -105,7 +104,7 @@ def advise(
     facts = {
         "data": sample.told, "policy": chosen.name, "images": len(sample.image),
         "patients": len(sample.patient.unique()), "channels": channels, "size": size, "seed": seed,
-        "seconds": round(time.perf_counter() - begun, 1), "spaces": {space.name: space.told for space in spaces},
+        "seconds": round(time.perf_counter() - begun, 1), "spaces": {each.name: each.told for each in compare.spaces},
     }  # fmt: skip
     return Advice(
         suggested, dict(zip(places, map(score, aucs), strict=True)), reasons(places, aucs, suggested),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,23 @@ from monai_cl_ext.distributed import rank
 logger = logging.getLogger(__name__)
 
 
-class SaveClassNames:
+class _ClassNames(ABC):
+    """The names of the classes in the order of the outputs, and their file; acts as a run starts."""
+
+    def __init__(self, class_names: Sequence[str], path: str) -> None:
+        self.class_names = [str(name) for name in class_names]
+        self.path = Path(path)
+
+    def attach(self, engine: Engine) -> None:
+        """Acts on STARTED."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    @abstractmethod
+    def __call__(self, engine: Engine) -> None:
+        """Acts now."""
+
+
+class SaveClassNames(_ClassNames):
     """Writes the names of the classes in the order of a classifier's outputs, as a list in a JSON file.
 
     Weights do not know what their outputs mean; whoever serves them reads this file. The first process writes it as the
@@ -27,14 +44,6 @@ class SaveClassNames:
         path: file to write; its folder is made when missing.
     """
 
-    def __init__(self, class_names: Sequence[str], path: str) -> None:
-        self.class_names = [str(name) for name in class_names]
-        self.path = Path(path)
-
-    def attach(self, engine: Engine) -> None:
-        """Writes on STARTED."""
-        engine.add_event_handler(Events.STARTED, self)
-
     def __call__(self, engine: Engine) -> None:
         """Writes now."""
         if rank() == 0:
@@ -44,7 +53,7 @@ class SaveClassNames:
             temporary.replace(self.path)
 
 
-class CheckClassNames:
+class CheckClassNames(_ClassNames):
     """Stops a run whose classes are not those of the weights, as :class:`SaveClassNames` wrote them.
 
     Other data may have as many classes under other names; the weights would load, and every score would be wrong.
@@ -56,14 +65,6 @@ class CheckClassNames:
     Raises:
         ValueError: as the run starts, when the names or their order differ.
     """
-
-    def __init__(self, class_names: Sequence[str], path: str) -> None:
-        self.class_names = [str(name) for name in class_names]
-        self.path = Path(path)
-
-    def attach(self, engine: Engine) -> None:
-        """Checks on STARTED."""
-        engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
         """Checks now."""

@@ -128,17 +128,27 @@ class PrepareViews(_SeededPrepare):
         return views, tags, (tags,), {}
 
 
-class PrepareAugmented(_SeededPrepare):
+class _PrepareOne(_SeededPrepare):
+    """One augmented image for each of the batch, and what is to be learned of it."""
+
+    def __init__(self, policy: ViewPolicy, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.policy = policy
+
+    def augmented(self, batch: Batch, target: str, remedy: str, device: Any, non_blocking: bool, **kwargs: Any) -> View:
+        """The augmented maps of a batch that holds ``target``; a KeyError with the remedy where it does not."""
+        if target not in batch:
+            raise KeyError(f"supervised training needs {target!r} in the batch, found {sorted(batch)}; {remedy}")
+        return self.policy(self.original(batch, device, non_blocking, **kwargs), self.generator)
+
+
+class PrepareAugmented(_PrepareOne):
     """Augments labelled batches on the device, as ``prepare_batch`` of ``monai.engines.SupervisedTrainer``.
 
     Args:
         policy: the augmentation.
         seed: the run's seed; ``set_epoch`` as in ``PrepareViews``.
     """
-
-    def __init__(self, policy: ViewPolicy, seed: int = 0) -> None:
-        super().__init__(seed)
-        self.policy = policy
 
     def __call__(
         self,
@@ -158,26 +168,18 @@ class PrepareAugmented(_SeededPrepare):
         Raises:
             KeyError: when the batch has no label.
         """
-        if "label" not in batchdata:
-            raise KeyError(
-                f"supervised training needs 'label' in the batch, found {sorted(batchdata)}; "
-                "give the dataset entries with both 'image' and 'label'"
-            )
-        view = self.policy(self.original(batchdata, device, non_blocking, **kwargs), self.generator)
+        remedy = "give the dataset entries with both 'image' and 'label'"
+        view = self.augmented(batchdata, "label", remedy, device, non_blocking, **kwargs)
         return view["image"], view["label"].long()
 
 
-class PrepareClassified(_SeededPrepare):
+class PrepareClassified(_PrepareOne):
     """Augments images of one class each on the device, as ``prepare_batch`` of MONAI's trainers and evaluators.
 
     Args:
         policy: the augmentation; ``identity_policy()`` for an evaluator.
         seed: the run's seed; ``set_epoch`` as in ``PrepareViews``.
     """
-
-    def __init__(self, policy: ViewPolicy, seed: int = 0) -> None:
-        super().__init__(seed)
-        self.policy = policy
 
     def __call__(
         self,
@@ -197,12 +199,8 @@ class PrepareClassified(_SeededPrepare):
         Raises:
             KeyError: when the batch has no class.
         """
-        if "class" not in batchdata:
-            raise KeyError(
-                f"classification needs 'class' in the batch, found {sorted(batchdata)}; give images with classes, as "
-                "PictureDataset does"
-            )
-        view = self.policy(self.original(batchdata, device, non_blocking, **kwargs), self.generator)
+        remedy = "give images with classes, as PictureDataset does"
+        view = self.augmented(batchdata, "class", remedy, device, non_blocking, **kwargs)
         return view["image"], _plain(batchdata["class"]).to(device=device, non_blocking=non_blocking).long()
 
 

@@ -3,7 +3,6 @@
 
 import csv
 import json
-import re
 import traceback
 from pathlib import Path
 
@@ -56,20 +55,6 @@ def test_metadata_is_valid_and_names_the_stage(name):
     assert metadata["version"] in metadata["changelog"] and metadata["supported_apps"] == {}
     assert metadata["pretrain_stages"] == ["pretrain"] and "pretrain_data_format" in metadata
     assert all((BUNDLES / name / "docs" / file).is_file() for file in ("README.md", "data_license.txt"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_own_classes_are_named_in_full(name):
-    for path in (BUNDLES / name / "configs").glob("*.json"):
-        assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', path.read_text())), path.name
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_readme_names_configs_that_exist(name):
-    page = (BUNDLES / name / "docs" / "README.md").read_text()
-    configs = {path.stem for path in (BUNDLES / name / "configs").glob("*.json")}
-    named = set(re.findall(r"(\w+)\.json", page)) - {"dataset"}
-    assert named <= configs and configs - named <= {"metadata"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -122,20 +122,6 @@ def test_metadata_is_valid_and_names_the_stage(name):
     assert all((BUNDLES / name / "docs" / file).is_file() for file in ("README.md", "data_license.txt"))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_own_classes_are_named_in_full(name):
-    for path in (BUNDLES / name / "configs").glob("*.json"):
-        assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', path.read_text())), path.name
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_readme_names_configs_that_exist(name):
-    page = (BUNDLES / name / "docs" / "README.md").read_text()
-    configs = {path.stem for path in (BUNDLES / name / "configs").glob("*.json")}
-    named = set(re.findall(r"(\w+)\.json", page)) - {"dataset", "class_names"}
-    assert named <= configs and configs - named <= {"metadata"}
-
-
 def test_inference_of_pictures_names_nothing_of_ours_but_the_network():
     text = (BUNDLES / "dino_classification" / "configs" / "inference.json").read_text()
     assert set(re.findall(r"monai_cl_ext[\w.]*", text)) == {"monai_cl_ext.networks.ViTClassifier"}

@@ -31,5 +31,5 @@ def test_an_evaluators_images_stay_as_they_are():
 
 
 def test_a_batch_without_class_is_a_clear_error():
-    with pytest.raises(KeyError, match="classification needs 'class' in the batch"):
+    with pytest.raises(KeyError, match="supervised training needs 'class' in the batch"):
         PrepareClassified(identity_policy())({"image": batch()["image"]})
