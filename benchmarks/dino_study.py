@@ -44,9 +44,9 @@ from monai_cl_ext.advise.comparison import MEASURES, Comparer
 from monai_cl_ext.advise.policies import choose_policy
 from monai_cl_ext.advise.settings import Setting
 from monai_cl_ext.advise.spaces import CHECKPOINT, RANDOM, checkpoint_space
+from monai_cl_ext.files import write_text
 from monai_cl_ext.metrics.classification import classification_scores
 from monai_cl_ext.study.bundles import Bundle, find_bundle
-from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.scheduler import alone
 from monai_cl_ext.study.stage import run_stage
 

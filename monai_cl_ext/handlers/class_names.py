@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from ignite.engine import Engine, Events
 
 from monai_cl_ext.distributed import rank
+from monai_cl_ext.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,7 @@ class SaveClassNames(_ClassNames):
         """Writes now."""
         if rank() == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(self.class_names), encoding="utf-8")
-            temporary.replace(self.path)
+            write_text(self.path, json.dumps(self.class_names))
 
 
 class CheckClassNames(_ClassNames):

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from monai_cl_ext.data import PictureDataset
 from monai_cl_ext.distributed import rank
+from monai_cl_ext.files import write_rows
 from monai_cl_ext.metrics.classification import SCORES, bootstrap_intervals, classification_scores
 from monai_cl_ext.metrics.gathering import gather_objects
 from monai_cl_ext.metrics.nearest_neighbours import NearestNeighbours
@@ -136,15 +136,3 @@ class ClassificationScoresHandler:
             suffix = "" if name == NETWORK else f"_{name}"
             write_rows(self.folder / f"predictions{suffix}.csv", [header, *lines])
         logger.info("%s: predictions and scores of %d images written", self.folder, len(self.dataset))
-
-
-def write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a CSV file, whole or not at all; its folder is made when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

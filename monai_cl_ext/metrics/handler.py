@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import os
@@ -18,6 +17,7 @@ from monai.data.utils import affine_to_spacing
 
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.distributed import rank
+from monai_cl_ext.files import write_rows
 from monai_cl_ext.metrics.gathering import gather_objects
 from monai_cl_ext.metrics.segmentation import SCORES, segmentation_scores
 
@@ -141,18 +141,11 @@ class SegmentationScoresHandler:
     def _write(self, engine: Engine) -> None:
         if rank() > 0:
             return
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.output.with_name(f".{self.output.name}.{os.getpid()}")
-        try:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(("volume", "class", *COLUMNS))
-                for volume, rows in zip(volume_names(list(self.rows)), self.rows.values(), strict=True):
-                    for label, row in zip(self.class_names, rows, strict=True):
-                        writer.writerow((volume, label, *(row[score] for score in SCORES), int(row["missed"])))
-            temporary.replace(self.output)
-        finally:
-            temporary.unlink(missing_ok=True)
+        table: list[tuple[Any, ...]] = [("volume", "class", *COLUMNS)]
+        for volume, rows in zip(volume_names(list(self.rows)), self.rows.values(), strict=True):
+            for label, row in zip(self.class_names, rows, strict=True):
+                table.append((volume, label, *(row[score] for score in SCORES), int(row["missed"])))
+        write_rows(self.output, table)
         logger.info("%s: scores of %d volumes written", self.output, len(self.rows))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from monai_cl_ext.study.files import write_text
+from monai_cl_ext.files import write_text
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import SCORES, TABLES, Task, is_done
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.card import config_hash, data_card, environment
 from monai_cl_ext.study.collection import write_tables
-from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan, study_splits
 from monai_cl_ext.study.probe import expected_seconds

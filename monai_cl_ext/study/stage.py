@@ -12,8 +12,8 @@ from typing import Any
 from ignite.handlers.tqdm_logger import ProgressBar
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
-from monai_cl_ext.study.files import write_text
 
 
 def run_stage(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any], *, progress: bool = False) -> float:

@@ -20,8 +20,8 @@ from typing import Any
 from filelock import FileLock
 
 from monai_cl_ext.data.splits import Case
+from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
-from monai_cl_ext.study.files import write_text
 
 SCORES, PAPER_COMPAT, DONE = "scores.csv", "paper_compat.csv", "done"
 TABLES = (SCORES, PAPER_COMPAT)

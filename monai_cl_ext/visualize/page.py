@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
+from monai_cl_ext.files import write_text
 from monai_cl_ext.visualize.drawing import Drawing
 from monai_cl_ext.visualize.tables import Table
 
@@ -77,7 +77,5 @@ def write_page(
         written=time.strftime("%Y-%m-%d %H:%M"),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, text)
     return path

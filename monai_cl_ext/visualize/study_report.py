@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from monai_cl_ext.files import write_text
 from monai_cl_ext.study.comparison import differences, patient_table, summary
-from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.tables import TITLES
 from monai_cl_ext.visualize.cost import draw_cost
 from monai_cl_ext.visualize.cost_records import cost_table, method_costs, network_costs

@@ -16,9 +16,9 @@ import pytest
 from plain_bundle import write_plain_bundle
 
 from monai_cl_ext.data import write_phantom
+from monai_cl_ext.files import write_text
 from monai_cl_ext.study.collection import collect_scores
 from monai_cl_ext.study.commands import StudyCommands, keep_plan
-from monai_cl_ext.study.files import write_text
 from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
@@ -341,7 +341,7 @@ def test_a_full_disk_leaves_the_old_scores_and_is_named(tmp_path):
     """A limit on the size of files stands for the full disk."""
     (tmp_path / "scores.csv").write_text("whole")
     code = (
-        "import pathlib, sys; from monai_cl_ext.study.files import write_text; "
+        "import pathlib, sys; from monai_cl_ext.files import write_text; "
         "write_text(pathlib.Path(sys.argv[1]), 'x' * 100_000)"
     )
     done = subprocess.run(

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a study, written whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
@@ -21,3 +25,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         sentence = f"{error.strerror}: nothing of it was written; free space and run again"
         raise OSError(error.errno, sentence, str(path)) from error
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV file of the rows, by :func:`write_text`; its folder is made when missing."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text.getvalue())
