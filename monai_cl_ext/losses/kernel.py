@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -97,17 +98,19 @@ class _TiledContrast(torch.autograd.Function):
         z = rows.unsqueeze(0).flatten(0, -3)
         gradient = torch.zeros_like(z) if ctx.needs_input_grad[0] else None
         total, terms = z.new_zeros(()), torch.zeros((), dtype=torch.int64, device=z.device)
-        buffer = z.new_empty(len(z) * min(tile, len(anchors)) * count)
+        buffer, scratch = (z.new_empty(len(z) * min(tile, len(anchors)) * count) for _ in range(2))
         for start in anchors[::tile]:
             chosen = slice(start, min(start + tile, anchors.stop))
             scaled = z[:, chosen] / temperature
             size = len(z), chosen.stop - start, count
-            flat = torch.bmm(scaled, z.mT, out=buffer[: size[0] * size[1] * size[2]].view(size))
+            flat, spare = (memory[: prod(size)].view(size) for memory in (buffer, scratch))
+            torch.bmm(scaled, z.mT, out=flat)
             similarity = flat.view(*leading, *size[1:])
             attracts = positive.tile(chosen)
             for matrix, itself in (similarity, lowest(z.dtype)), (attracts, False):
                 matrix.diagonal(start, -2, -1).fill_(itself)
-            part, number = form(similarity, attracts, None if negative is None else negative.tile(chosen))
+            repels = None if negative is None else negative.tile(chosen)
+            part, number = form(similarity, attracts, repels, spare.view_as(similarity))
             total += part
             terms += number
             if gradient is not None:

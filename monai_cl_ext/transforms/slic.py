@@ -15,6 +15,9 @@ from monai_cl_ext.arguments import positive_integer, positive_number
 from .connectivity import enforce_connectivity
 from .lab import STEPS, lab_features
 
+# Pixels worked on at a time: on the CPU what is kept of them then stays in the cache, on a GPU in a few gigabytes.
+PIXELS = {"cpu": 2**16, "cuda": 2**24}
+
 
 @torch.no_grad()
 def batched_slic(images: Tensor, n_segments: int = 100, compactness: float = 10.0, iterations: int = 10) -> Tensor:
@@ -44,6 +47,11 @@ def batched_slic(images: Tensor, n_segments: int = 100, compactness: float = 10.
     positive_integer("iterations", iterations)
     if images.ndim not in (4, 5) or images.numel() == 0:
         raise ValueError(f"images must be (B, C, H, W) or (B, C, H, W, D) and not empty, found {tuple(images.shape)}")
+    at_once = max(1, PIXELS.get(images.device.type, 2**24) // math.prod(images.shape[2:]))
+    return torch.cat([_slic(some, n_segments, compactness, iterations) for some in images.split(at_once)])
+
+
+def _slic(images: Tensor, n_segments: int, compactness: float, iterations: int) -> Tensor:
     size = tuple(images.shape[2:])
     cells = grid_cells(size, n_segments)
     features = lab_features(images)

@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage.color import rgb2lab
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from monai_cl_ext.transforms import batched_slic, connectivity
+from monai_cl_ext.transforms import batched_slic, connectivity, slic
 from monai_cl_ext.transforms.connectivity import connected_components, enforce_connectivity
 from monai_cl_ext.transforms.lab import lab_features
 from monai_cl_ext.transforms.slic import grid_cells
@@ -221,6 +221,15 @@ def test_less_compact_segments_follow_an_edge():
     assert not set(found[:, :23].flatten().tolist()) & set(found[:, 23:].flatten().tolist())
     square = batched_slic(image, 16, compactness=1e4)[0]
     assert torch.equal(square, batched_slic(image * 0, 16)[0])
+
+
+@pytest.mark.parametrize("pixels", [1, 2 * 24 * 24])
+def test_images_at_once_change_nothing(pixels, monkeypatch):
+    images = blobs(5, 24, 24)
+    monkeypatch.setitem(slic.PIXELS, "cpu", 10**9)
+    expected = batched_slic(images, 30)
+    monkeypatch.setitem(slic.PIXELS, "cpu", pixels)
+    assert torch.equal(batched_slic(images, 30), expected)
 
 
 class Waits(TorchDispatchMode):
