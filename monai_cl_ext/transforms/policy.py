@@ -19,6 +19,9 @@ from .warp import Warp
 MAPS = ("image", "label", "superpixel")
 """The maps of a view: "image" is read linearly and takes the intensity operations, the others only move."""
 
+CACHED = 2**20
+"""Values of a map that are worked on at a time on a CPU, whose cache then holds them between the operations."""
+
 
 class ViewPolicy:
     """Operations in the order in which they are applied, composed over a batch.
@@ -109,12 +112,24 @@ class ViewPolicy:
                 without waiting.
 
         Returns:
-            the same maps, in their own dtypes. What no operation touches is not copied.
+            the same maps, in their own dtypes. A map that no operation touches is not copied.
 
         Raises:
             ValueError: when the view or the parameters do not fit the policy.
         """
         self._check(view, params)
+        reference = view.get("image", next(iter(view.values())))
+        batch_size, at_once = len(reference), max(1, CACHED // max(1, reference[:1].numel()))
+        if reference.device.type != "cpu" or batch_size <= at_once:
+            return self._apply(view, params)
+        changed = {name: map_ for name, map_ in view.items() if self.moves or name == "image"}
+        parts = [
+            self._apply({name: map_[start : start + at_once] for name, map_ in changed.items()}, some)
+            for start, some in zip(range(0, batch_size, at_once), params.split(at_once), strict=True)
+        ]
+        return {**view, **{name: torch.cat([part[name] for part in parts]) for name in changed}}
+
+    def _apply(self, view: View, params: Tensor) -> View:
         reference = view.get("image", next(iter(view.values())))
         size, facts = tuple(reference.shape[2:]), []
         for step, part in self._parts(params):

@@ -45,8 +45,9 @@ def one_by_one(image: Tensor, kernels: Sequence[Tensor | None], outside: str) ->
     """
     negligible = torch.finfo(image.dtype).eps
     rows = [None if kernel is None else kernel.tolist() for kernel in kernels]
-    samples = list(image)
-    for number, sample in enumerate(samples):
+    result = torch.empty_like(image)
+    for number, untouched in enumerate(image):
+        sample = untouched
         for axis, weights in enumerate(rows, start=1):
             if weights is None:
                 continue
@@ -54,12 +55,15 @@ def one_by_one(image: Tensor, kernels: Sequence[Tensor | None], outside: str) ->
             taps = {tap: weight for tap, weight in enumerate(weights[number]) if weight > negligible}
             if taps == {margin: 1.0}:
                 continue
-            padded = sample.index_select(axis, _places(length, margin, outside, image.device))
-            sample = torch.zeros_like(sample)
+            places = _places(length, margin, outside, image.device)
+            ends = (sample.index_select(axis, end) for end in (places[:margin], places[length + margin :]))
+            padded = torch.cat([next(ends), sample, *ends], axis)
+            sample = result[number].zero_()
             for tap, weight in taps.items():
                 sample.add_(padded.narrow(axis, tap, length), alpha=weight)
-        samples[number] = sample
-    return torch.stack(samples)
+        if sample is untouched:
+            result[number] = sample
+    return result
 
 
 def _places(length: int, margin: int, outside: str, device: torch.device) -> Tensor:

@@ -28,6 +28,7 @@ from monai_cl_ext.transforms import (
     weak_med_policy,
     weak_policy,
 )
+from monai_cl_ext.transforms import policy as policy_module
 
 POLICIES = {
     "identity": identity_policy,
@@ -75,6 +76,19 @@ def test_kept_parameters_replay_the_view(policy):
     kept = pickle.loads(pickle.dumps((policy, params)))
     again = kept[0].apply(view, kept[1])
     assert all(torch.equal(first[name], again[name]) for name in view)
+
+
+@each_policy
+@pytest.mark.parametrize("dims", [2, 3])
+def test_samples_at_once_change_nothing(policy, dims, monkeypatch):
+    view = {"image": noise(5, 1, *size_of(dims)), "label": torch.randint(4, (5, 1, *size_of(dims)))}
+    made = []
+    for cached in (2 * view["image"][0].numel(), 10**9):
+        monkeypatch.setattr(policy_module, "CACHED", cached)
+        made.append(policy(size=16, spatial_dims=dims)(view, generator(2)))
+    torch.testing.assert_close(made[0]["image"], made[1]["image"])
+    assert torch.equal(made[0]["label"], made[1]["label"])
+    assert made[0]["label"].dtype == torch.int64
 
 
 @each_policy

@@ -16,6 +16,7 @@ from monai_cl_ext.transforms import (
     Scaling,
     Translation,
     ViewPolicy,
+    axis_reading,
     identity_policy,
 )
 
@@ -210,7 +211,9 @@ def distinct(*size):
 
 @pytest.mark.parametrize("padding", ["border", "zeros"])
 @pytest.mark.parametrize("size", [None, (9, 4, 6)])
-def test_reading_axis_by_axis_equals_reading_a_grid(padding, size):
+@pytest.mark.parametrize("way", ["_mixed", "_multiplied"])
+def test_reading_axis_by_axis_equals_reading_a_grid(padding, size, way, monkeypatch):
+    monkeypatch.setattr(axis_reading, "_mixed", getattr(axis_reading, way))  # on a CPU also as on a GPU
     operations = [CropResize((0.4, 0.9), spatial_dims=3), Mirror((0, 2), 3), Translation(0.3, spatial_dims=3)]
     view = {"image": noise(2, 2, 7, 10, 8, dtype=torch.float64), "label": distinct(7, 10, 8).repeat(2, 1, 1, 1, 1)}
     policy = ViewPolicy(operations, size, spatial_dims=3, padding=padding)
