@@ -26,18 +26,17 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from adviser_check import rank_correlation
 from filelock import FileLock
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 from PIL import Image
-from scipy import stats
 
 from monai_cl_ext.advise import advise, read_sample, write_advice
 from monai_cl_ext.advise.comparison import MEASURES, Comparer
@@ -255,12 +254,8 @@ def adviser_check(study: Study, scores: pd.DataFrame) -> dict[str, Any]:
             rows[-1] |= {"score": scored["score"], **after}
     table, correlations = pd.DataFrame(rows), []
     for column in table.columns[3:]:
-        before, after, row = table["score"].to_numpy(), table[column].to_numpy(), {"AUROC": column, "n": len(table)}
-        if len(table) > 2 and np.ptp(before) > 0 and np.ptp(after) > 0:
-            statistic = partial(lambda after, before: stats.spearmanr(before, after).statistic, after)
-            test = stats.permutation_test((before,), statistic, permutation_type="pairings", rng=0)
-            row |= {"spearman": float(test.statistic), "p": float(test.pvalue)}
-        correlations.append(row)
+        found = rank_correlation(table["score"].to_list(), table[column].to_list())
+        correlations.append({"AUROC": column, "n": len(table), **found})
     return {"suggested": advice["suggestion"]["strength"], "strengths": rows, "correlations": correlations}
 
 

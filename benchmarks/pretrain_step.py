@@ -44,6 +44,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "changes": {"level": -4, "n_segments": 230},
         "batches": 20,
     },
+    "SuperCL, paper's network and bottleneck": {
+        "files": ["supercl_segmentation/configs/pretrain", "supercl_segmentation/configs/network_pcl"],
+        "changes": {"image_size": [256, 256], "pixdim": [1.0, 1.0], "level": -1, "n_segments": 25, "batch_size": 4},
+        "batches": 4,
+    },
 }
 
 

@@ -7,7 +7,8 @@ labelled ACDC volumes, one for each patient, resized to a square; backends whose
 - ``ms``: the whole transform, from the slice to the connected map, its median over slices and repeats. ``alone``: the
   library's own call on a picture made ready, for the three whose SLIC is compared.
 - ``torch batch``: all slices in one call of ``batched_slic``, divided by their number.
-- ``grid``: a regular grid, for comparison of the scores.
+- ``skimage, alike``: asked for so many more segments that it gives as many as torch, for comparison of the scores.
+- ``grid``: a regular grid, the same.
 
 The backends take turns, so that a busy machine slows all of them. Take figures for the record on an idle machine.
 """
@@ -106,6 +107,10 @@ def seconds(call: Callable[[], object], device: str = "cpu") -> float:
     return time.perf_counter() - start
 
 
+def count_segments(maps: Tensor) -> float:
+    return float((maps.flatten(1).amax(1) + 1.0).mean())
+
+
 def grid(count: int, side: int, segments: int) -> Tensor:
     rows, columns = grid_cells((side, side), segments)
     places = torch.arange(side)
@@ -131,6 +136,9 @@ def measure(images: Tensor, labels: Tensor, options: argparse.Namespace) -> list
                     bare[name].append(seconds(call))
         whole = seconds(lambda: batched_slic(there, segments, compactness), device)
         spent["torch batch"].append(whole / len(images))
+    asked = round(segments * count_segments(maps["torch"]) / count_segments(maps["skimage"]))
+    alike = Superpixel(asked, compactness, "skimage")
+    maps["skimage, alike"] = torch.cat([alike(image) for image in images])
     maps["grid"] = grid(len(images), images.shape[-1], segments)
     results = []
     for name, found in maps.items():
@@ -151,7 +159,7 @@ def table_row(result: dict) -> str:
     times = [result["milliseconds"], result["milliseconds_alone"]]
     figures = " ".join(f"{value:9.2f}" if value is not None else " " * 9 for value in times)
     scores = " ".join(f"{result[score]:8.4f}" for score in SCORES[1:])
-    return f"{result['side']:5} {result['backend']:>13} {figures} {result['segments']:8.1f} {scores}"
+    return f"{result['side']:5} {result['backend']:>14} {figures} {result['segments']:8.1f} {scores}"
 
 
 def main() -> None:
@@ -169,7 +177,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     slices = labelled_slices(options.data, options.slices)
     print(f"torch on {options.device}, {options.threads} threads; {os.getloadavg()[0]:.1f} processes were busy before")
-    print(f"{'side':>5} {'backend':>13} {'ms':>9} {'alone':>9} {'segments':>8} {'ASA':>8} {'recall':>8} {'UE':>8}")
+    print(f"{'side':>5} {'backend':>14} {'ms':>9} {'alone':>9} {'segments':>8} {'ASA':>8} {'recall':>8} {'UE':>8}")
     results = []
     for side in options.sides:
         found = measure(*resized(slices, side), options)
