@@ -19,7 +19,7 @@ from .warp import Warp
 MAPS = ("image", "label", "superpixel")
 """The maps of a view: "image" is read linearly and takes the intensity operations, the others only move."""
 
-CACHED = 2**20
+CACHED = 2**19
 """Values of a map that are worked on at a time on a CPU, whose cache then holds them between the operations."""
 
 
@@ -119,18 +119,6 @@ class ViewPolicy:
         """
         self._check(view, params)
         reference = view.get("image", next(iter(view.values())))
-        batch_size, at_once = len(reference), max(1, CACHED // max(1, reference[:1].numel()))
-        if reference.device.type != "cpu" or batch_size <= at_once:
-            return self._apply(view, params)
-        changed = {name: map_ for name, map_ in view.items() if self.moves or name == "image"}
-        parts = [
-            self._apply({name: map_[start : start + at_once] for name, map_ in changed.items()}, some)
-            for start, some in zip(range(0, batch_size, at_once), params.split(at_once), strict=True)
-        ]
-        return {**view, **{name: torch.cat([part[name] for part in parts]) for name in changed}}
-
-    def _apply(self, view: View, params: Tensor) -> View:
-        reference = view.get("image", next(iter(view.values())))
         size, facts = tuple(reference.shape[2:]), []
         for step, part in self._parts(params):
             if isinstance(step, Warp):
@@ -140,12 +128,25 @@ class ViewPolicy:
                 facts.append({} if step.params_on_cpu else {"params": part})
         dtype = torch.float64 if reference.dtype == torch.float64 else torch.float32
         there = _to_device(facts, reference.device, dtype)
-        for (step, part), sent in zip(self._parts(params), there, strict=True):
+        batch_size, at_once = len(reference), max(1, CACHED // max(1, reference[:1].numel()))
+        if reference.device.type != "cpu" or batch_size <= at_once:
+            return self._run(view, params, there)
+        changed = {name: map_ for name, map_ in view.items() if self.moves or name == "image"}
+        parts = []
+        for start in range(0, batch_size, at_once):
+            some = slice(start, start + at_once)
+            sent = [{name: fact[some] for name, fact in step.items()} for step in there]
+            parts.append(self._run({name: map_[some] for name, map_ in changed.items()}, params[some], sent))
+        return {**view, **{name: torch.cat([part[name] for part in parts]) for name in changed}}
+
+    def _run(self, view: View, params: Tensor, facts: list[dict[str, Tensor]]) -> View:
+        """All steps one after the other, from what lies ready on the device for each of them."""
+        for (step, part), ready in zip(self._parts(params), facts, strict=True):
             if isinstance(step, Warp):
-                view = step.apply(view, sent)
+                view = step.apply(view, ready)
             elif "image" in view:
                 image = view["image"]
-                drawn = part if step.params_on_cpu else sent["params"].to(image.dtype)
+                drawn = part if step.params_on_cpu else ready["params"].to(image.dtype)
                 view = {**view, "image": step.apply(image, drawn)}
         return view
 
