@@ -12,7 +12,7 @@ from monai_cl_ext.losses.checks import check_superpixels
 from monai_cl_ext.losses.kernel import contrast, tile_size
 from monai_cl_ext.losses.rules import different, same
 
-# Work on a tile holds three times its similarities: 200 MB at this limit, in float32.
+# Work on a tile holds its similarities, as much to work in, and its rules: 150 MB at this limit, in float32.
 TILE_LIMIT = 2**24
 
 

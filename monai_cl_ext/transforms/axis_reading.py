@@ -66,13 +66,13 @@ def _mixed(values: Tensor, place: Tensor, axis: int) -> Tensor:
     low, last = place.floor(), values.shape[axis] - 1
     shape = [-1 if each == axis else 1 for each in range(1, values.ndim)]
     read = values.new_empty(*values.shape[:axis], place.shape[1], *values.shape[axis + 1 :])
-    for sample, result, first, weight in zip(values, read, low, place - low, strict=True):
+    for number, (sample, first, weight) in enumerate(zip(values, low, place - low, strict=True)):
         (one, its), (other, others) = (
             (voxel.clamp(0, last).long(), share.where((voxel >= 0) & (voxel <= last), 0).reshape(shape))
             for voxel, share in ((first, 1 - weight), (first + 1, weight))
         )
-        torch.index_select(sample, axis - 1, one, out=result)
-        result.mul_(its).addcmul_(sample.index_select(axis - 1, other), others)
+        mixed = sample.index_select(axis - 1, one).mul_(its)
+        read[number] = mixed.addcmul_(sample.index_select(axis - 1, other), others)
     return read
 
 
