@@ -165,9 +165,7 @@ def describe(plan: Plan, cells: list[Task], root: Path) -> str:
         if task.name.startswith("pretrain")
     ]
     if choices:
-        lines.append(
-            f"  {len(choices)} fine-tunings choose the learning rate of training from scratch, on validation patients"
-        )
+        lines.append(f"  {len(choices)} fine-tunings choose learning rates, on validation patients")
     if plan.transductive:
         lines.append("  TRANSDUCTIVE: pre-training sees the images of validation and test patients")
     card = pd.read_csv(root / CARD, dtype=str, keep_default_na=False)

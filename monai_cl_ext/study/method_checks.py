@@ -100,10 +100,11 @@ def _refuse_unknown_settings(plan: Plan, method: str, bundle: Bundle) -> None:
                 "settings are ids of a config, such as learning_rate"
             )
     needed: dict[str, Any] = {"pretrained": pretraining, "seed": plan.seeds > 1}
-    needed["learning_rate"] = plan.scratch_learning_rates and plan.from_scratch(method)
+    needed["learning_rate"] = plan.learning_rates(method)
     for name, wanted in needed.items():
         if wanted and not known(bundle, ["train"], {name: None}):
-            remedy = "; give --scratch_learning_rates [] to leave it" if name == "learning_rate" else ""
+            option = "scratch" if plan.from_scratch(method) else "pretrained"
+            remedy = f"; give --{option}_learning_rates [] to leave it" if name == "learning_rate" else ""
             raise ValueError(f"train.json of {bundle.name} has no {name!r}, which this study has to set{remedy}")
 
 

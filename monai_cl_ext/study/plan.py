@@ -34,6 +34,7 @@ class Plan:
         pretrain_settings, train_settings: of these stages alone; every method is fine-tuned with the same. The name of
             a stage of pre-training holds what is for this one alone.
         scratch_learning_rates: from which training from scratch chooses on validation patients.
+        pretrained_learning_rates: from which every pre-trained start chooses likewise; none leaves the bundle's.
         use_spacing: distances in mm; else in voxels.
         tolerance: of the normalised surface Dice.
         transductive: pre-training sees the images of validation and test patients.
@@ -50,6 +51,7 @@ class Plan:
     pretrain_settings: dict[str, Any] = field(default_factory=dict)
     train_settings: dict[str, Any] = field(default_factory=dict)
     scratch_learning_rates: list[float] = field(default_factory=list)
+    pretrained_learning_rates: list[float] = field(default_factory=list)
     use_spacing: bool = True
     tolerance: float = 2.0
     transductive: bool = False
@@ -82,6 +84,10 @@ class Plan:
     def from_scratch(self, method: str) -> bool:
         """Whether a method is training from scratch."""
         return self.methods[method].split("+")[0] == SCRATCH
+
+    def learning_rates(self, method: str) -> list[float]:
+        """From which the fine-tuning of a method chooses on validation patients; none keeps the bundle's."""
+        return self.scratch_learning_rates if self.from_scratch(method) else self.pretrained_learning_rates
 
     def pretrain_stages(self, method: str) -> list[str]:
         """The stages of pre-training of a method; none from scratch."""
@@ -127,17 +133,18 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
 
 def _finetuning(plan: Plan, method: str, fold: int, pretraining: Sequence[Task], root: Path) -> list[Task]:
     cells = []
+    start = {"pretrained": weights(pretraining[-1], root)} if pretraining else {}
+    needed = [task.name for task in pretraining[-1:]]
     for labelled in plan.labelled:
-        choices = _choices(plan, method, fold, labelled) if plan.from_scratch(method) else []
+        choices = _choices(plan, method, fold, labelled, start, needed)
         cells += choices
         for draw in range(plan.draws if labelled < len(_labelled_patients(plan.splits[fold])) else 1):
             for seed in range(plan.seeds):
                 name = f"finetune/{method}/labelled_{labelled}_draw_{draw}_seed_{seed}_fold_{fold}"
                 facts = {"method": method, "labelled": labelled, "fold": fold, "draw": draw, "seed": seed}
                 facts |= {"transductive": True} if plan.transductive else {}
-                start = {"pretrained": weights(pretraining[-1], root)} if pretraining else {}
                 task = _finetune(plan, name, facts, start, "test")
-                needs = [*(task.name for task in pretraining[-1:]), *(choice.name for choice in choices)]
+                needs = [*needed, *(choice.name for choice in choices)]
                 rates = {str(choice.facts["learning_rate"]): choice.name for choice in choices}
                 chosen = {"learning_rate": rates} if rates else {}
                 cells.append(replace(task, needs=needs, chosen=chosen))
@@ -150,13 +157,17 @@ def _labelled_patients(split: Split) -> set[str]:
     return {patient for patient, cases in groups.items() if all(case.get("label") for case in cases)}
 
 
-def _choices(plan: Plan, method: str, fold: int, labelled: int) -> list[Task]:
+def _choices(
+    plan: Plan, method: str, fold: int, labelled: int, start: Mapping[str, Any], needs: Sequence[str]
+) -> list[Task]:
     """Cells of the first draw that are scored on validation patients, one for each learning rate."""
     cells = []
-    for rate in plan.scratch_learning_rates:
+    for rate in plan.learning_rates(method):
         name = f"choice/{method}/labelled_{labelled}_learning_rate_{rate}_fold_{fold}"
         facts = {"method": method, "labelled": labelled, "fold": fold, "draw": 0, "seed": 0, "learning_rate": rate}
-        cells.append(_finetune(plan, name, facts, {"learning_rate": rate}, "validation"))
+        cells.append(
+            replace(_finetune(plan, name, facts, {**start, "learning_rate": rate}, "validation"), needs=list(needs))
+        )
     return cells
 
 

@@ -26,6 +26,7 @@ def make_plan(
     pretrain_settings: Mapping[str, Any] | None = None,
     train_settings: Mapping[str, Any] | None = None,
     scratch_learning_rates: Sequence[float] = (0.0003, 0.001, 0.003),
+    pretrained_learning_rates: Sequence[float] = (),
     classes: Sequence[str] = (),
     use_spacing: bool = True,
     tolerance: float = 2.0,
@@ -44,6 +45,7 @@ def make_plan(
         pretrain_settings: For pre-training alone: "{epochs: 15}"; for one stage of it "{pretrain_local: {epochs: 5}}".
         train_settings: For fine-tuning alone, the same for every method: "{epochs: 10}".
         scratch_learning_rates: Of these scratch takes the best on validation patients; "[]" leaves the bundle's.
+        pretrained_learning_rates: Of these every pre-trained start takes its best likewise; by default the bundle's.
         classes: Names of the labels 1, 2, ...; those of dataset.json by default.
         use_spacing: Distances in mm, by the header of the label; False takes voxels.
         tolerance: Of the surface Dice, in the same unit.
@@ -64,7 +66,8 @@ def make_plan(
         settings={"num_classes": len(found) + 1, **(settings or {})},
         pretrain_settings=dict(pretrain_settings or {}),
         train_settings=dict(train_settings or {}),
-        scratch_learning_rates=[positive_number("learning rate", rate) for rate in listed(scratch_learning_rates)],
+        scratch_learning_rates=_rates(scratch_learning_rates),
+        pretrained_learning_rates=_rates(pretrained_learning_rates),
         use_spacing=_flag("use_spacing", use_spacing),
         tolerance=positive_number("tolerance", tolerance),
         transductive=patients.get("transductive", False),
@@ -112,6 +115,10 @@ def study_splits(
         refuse_leaks(split, transductive)
         refuse_unscored(split)
     return found
+
+
+def _rates(values: Sequence[float]) -> list[float]:
+    return [positive_number("learning rate", rate) for rate in listed(values)]
 
 
 def _flag(name: str, value: bool) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from monai_cl_ext.study.comparison import BEST
+from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.visualize.learning_curve import SIGNIFICANT
 from monai_cl_ext.visualize.study_records import MARK, Study
 from monai_cl_ext.visualize.study_tables import SELECTION
@@ -101,13 +102,17 @@ def reservations(study: Study) -> list[str]:
         )
     if plan.draws == 1 and folds == 1:
         sentences.append("One draw: the intervals hold for other test patients, not for other labelled patients.")
-    if plan.scratch_learning_rates:
-        rates = ", ".join(f"{rate:g}" for rate in plan.scratch_learning_rates)
-        sentences.append(
-            f"Training from scratch chose its learning rate among {rates} on validation patients; the other methods "
-            "keep that of their bundle."
-        )
-    return [*sentences, *_missing(study)]
+    return [*sentences, *_rates(plan), *_missing(study)]
+
+
+def _rates(plan: Plan) -> list[str]:
+    """A sentence on who chose a learning rate, where anybody did."""
+    whose = {"Training from scratch": plan.scratch_learning_rates, "Each other method": plan.pretrained_learning_rates}
+    chose = [f"{who} among {', '.join(f'{rate:g}' for rate in rates)}" for who, rates in whose.items() if rates]
+    if not chose:
+        return []
+    rest = "" if len(chose) == 2 else "; all others kept that of their bundle, which may cost them"
+    return [f"Learning rates were chosen on validation patients. {'; '.join(chose)}{rest}."]
 
 
 def _missing(study: Study) -> list[str]:

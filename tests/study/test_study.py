@@ -208,6 +208,23 @@ def test_a_folder_keeps_one_plan(phantom, tmp_path):
     assert len(environment["bundles"]["gcl_segmentation"]) == 64 and environment["versions"]["torch"]
 
 
+def test_every_start_may_choose_its_learning_rate_with_its_own_weights(phantom, tmp_path):
+    rates = {"scratch_learning_rates": [0.003], "pretrained_learning_rates": [0.001, 0.1]}
+    cells = {task.name: task for task in tasks(make_plan(**arguments(phantom, labelled=[1, 2], **rates)), tmp_path)}
+    pretraining = "pretrain/gcl_segmentation/pretrain_local_fold_0"
+    for labelled in (1, 2):
+        final = cells[f"finetune/gcl_segmentation/labelled_{labelled}_draw_0_seed_0_fold_0"]
+        rivals = final.chosen["learning_rate"]
+        assert list(rivals) == ["0.001", "0.1"] and final.needs == [pretraining, *rivals.values()]
+        for rate, name in rivals.items():
+            settings = cells[name].runs[0][1]
+            assert settings["learning_rate"] == float(rate) and cells[name].needs == [pretraining]
+            assert settings["pretrained"] == final.runs[0][1]["pretrained"]
+            assert not {case["patient"] for case in cells[name].scored} & {case["patient"] for case in final.scored}
+        scratch = cells[f"finetune/scratch/labelled_{labelled}_draw_0_seed_0_fold_0"]
+        assert list(scratch.chosen["learning_rate"]) == ["0.003"]
+
+
 @pytest.fixture(scope="module")
 def study(phantom, tmp_path_factory) -> tuple[list[Task], Path]:
     """A study that has run in this process: scratch with a choice, and a bundle with pre-training."""

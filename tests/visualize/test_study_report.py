@@ -104,7 +104,7 @@ def test_the_lead_tells_what_differs_and_how_far_that_holds(folder, page):
     for said in ("study & more", "3 methods, 6 test patients, 5 draws of labelled patients, 1 seed a draw, 1 test set.",
                  "Scored weights: models/model.pt as train.json writes it, chosen on validation patients.",
                  "One pre-training of each method serves all its fine-tunings",
-                 "chose its learning rate among 0.001, 0.003 on validation patients"):  # fmt: skip
+                 "Training from scratch among 0.001, 0.003; all others kept that of their bundle"):  # fmt: skip
         assert said in text, said
     assert "TRANSDUCTIVE" not in text and "lack scores" not in text
 
