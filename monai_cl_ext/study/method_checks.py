@@ -61,10 +61,10 @@ def refuse_unfit_methods(plan: Plan) -> None:
     """
     bundles = {method: plan.bundle(method) for method in plan.methods}
     _refuse_equal_names(bundles)
-    stages = {stage for method in plan.methods for stage in plan.pretrain_stages(method)}
+    parts = {*plan.methods, *(stage for method in plan.methods for stage in plan.pretrain_stages(method))}
     for group in ("settings", "pretrain_settings", "train_settings"):
         settings = getattr(plan, group)
-        inner = [name for stage in stages for name in settings.get(stage, {})]
+        inner = [name for part in parts for name in settings.get(part, {})]
         for name in [*settings, *inner]:
             if name.split("#")[0] in GIVEN:
                 raise ValueError(f"{group}: {name!r} is set by the study itself; leave it out")
@@ -85,11 +85,15 @@ def _refuse_unknown_settings(plan: Plan, method: str, bundle: Bundle) -> None:
     """A misspelt setting would otherwise change nothing, silently."""
     pretraining = plan.pretrain_stages(method)
     all_stages = {stage for other in plan.methods for stage in plan.pretrain_stages(other)}
-    common = {name: value for name, value in plan.pretrain_settings.items() if name not in all_stages}
+    common = {name: value for name, value in plan.pretrain_settings.items() if name not in {*all_stages, *plan.methods}}
+    own = plan.pretrain_settings.get(method, {})
+    if own and not pretraining:
+        raise ValueError(f"pretrain_settings: {method} has no pre-training, found settings for it: {own}")
     for group, stages, settings in (
         ("settings", [*pretraining, "train", "inference"], plan.settings),
         ("pretrain_settings", pretraining, common),
         *((f"pretrain_settings: {stage}", [stage], plan.pretrain_settings.get(stage, {})) for stage in pretraining),
+        (f"pretrain_settings: {method}", pretraining, own),
         ("train_settings", ["train"], plan.train_settings),
     ):
         found = {name for stage in stages for name in known(bundle, [stage], settings)}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from monai.bundle import ConfigParser
 
@@ -32,7 +33,7 @@ class Plan:
         classes: name of each label.
         settings: values by config id, of every stage that knows them.
         pretrain_settings, train_settings: of these stages alone; every method is fine-tuned with the same. The name of
-            a stage of pre-training holds what is for this one alone.
+            a stage of pre-training, or of a method, holds what is for this one alone.
         scratch_learning_rates: from which training from scratch chooses on validation patients.
         pretrained_learning_rates: from which every pre-trained start chooses likewise; none leaves the bundle's.
         use_spacing: distances in mm; else in voxels.
@@ -89,6 +90,10 @@ class Plan:
         """From which the fine-tuning of a method chooses on validation patients; none keeps the bundle's."""
         return self.scratch_learning_rates if self.from_scratch(method) else self.pretrained_learning_rates
 
+    def own_settings(self, method: str, stage: str) -> dict[str, Any]:
+        """What the pre-training of one method sets for itself at a stage."""
+        return known(self.bundle(method), [stage], self.pretrain_settings.get(method, {}))
+
     def pretrain_stages(self, method: str) -> list[str]:
         """The stages of pre-training of a method; none from scratch."""
         return [] if self.from_scratch(method) else self.bundle(method).pretrain_stages
@@ -113,18 +118,21 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
     """One cell a stage, named after all that makes it, so that methods with the same beginning share it."""
     bundle, split = plan.bundle(method), plan.splits[fold]
     chain: list[Task] = []
-    overlays: list[str] = []
+    made_by: list[str] = []
     for stage in plan.pretrain_stages(method):
         concerned = bundle.configs(stage)[1:]
-        overlays += [name for name in concerned if name not in overlays]
+        own = plan.own_settings(method, stage)
+        told = [*concerned, *(quote(f"{name}={value}", safe="=") for name, value in own.items())]
+        made_by += [name for name in told if name not in made_by]
         settings = {
             **known(bundle, [stage], {"seed": 0, **plan.settings}),
             **known(bundle, [stage], {**plan.pretrain_settings, **plan.pretrain_settings.get(stage, {})}),
+            **own,
             **_data(bundle, stage, split, _unlabelled(split["pretrain"]), _unlabelled(split["validation"])),
         }
         if chain:
             settings["pretrained"] = weights(chain[-1], root)
-        name = "+".join([bundle.folder.name, *overlays])
+        name = "+".join([bundle.folder.name, *made_by])
         needs = [chain[-1].name] if chain else []
         task = Task(f"pretrain/{name}/{stage}_fold_{fold}", str(bundle.folder), concerned, [([stage], settings)], needs)
         chain.append(task)

@@ -42,7 +42,8 @@ def make_plan(
         draws: Random draws of the labelled patients; the same ones serve every method.
         seeds: Trainings of each draw.
         settings: Values by config id, for every stage that has them: "{image_size: [96,96], slice_axis: 1}".
-        pretrain_settings: For pre-training alone: "{epochs: 15}"; for one stage of it "{pretrain_local: {epochs: 5}}".
+        pretrain_settings: For pre-training alone: "{epochs: 15}"; for one stage of it "{pretrain_local: {epochs: 5}}",
+            and for one method, by its name, "{'G^D weak': {strength: 0.25}}".
         train_settings: For fine-tuning alone, the same for every method: "{epochs: 10}".
         scratch_learning_rates: Of these scratch takes the best on validation patients; "[]" leaves the bundle's.
         pretrained_learning_rates: Of these every pre-trained start takes its best likewise; by default the bundle's.
@@ -64,7 +65,7 @@ def make_plan(
         splits=study_splits(dataset_dir, **patients),
         classes=found,
         settings={"num_classes": len(found) + 1, **(settings or {})},
-        pretrain_settings=dict(pretrain_settings or {}),
+        pretrain_settings={str(name): value for name, value in (pretrain_settings or {}).items()},
         train_settings=dict(train_settings or {}),
         scratch_learning_rates=_rates(scratch_learning_rates),
         pretrained_learning_rates=_rates(pretrained_learning_rates),

@@ -76,6 +76,19 @@ def test_the_grid_shares_a_pretraining_and_gives_every_method_the_same_patients(
     assert drawn[2, 0] != drawn[2, 1] and set(drawn[1, 0]) < set(drawn[2, 0])
 
 
+def test_methods_may_differ_by_a_value_of_their_pretraining_alone(phantom, tmp_path):
+    methods = {"whole": "gcl_segmentation", "half": "gcl_segmentation", "half again": "gcl_segmentation"}
+    own = {"half": {"strength": 0.5}, "half again": {"strength": 0.5}}
+    plan = make_plan(**arguments(phantom, methods=methods, pretrain_settings={**SHORT, **own}))
+    cells = {task.name: task for task in tasks(plan, tmp_path)}
+    first, weaker = (f"pretrain/gcl_segmentation{of}/pretrain_global_fold_0" for of in ("", "+strength=0.5"))
+    assert [name for name in cells if "pretrain_global" in name] == [first, weaker]
+    assert "strength" not in cells[first].runs[0][1] and cells[weaker].runs[0][1]["strength"] == 0.5
+    needs = {method: cells[f"finetune/{method}/labelled_1_draw_0_seed_0_fold_0"].needs[0] for method in methods}
+    assert needs["half"] == needs["half again"] != needs["whole"]
+    assert all(cells[cells[need].needs[0]].name in (first, weaker) for need in needs.values())
+
+
 def test_every_fold_pretrains_without_its_test_patients(phantom, tmp_path):
     cells = tasks(make_plan(**arguments(phantom, folds=4, validation=1)), tmp_path)
     for task in cells:
@@ -109,6 +122,13 @@ def test_a_plan_survives_its_file(phantom):
         ({"transductive": "no"}, "transductive is True or False, found 'no'"),
         ({"folds": 2, "splits": "x"}, "splits and folds both"),
         ({"labelled": [7]}, "expected at least 7 patient"),
+        ({"pretrain_settings": {"scratch": {"strength": 0.5}}}, "pretrain_settings: scratch has no pre-training"),
+        (
+            {"pretrain_settings": {"gcl_segmentation": {"strenght": 0.5}}},
+            "pretrain_settings: gcl_segmentation: no config .* has 'strenght'",
+        ),
+        ({"pretrain_settings": {"gcl_segmentation": {"seed": 1}}}, "'seed' is set by the study itself"),
+        ({"pretrain_settings": {"gcl": {"strength": 0.5}}}, "no config of gcl_segmentation .* has 'gcl'"),
     ],
 )
 def test_a_wrong_plan_is_refused(phantom, tmp_path, others, sentence):
