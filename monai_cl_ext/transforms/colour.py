@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .intensity_range import Limits, checked_limits, clipped
-from .operation import IntensityOperation, expand_like, interval, nearer, uniform
+from .operation import IntensityOperation, away_from, expand_like, interval, nearer, uniform
 
 RED, GREEN, BLUE = 0.299, 0.587, 0.114
 """Shares of the channels in the grey value (ITU-R BT.601), as PIL and torchvision have them."""
@@ -46,7 +46,7 @@ class Saturation(IntensityOperation):
         """grey + factor * (image - grey)."""
         if not _has_colours(image):
             return image
-        return clipped(torch.lerp(luma(image), image, expand_like(params, image)), self.limits)
+        return clipped(away_from(luma(image), image, params), self.limits)
 
 
 class Hue(IntensityOperation):

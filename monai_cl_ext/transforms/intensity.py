@@ -10,7 +10,7 @@ from monai_cl_ext.arguments import one_of
 
 from .colour import luma
 from .intensity_range import Limits, checked_limits, clipped
-from .operation import IntensityOperation, expand_like, interval, nearer, uniform
+from .operation import IntensityOperation, away_from, expand_like, interval, nearer, uniform
 
 
 class Brightness(IntensityOperation):
@@ -109,7 +109,7 @@ class Contrast(IntensityOperation):
         mean = image.mean(dim=tuple(range(2, image.ndim)), keepdim=True)
         if self.mean == "grey":
             mean = luma(mean)
-        return clipped(torch.lerp(mean, image, expand_like(params, image)), self.limits)
+        return clipped(away_from(mean, image, params), self.limits)
 
 
 class Solarisation(IntensityOperation):
