@@ -15,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.methods import Method
 
+from .precision import autocast
+
 
 class PretrainTrainer(SupervisedTrainer):
     """MONAI's trainer for a method whose network returns its own losses.
@@ -32,7 +34,8 @@ class PretrainTrainer(SupervisedTrainer):
         network: the method, or its DistributedDataParallel wrapper.
         optimizer: over the method's parameters.
         prepare_batch: makes views and tags of a batch, see ``transforms.PrepareViews``.
-        amp: autocast to bfloat16, on CPU too; bfloat16 needs no scaling of gradients.
+        amp: autocast to bfloat16, on CPU too where it has the kernels (see ``precision.autocast``); bfloat16 needs no
+            scaling of gradients.
         maximum_gradient_norm: clip the norm of all gradients together to this; None leaves them.
         kwargs: everything else that ``monai.engines.SupervisedTrainer`` takes, such as ``train_handlers``.
     """
@@ -64,7 +67,7 @@ class PretrainTrainer(SupervisedTrainer):
         if maximum_gradient_norm is not None:
             positive_number("maximum_gradient_norm", maximum_gradient_norm)
         self.maximum_gradient_norm = maximum_gradient_norm
-        self.autocast = torch.autocast(self.state.device.type, torch.bfloat16, enabled=amp)
+        self.autocast = autocast(self.state.device, amp)
         self.method: Method = network.module if isinstance(network, DistributedDataParallel) else network  # type: ignore[assignment]
 
     def _iteration(self, engine: PretrainTrainer, batchdata: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer: what it steps, clips, records and fires."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.engines import PretrainTrainer, precision
 from monai_cl_ext.methods import GCLGlobal, Method
 from monai_cl_ext.networks import GCLUNet
 from monai_cl_ext.transforms import PrepareViews, gcl_policy
@@ -82,19 +84,23 @@ def test_every_iteration_event_fires_once_an_iteration_in_order():
     assert fired == 2 * ["FORWARD_COMPLETED", "LOSS_COMPLETED", "BACKWARD_COMPLETED", "MODEL_COMPLETED"]
 
 
-def test_amp_computes_in_bfloat16_on_cpu_and_keeps_float32_weights():
+@pytest.mark.parametrize("supported", [True, False])
+def test_amp_computes_in_bfloat16_where_the_cpu_can_and_keeps_float32_weights(supported, monkeypatch):
+    monkeypatch.setattr(precision, "computes_bfloat16", lambda device: supported)
+
     class Matmul(Line):
         def forward(self, views, tags):
             self.seen = (views[0]["image"] @ (self.weight + torch.zeros(4, 4))).dtype
             return super().forward(views, tags)
 
     method = Matmul()
-    engine = PretrainTrainer(
-        torch.device("cpu"), 1, [{"image": torch.ones(4, 4)}], method,
-        torch.optim.SGD(method.parameters(), lr=0.1), prepare, amp=True,
-    )  # fmt: skip
+    with nullcontext() if supported else pytest.warns(UserWarning, match="no kernels for bfloat16"):
+        engine = PretrainTrainer(
+            torch.device("cpu"), 1, [{"image": torch.ones(4, 4)}], method,
+            torch.optim.SGD(method.parameters(), lr=0.1), prepare, amp=True,
+        )  # fmt: skip
     engine.run()
-    assert method.seen == torch.bfloat16
+    assert method.seen == (torch.bfloat16 if supported else torch.float32)
     assert method.weight.dtype == torch.float32 and method.weight.item() != 0
 
 
