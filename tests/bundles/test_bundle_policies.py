@@ -8,7 +8,11 @@ from workflows import BUNDLES
 
 from monai_cl_ext.transforms import scale_policy, strong_policy, weak_med_policy, weak_policy
 
-STAGES = [("gcl_segmentation", "pretrain_global"), ("pcl_segmentation", "pretrain"), ("wcl_segmentation", "pretrain")]
+STAGES = [
+    ("gcl_segmentation", ["pretrain_global"]), ("gcl_segmentation", ["pretrain_global", "strategy_gd_minus"]),
+    ("gcl_segmentation", ["pretrain_global", "strategy_gr"]), ("pcl_segmentation", ["pretrain"]),
+    ("wcl_segmentation", ["pretrain"]),
+]  # fmt: skip
 POLICIES = {"policy_strong": strong_policy, "policy_weak": weak_policy, "policy_weak_med": weak_med_policy}
 SLICES = {"saturation": 0, "hue": 0, "grey_probability": 0, "limits": None, "mirror_axis": 0}
 
@@ -26,22 +30,22 @@ def image_of(policy) -> torch.Tensor:
     return policy({"image": image}, torch.Generator().manual_seed(0))["image"]
 
 
-@pytest.mark.parametrize("bundle, stage", STAGES)
+@pytest.mark.parametrize("bundle, configs", STAGES)
 @pytest.mark.parametrize("overlay", POLICIES)
-def test_an_overlay_sets_the_policy_and_a_key_its_strength(bundle, stage, overlay):
+def test_an_overlay_sets_the_policy_and_a_key_its_strength(bundle, configs, overlay):
     expected = POLICIES[overlay](**SLICES)
-    *_, full = policies(bundle, stage, overlay)
-    *_, half = policies(bundle, stage, overlay, strength=0.5)
+    *_, full = policies(bundle, *configs, overlay)
+    *_, half = policies(bundle, *configs, overlay, strength=0.5)
     assert torch.equal(image_of(full), image_of(expected))
     assert torch.equal(image_of(half), image_of(scale_policy(expected, 0.5)))
     assert not torch.equal(image_of(half), image_of(expected))
 
 
-@pytest.mark.parametrize("bundle, stage", [*STAGES, ("gcl_segmentation", "pretrain_local"),
-                                           ("supercl_segmentation", "pretrain")])  # fmt: skip
-def test_the_strength_weakens_a_bundles_own_policies_down_to_nothing(bundle, stage):
-    still = policies(bundle, stage, strength=0.0)
-    full = policies(bundle, stage)
+@pytest.mark.parametrize("bundle, configs", [*STAGES, ("gcl_segmentation", ["pretrain_local"]),
+                                             ("supercl_segmentation", ["pretrain"])])  # fmt: skip
+def test_the_strength_weakens_a_bundles_own_policies_down_to_nothing(bundle, configs):
+    still = policies(bundle, *configs, strength=0.0)
+    full = policies(bundle, *configs)
     assert len(still) == len(full) >= 2
     assert all(policy.operations == [] for policy in still)
     assert sum(bool(policy.operations) for policy in full) >= 2
