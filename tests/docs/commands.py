@@ -141,8 +141,9 @@ class Shell:
         patches = (
             mock.patch.object(argparse.ArgumentParser, "parse_args", parse_and_stop),
             mock.patch.object(sys, "argv", [path, *words]),
+            mock.patch.object(sys, "path", [str(file.parent), *sys.path]),  # as Python does for a script
         )
-        with patches[0], patches[1]:
+        with patches[0], patches[1], patches[2]:
             try:
                 runpy.run_path(str(file), run_name="__main__")
             except KeyboardInterrupt:
