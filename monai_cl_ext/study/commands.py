@@ -18,6 +18,7 @@ from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.plan import Plan, tasks
 from monai_cl_ext.study.planning import make_plan, study_splits
 from monai_cl_ext.study.probe import expected_seconds
+from monai_cl_ext.study.same_weights import warn_of_same_weights
 from monai_cl_ext.study.scheduler import alone, local_launcher, run_cells, slurm_launcher
 from monai_cl_ext.study.task import Task, is_done
 
@@ -94,6 +95,7 @@ class StudyCommands:
                 run_cells(cells, root, launch, len(cells) if launcher == "slurm" else workers)
             finally:
                 write_tables(cells, root)
+        warn_of_same_weights(cells, root)
 
     def report(self, output: str) -> None:
         """Writes the tables and figures of a study: report.html, table.md, table.tex, figures.

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pre-trainings that were told apart and ended in the same network."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_cl_ext.study.plan import weights
+from monai_cl_ext.study.task import Task
+
+
+def warn_of_same_weights(tasks: Sequence[Task], root: Path) -> None:
+    """Warns of pre-trainings whose weights are the same, byte for byte: what they differ in had no effect.
+
+    Args:
+        tasks: cells of the study; those that have written their network are compared.
+        root: folder of the study.
+    """
+    trained: dict[str, list[str]] = {}
+    for task in tasks:
+        if task.name.startswith("pretrain") and (path := Path(weights(task, root))).is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            trained.setdefault(digest, []).append(task.name)
+    for names in trained.values():
+        if len(names) > 1:
+            warnings.warn(
+                f"these pre-trainings ended in the same weights, so what they differ in had no effect: "
+                f"{', '.join(names)}; see whether an overlay overrules the setting",
+                stacklevel=2,
+            )
