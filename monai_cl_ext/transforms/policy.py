@@ -132,12 +132,16 @@ class ViewPolicy:
         if reference.device.type != "cpu" or batch_size <= at_once:
             return self._run(view, params, there)
         changed = {name: map_ for name, map_ in view.items() if self.moves or name == "image"}
-        parts = []
+        whole: View = {}
         for start in range(0, batch_size, at_once):
             some = slice(start, start + at_once)
             sent = [{name: fact[some] for name, fact in step.items()} for step in there]
-            parts.append(self._run({name: map_[some] for name, map_ in changed.items()}, params[some], sent))
-        return {**view, **{name: torch.cat([part[name] for part in parts]) for name in changed}}
+            part = self._run({name: map_[some] for name, map_ in changed.items()}, params[some], sent)
+            for name, map_ in part.items():
+                if name not in whole:
+                    whole[name] = map_.new_empty(batch_size, *map_.shape[1:])
+                whole[name][some] = map_  # copied at once, so that the next part is made in the memory of this one
+        return {**view, **whole}
 
     def _run(self, view: View, params: Tensor, facts: list[dict[str, Tensor]]) -> View:
         """All steps one after the other, from what lies ready on the device for each of them."""
