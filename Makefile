@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 PYTHON ?= python3
 PIP_ARGS ?=
+# Python compiles what it imports; compiling all that is installed takes a minute.
+PIP := pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,8 +13,8 @@ EXTRAS := dev,dicom,docs,mlflow,pictures,report,slurm,study,superpixels,vit
 define environment
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, found ' + sys.version)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[$(1)]"
+	$(BIN)/$(PIP) torch==2.13.0
+	$(BIN)/$(PIP) -e ".[$(1)]"
 	touch $@
 endef
 

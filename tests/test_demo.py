@@ -3,6 +3,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -23,9 +24,27 @@ def small(monkeypatch):
     logging.disable(logging.NOTSET)
 
 
-def test_the_demo_ends_in_a_table_a_report_and_what_to_type_next(small, tmp_path, capsys):
+def interrupt(root: Path, monkeypatch) -> dict[Path, int]:
+    """Stops a demo at its first fine-tuning; the weights of its pre-training, and when each was written."""
+    run_task = demo.run_task
+
+    def interrupted(folder, **options):
+        if "finetune" in str(folder):
+            raise KeyboardInterrupt
+        return run_task(folder, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(demo, "run_task", interrupted)
+        demo.run_demo(root)
+    (weights,) = root.rglob("model_pretrain_local.pt")
+    return {weights: weights.stat().st_mtime_ns}
+
+
+def test_an_interrupted_demo_goes_on_to_a_table_a_report_and_what_to_type_next(small, tmp_path, monkeypatch, capsys):
     root = tmp_path / "demo"
+    before = interrupt(root, monkeypatch)
     page = demo.run_demo(root)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
     told = capsys.readouterr().out
     assert "Dice" in told and "--pretrained models/model_pretrain_local.pt" in told and "study run --help" in told
     text = page.read_text(encoding="utf-8")
@@ -46,21 +65,3 @@ def test_the_demo_ends_in_a_table_a_report_and_what_to_type_next(small, tmp_path
         assert settings["labelled"] == same["labelled"] and len({case["patient"] for case in same["labelled"]}) == 2
     others = {str(settings["labelled"]) for settings in begun.values()}
     assert len(others) == 2
-
-
-def test_an_interrupted_demo_goes_on(small, tmp_path, monkeypatch):
-    run_task = demo.run_task
-
-    def interrupted(folder, **options):
-        if "finetune" in str(folder):
-            raise KeyboardInterrupt
-        return run_task(folder, **options)
-
-    monkeypatch.setattr(demo, "run_task", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        demo.run_demo(tmp_path)
-    (weights,) = tmp_path.rglob("model_pretrain_local.pt")
-    before = weights.stat().st_mtime_ns
-    monkeypatch.setattr(demo, "run_task", run_task)
-    assert demo.run_demo(tmp_path).is_file()
-    assert weights.stat().st_mtime_ns == before
