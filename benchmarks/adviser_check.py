@@ -56,7 +56,15 @@ def check(study: Path, policy: str, size: int, images: int) -> dict[str, Any]:
         for case in plan.splits[0]["pretrain"]:
             (Path(folder) / Path(case["image"]).name).symlink_to(case["image"])
         strengths = sorted({strength for ladder in starts.values() for strength in ladder} | {0.0})
-        advice = advise(folder, policy, strengths=strengths, size=size, images=images, progress=False)
+        advice = advise(
+            folder,
+            policy,
+            strengths=strengths,
+            size=size,
+            images=images,
+            slice_axis=plan.settings.get("slice_axis", 2),
+            progress=False,
+        )
     aucs = {rung.strength: rung.spaces[RANDOM].measures["auc"] for rung in advice.strengths}
     found = {}
     for start, ladder in starts.items():

@@ -93,6 +93,8 @@ def _content(path: Path, entry: str) -> dict[str, Any]:
         content = ConfigParser.load_config_file(path)
     except ValueError as error:
         raise ValueError(f"policy {path}: not readable as a configuration ({error})") from error
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"policy {path}: expected a configuration with an entry {entry!r}, found {content!r}")
     if entry not in content:
         found = [name for name in content if name.endswith("policy")] or list(content)[:8]
         raise ValueError(

@@ -83,14 +83,17 @@ def find_images(
 
     Raises:
         FileNotFoundError: when the folder is absent or holds nothing that is known.
-        ValueError: when a pattern of patients is given that would not be used.
+        ValueError: when a pattern of patients is given that would not be used, or a table and a pattern of series.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
             f"data_dir {folder}: expected a folder, found {'a file' if folder.exists() else 'none'}"
         )
     pattern = patient_pattern or PATIENT_PATTERN
-    if table is not None or (folder / TABLE).is_file():
+    if series is not None and table is not None:
+        raise ValueError("found series and table; series is for volumes and table for photographs, give one of them")
+    tabled = table is not None or (series is None and (folder / TABLE).is_file())
+    if tabled:
         kind, cases = "photographs of a table", find_pictures(folder, table)
     elif series is not None or (folder / "dataset.json").is_file() or files_in(folder, VOLUMES):
         return "volumes", [dict(case) for case in find_cases(folder, series=series, patient_pattern=pattern)]

@@ -67,11 +67,13 @@ class DINOLoss(nn.Module):
             outputs = [_precise(crop.detach()) for crop in teacher_crops]
             targets = [F.softmax((output - self.center) / teacher_temperature, dim=-1) for output in outputs]
             total = student_crops[0].new_zeros((), dtype=outputs[0].dtype)
+            whole = torch.stack(targets).sum(0)
             for index, crop in enumerate(student_crops):
                 others = [target for number, target in enumerate(targets) if number != index]
-                if others:  # the cross-entropy with each of them, summed
+                if others:  # the cross-entropy with each of them, summed; local crops share one target in memory
+                    target = whole if len(others) == len(targets) else torch.stack(others).sum(0)
                     logits = _precise(crop) / self.student_temperature
-                    total = total + F.cross_entropy(logits, torch.stack(others).sum(0), reduction="sum")
+                    total = total + F.cross_entropy(logits, target, reduction="sum")
             if self.training and images:
                 self._move_center(outputs, images)
         return total * world_size() / max(1, pairs * images)

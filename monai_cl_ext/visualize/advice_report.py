@@ -83,8 +83,8 @@ def _suggestion(advice: Advice) -> Section:
     text = [
         *advice.why,
         f"The suggestion as an overlay ({OVERLAY} beside this page), to be named after the bundle's own files in "
-        f"config_file. Bundles read {KEY} of it; those of DINO, which know the policies strong, weak and weak_med, "
-        "read policy and strength.",
+        f"config_file. The bundles of GCL, PCL, WCL and the pretext tasks read {KEY} and strength of it; those of "
+        "DINO, which know the policies strong, weak and weak_med, policy and strength; that of SuperCL strength alone.",
         Markup("<code>{}</code>").format(overlay_text(advice)),
     ]
     return Section("suggestion", "The suggestion", text, [score])

@@ -95,6 +95,7 @@ def test_a_policy_that_reads_the_strength_itself_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
+    ({}, "expected a configuration with an entry 'view_policy', found {}"),
     ({"x": 1, "own_policy": 1}, "expected an entry 'view_policy', found own_policy; .* own.json#own_policy"),
     ({"view_policy": {"_target_": "monai_cl_ext.transforms.strong_policy", "spatial_dims": 3}}, "found 3D views"),
     ({"view_policy": {"_target_": "monai_cl_ext.transforms.Brightness", "low": 0, "high": 1}}, "found Brightness"),

@@ -115,6 +115,14 @@ def test_what_cannot_be_compared_is_refused(make, error, message, tmp_path):
         read(tmp_path / "data")
 
 
+def test_series_are_read_beside_a_table_and_not_together_with_one(tmp_path):
+    (tmp_path / "labels.csv").write_text("patient,age\na,60\n")
+    with pytest.raises(FileNotFoundError, match="DICOM"):
+        read(tmp_path, series="*/DICOM")
+    with pytest.raises(ValueError, match="found series and table"):
+        read(tmp_path, series="*/DICOM", table=tmp_path / "labels.csv")
+
+
 def test_a_damaged_picture_is_named_and_an_unused_pattern_refused(tmp_path):
     pictures(tmp_path, [f"a/{number}.png" for number in range(11)])
     with pytest.raises(ValueError, match="patient_pattern is not for photographs of class folders"):

@@ -41,6 +41,16 @@ def test_an_overlay_sets_the_policy_and_a_key_its_strength(bundle, configs, over
     assert not torch.equal(image_of(half), image_of(expected))
 
 
+@pytest.mark.parametrize("pretext", ["rotation", "inpainting", "context_restoration"])
+def test_the_strength_reaches_the_views_of_pretext_tasks(pretext):
+    parser = ConfigParser()
+    parser.read_config(BUNDLES / "pretext_segmentation" / "configs" / "pretrain.json")
+    strong = {"_target_": "monai_cl_ext.transforms.strong_policy", **SLICES}
+    parser.update({"pretext": pretext, "view_policy": strong, "strength": 0.5})
+    policy = parser.get_parsed_content("policies")[0]
+    assert torch.equal(image_of(policy), image_of(scale_policy(strong_policy(**SLICES), 0.5)))
+
+
 @pytest.mark.parametrize("bundle, configs", [*STAGES, ("gcl_segmentation", ["pretrain_local"]),
                                              ("supercl_segmentation", ["pretrain"])])  # fmt: skip
 def test_the_strength_weakens_a_bundles_own_policies_down_to_nothing(bundle, configs):

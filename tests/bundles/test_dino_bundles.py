@@ -188,11 +188,19 @@ def test_the_papers_settings():
     assert parser.get_parsed_content("learning_rate") == 0.0005 / 4
     probe = parsed("dino_classification", "train", "paper_001", num_classes=5)
     assert probe.get_parsed_content("learning_rate") == 0.001 / 16 and probe.get_parsed_content("epochs") == 50
+    assert [probe.get_parsed_content("mirror_probability"), parser.get_parsed_content("mirror_probability")] == [0, 0.5]
     net = probe.get_parsed_content("network_def")
     assert net.linear.weight.shape == (5, 4 * 384) and net.frozen
     served = parsed("dino_classification", "inference", "paper_001", datalist=["a.png"])
     assert served.get_parsed_content("network_def").backbone.grid == [14, 14]
     assert served.get_parsed_content("dataloader").batch_size == 16
+
+
+def test_a_policy_of_ones_own_keeps_its_padding():
+    parser = parsed("dino_classification", "pretrain")
+    parser.update({"global_policy": {"_target_": "monai_cl_ext.transforms.basic_policy", "size": "@image_size"}})
+    first, second, *_ = parser.get_parsed_content("train#views#policies")
+    assert (first.padding, second.padding) == ("zeros", "border")
 
 
 # the stages of both bundles
