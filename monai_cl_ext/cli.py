@@ -100,7 +100,7 @@ class Commands:
         """
         from monai_cl_ext.advise import advise, write_advice
         from monai_cl_ext.advise.spaces import RANDOM
-        from monai_cl_ext.advise.suggestion import UNPROVEN
+        from monai_cl_ext.advise.suggestion import CAUTION
         from monai_cl_ext.visualize.advice_report import write_advice_report
 
         steps = [strengths] if isinstance(strengths, float | int) else strengths
@@ -113,7 +113,7 @@ class Commands:
         for rung in advice.strengths:
             auc, score = rung.spaces[RANDOM].measures["auc"], advice.scores[rung.strength]
             print(f"strength {rung.name}: AUC {auc:.3f}, score {score:.2f}")
-        print(f"suggested strength of the policy {policy}: {advice.strength:g}. {UNPROVEN}\npage written to {page}")
+        print(f"suggested strength of the policy {policy}: {advice.strength:g}. {CAUTION}\npage written to {page}")
 
     def study(self) -> Any:
         """Label-efficiency studies: study plan, study run, study report.

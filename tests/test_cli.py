@@ -111,7 +111,7 @@ def test_advise_writes_page_numbers_and_overlay(monkeypatch, tmp_path, capsys):
     options = ["--policy=gcl", "--images=16", "--size=24", "--strengths=1"]
     assert run(monkeypatch, "advise", tmp_path / "data", "--output", tmp_path / "out", *options) == 0
     shown = capsys.readouterr().out
-    assert "strength 0: AUC 1.000, score 0.00" in shown and "Nothing shows yet that" in shown
+    assert "strength 0: AUC 1.000, score 0.00" in shown and "does not predict the result of training" in shown
     assert f"page written to {tmp_path / 'out' / 'advice.html'}" in shown
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "advice.html", "advice.json", "figures", "view_policy.json",

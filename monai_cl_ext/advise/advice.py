@@ -24,7 +24,7 @@ from monai_cl_ext.arguments import positive_integer
 
 @dataclass(frozen=True)
 class Advice:
-    """What an adviser found; ``suggestion.UNPROVEN`` says what is not known of it.
+    """What an adviser found; ``suggestion.CAUTION`` says what is not known of it.
 
     Attributes:
         strength: the suggested one, of ``transforms.scale_policy``.

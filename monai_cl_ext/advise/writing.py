@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.advise.advice import Advice
-from monai_cl_ext.advise.suggestion import UNPROVEN
+from monai_cl_ext.advise.suggestion import CAUTION
 
 NUMBERS, OVERLAY = "advice.json", "view_policy.json"
 
@@ -30,7 +30,7 @@ def write_advice(advice: Advice, folder: str | Path) -> Path:
 def numbers(advice: Advice) -> dict[str, Any]:
     """All figures of the advice as JSON has them."""
     return {
-        "suggestion": {"strength": advice.strength, "why": advice.why, "caution": UNPROVEN, "overlay": advice.overlay},
+        "suggestion": {"strength": advice.strength, "why": advice.why, "caution": CAUTION, "overlay": advice.overlay},
         "scores": [{"strength": strength, "score": score} for strength, score in advice.scores.items()],
         "strengths": [asdict(rung) for rung in advice.strengths],
         "operations": [asdict(rung) for rung in advice.operations],

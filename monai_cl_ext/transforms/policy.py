@@ -136,8 +136,8 @@ class ViewPolicy:
         for start in range(0, batch_size, at_once):
             some = slice(start, start + at_once)
             sent = [{name: fact[some] for name, fact in step.items()} for step in there]
-            part = self._run({name: map_[some] for name, map_ in changed.items()}, params[some], sent)
-            for name, map_ in part.items():
+            made = self._run({name: map_[some] for name, map_ in changed.items()}, params[some], sent)
+            for name, map_ in made.items():
                 if name not in whole:
                     whole[name] = map_.new_empty(batch_size, *map_.shape[1:])
                 whole[name][some] = map_  # copied at once, so that the next part is made in the memory of this one

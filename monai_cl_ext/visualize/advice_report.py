@@ -14,7 +14,7 @@ from monai_cl_ext.advise import Advice, Rung
 from monai_cl_ext.advise.comparison import MEASURES
 from monai_cl_ext.advise.policies import KEY
 from monai_cl_ext.advise.spaces import RANDOM
-from monai_cl_ext.advise.suggestion import UNPROVEN
+from monai_cl_ext.advise.suggestion import CAUTION
 from monai_cl_ext.advise.writing import NUMBERS, OVERLAY, overlay_text
 from monai_cl_ext.visualize.advice_curves import NAMES, draw_measure, draw_operations
 from monai_cl_ext.visualize.advice_histograms import draw_histograms
@@ -57,7 +57,7 @@ def write_advice_report(advice: Advice, folder: str | Path) -> Path:
     lead = [f"Suggested strength of the policy {facts['policy']}: {advice.strength:g}."]
     channels = "1 channel" if facts["channels"] == 1 else f"{facts['channels']} channels"
     notes = [
-        UNPROVEN,
+        CAUTION,
         f"{facts['data']} Views of {facts['size']} × {facts['size']} pixels, {channels}, seed {facts['seed']}. Reading "
         f"and measuring took {duration(facts['seconds'])}.",
     ]
