@@ -12,7 +12,7 @@ from monai.networks.nets import BasicUNet
 
 from monai_cl_ext.advise import Advice, advise, write_advice
 from monai_cl_ext.advise.spaces import checkpoint_space, random_space
-from monai_cl_ext.advise.suggestion import UNPROVEN, score, suggested_strength
+from monai_cl_ext.advise.suggestion import CAUTION, score, suggested_strength
 from monai_cl_ext.networks import MultiCropViT, stages
 
 UNET = {
@@ -136,7 +136,7 @@ def test_the_files_hold_the_numbers_and_the_overlay(tmp_path):
     found = advice()
     folder = write_advice(found, tmp_path / "out")
     numbers = json.loads((folder / "advice.json").read_text())
-    assert numbers["suggestion"]["caution"] == UNPROVEN and numbers["suggestion"]["strength"] == found.strength
+    assert numbers["suggestion"]["caution"] == CAUTION and numbers["suggestion"]["strength"] == found.strength
     assert numbers["scores"] == [{"strength": key, "score": value} for key, value in found.scores.items()]
     for written, rung in zip(numbers["strengths"] + numbers["operations"], found.strengths + found.operations,
                              strict=True):  # fmt: skip

@@ -95,7 +95,7 @@ def test_pretraining_differs_from_that_of_gcl_only_in_the_method():
     different = {key for key in {*own, *other} if own.get(key) != other.get(key)}
     method = {"pretext", "task", "restores", "box", "swaps", "patch", "policies", "strategy", "temperature", "method",
               "batch_size", "volumes_per_batch", "original_policy", "view_policy", "box_erasing", "patch_swapping",
-              "corruption", "strength", "scaled_policy"}  # fmt: skip
+              "corruption"}  # fmt: skip
     inside = {"train#sampler", "train#views", "train#settings", "train#handlers"}
     assert {key.split("#")[0] for key in different if not key.startswith("train#")} == method
     assert {"#".join(key.split("#")[:2]) for key in different if key.startswith("train#")} == inside

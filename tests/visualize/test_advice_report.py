@@ -17,7 +17,7 @@ import advice_samples
 
 from monai_cl_ext.advise import Sample, advise, write_advice
 from monai_cl_ext.advise.comparison import MEASURES
-from monai_cl_ext.advise.suggestion import UNPROVEN
+from monai_cl_ext.advise.suggestion import CAUTION
 from monai_cl_ext.visualize.advice_curves import draw_measure, draw_operations
 from monai_cl_ext.visualize.advice_histograms import draw_histograms
 from monai_cl_ext.visualize.advice_pictures import draw_gallery, draw_map
@@ -52,7 +52,7 @@ def test_the_page_says_what_is_suggested_how_far_it_holds_and_what_was_looked_at
     text = " ".join(page.text.split())
     suggested = f"Suggested strength of the policy strong: {advice.strength:g}."
     looked = ("made by hand.", "Views of 24 × 24 pixels, 3 channels, seed 0.", "untrained weights (seed 0)")
-    for said in (suggested, UNPROVEN, *looked, *advice.why):
+    for said in (suggested, CAUTION, *looked, *advice.why):
         assert said in text, said
     score = page.tables[0]
     assert [row[0] for row in score[1:]] == ["0", "0.5", "1"]
