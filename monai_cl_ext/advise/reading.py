@@ -92,8 +92,7 @@ def find_images(
     pattern = patient_pattern or PATIENT_PATTERN
     if series is not None and table is not None:
         raise ValueError("found series and table; series is for volumes and table for photographs, give one of them")
-    tabled = table is not None or (series is None and (folder / TABLE).is_file())
-    if tabled:
+    if table is not None or (series is None and (folder / TABLE).is_file()):
         kind, cases = "photographs of a table", find_pictures(folder, table)
     elif series is not None or (folder / "dataset.json").is_file() or files_in(folder, VOLUMES):
         return "volumes", [dict(case) for case in find_cases(folder, series=series, patient_pattern=pattern)]

@@ -13,18 +13,21 @@ from monai_cl_ext.study.task import Task
 
 
 def warn_of_same_weights(tasks: Sequence[Task], root: Path) -> None:
-    """Warns of pre-trainings whose weights are the same, byte for byte: what they differ in had no effect.
+    """Warns of pre-trainings of a fold whose weights are the same, byte for byte: what they differ in had no effect.
+
+    Those of two folds are the same by right where pre-training sees all patients.
 
     Args:
         tasks: cells of the study; those that have written their network are compared.
         root: folder of the study.
     """
-    trained: dict[str, list[str]] = {}
+    trained: dict[tuple[str, str], list[str]] = {}
     for task in tasks:
         if task.name.startswith("pretrain") and (path := Path(weights(task, root))).is_file():
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            trained.setdefault(digest, []).append(task.name)
+            stage_and_fold = task.name.rpartition("/")[2]
+            trained.setdefault((stage_and_fold, digest), []).append(task.name)
     for names in trained.values():
         if len(names) > 1:
             warnings.warn(

@@ -12,9 +12,10 @@ from monai_cl_ext.study.same_weights import warn_of_same_weights
 from monai_cl_ext.study.task import Task
 
 
-def trained(root: Path, **values: float) -> list[Task]:
+def trained(root: Path, fold: int = 0, **values: float) -> list[Task]:
     """Pre-trainings that ended in networks of such values, and one that has not ended."""
-    tasks = [Task(f"pretrain/{name}/pretrain_fold_0", "", [], [(["pretrain"], {})], []) for name in [*values, "open"]]
+    names = [f"pretrain/{name}/pretrain_fold_{fold}" for name in [*values, "open"]]
+    tasks = [Task(name, "", [], [(["pretrain"], {})], []) for name in names]
     for task, value in zip(tasks, values.values(), strict=False):
         file = Path(weights(task, root))
         file.parent.mkdir(parents=True)
@@ -29,7 +30,8 @@ def test_two_pretrainings_with_the_same_weights_are_named(tmp_path):
     assert len(seen) == 1 and "scaled" not in str(seen[0].message)
 
 
-def test_different_weights_pass_in_silence(tmp_path):
+def test_different_weights_and_two_folds_pass_in_silence(tmp_path):
+    tasks = trained(tmp_path, weak=1.0, strong=1.0001) + trained(tmp_path, fold=1, weak=1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_same_weights(trained(tmp_path, weak=1.0, strong=1.0001), tmp_path)
+        warn_of_same_weights(tasks, tmp_path)
