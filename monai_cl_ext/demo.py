@@ -76,7 +76,7 @@ def run_demo(output: str | Path, seed: int = 0) -> Path:
 def told(cell: Task) -> str:
     """What a cell does."""
     if not cell.facts:
-        return STAGES[cell.runs[0][0][0]]
+        return STAGES[cell.runs[0].stage]
     method, draw = cell.facts["method"], cell.facts["draw"] + 1
     return f"fine-tuning on two labelled patients, draw {draw} of {PLAN['draws']}: {method}"
 

@@ -53,7 +53,10 @@ def test_an_interrupted_demo_goes_on_to_a_table_a_report_and_what_to_type_next(s
     assert set(scores["method"]) == {"scratch", "pre-trained"} and set(scores["draw"]) == {0, 1}
     assert scores["patient"].nunique() == 2
     begun = {
-        path.parent.parent.name + path.parent.name: json.loads(path.read_text())
+        path.parent.parent.name + path.parent.name: {
+            **json.loads(path.read_text()),
+            "labelled": json.loads((path.parent / "train_data.json").read_text())["labelled"],
+        }
         for path in root.rglob("train.json")
         if path.parent.name.startswith("labelled")
     }

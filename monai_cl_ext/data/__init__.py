@@ -4,6 +4,7 @@
 from monai_cl_ext.data.folded_split import folded_split
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.gcl_lists import released_patients, released_split
+from monai_cl_ext.data.listed import read_listed
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
@@ -27,6 +28,7 @@ __all__ = [
     "find_cases",
     "find_pictures",
     "folded_split",
+    "read_listed",
     "released_patients",
     "released_split",
     "slice_partitions",

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-PATIENT_PATTERN = r"(.+?)(?:_frame\d+)?$"
+PATIENT_PATTERN = r"(.+?)(?:_frame\d+)?\Z"
 """The file name without suffix and without a trailing frame number, so that the two frames of ACDC share a patient."""
 
 VOLUMES = (".nii.gz", ".nii")
@@ -201,7 +201,7 @@ def _msd_case(entry: Any, description: Path) -> dict[str, str]:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    expression = re.compile(pattern)
+    expression = re.compile(pattern, re.DOTALL)
     if not expression.groups:
         raise ValueError(f"patient_pattern {pattern!r}: expected a group for the patient, found none; add parentheses")
     return expression

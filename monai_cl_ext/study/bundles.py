@@ -93,17 +93,19 @@ def find_bundle(name: str, folders: Sequence[str | Path] = ()) -> Bundle:
     Raises:
         FileNotFoundError: when there is no such bundle or overlay; names the places that were searched.
     """
-    plain, *overlays = name.split("+")
+    parts = name.split("+")
     variable = [part for part in os.environ.get(FOLDER_VARIABLE, "").split(os.pathsep) if part]
-    places = [Path(plain), *(Path(folder) / plain for folder in (*folders, *variable, CHECKOUT))]
-    for place in places:
-        if (place / "configs" / "metadata.json").is_file():
-            bundle = Bundle(place.resolve(), tuple(overlays))
-            for overlay in overlays:
-                bundle.path(overlay)
-            return bundle
-    searched = ", ".join(str(place) for place in places)
+    homes = [Path(), *map(Path, (*folders, *variable, CHECKOUT))]
+    for length in range(len(parts), 0, -1):  # a folder's name may hold a + itself
+        plain, overlays = "+".join(parts[:length]), parts[length:]
+        for home in homes:
+            if (home / plain / "configs" / "metadata.json").is_file():
+                bundle = Bundle((home / plain).resolve(), tuple(overlays))
+                for overlay in overlays:
+                    bundle.path(overlay)
+                return bundle
+    searched = ", ".join(str(home / parts[0]) for home in homes)
     raise FileNotFoundError(
-        f"found no bundle {plain!r} (a folder with configs/metadata.json); searched {searched}; "
+        f"found no bundle {parts[0]!r} (a folder with configs/metadata.json); searched {searched}; "
         f"give its path, or the folder of your bundles in {FOLDER_VARIABLE}"
     )

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from monai_cl_ext.files import write_text
+from monai_cl_ext.study.layout import SCORES, TABLES
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import SCORES, TABLES, Task, is_done
+from monai_cl_ext.study.task import Task, is_done
 
 
 def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd.DataFrame:
@@ -25,12 +27,19 @@ def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd
         Columns method, labelled, fold, draw, seed, volume, patient, class, metric, value, missed, and learning_rate
         where it was chosen; empty when nothing is done.
 
-    Raises:
-        ValueError: when a cell says that it is done and its scores are not whole.
+    A cell whose scores are damaged is left out, with a warning that names its folder.
     """
-    cells = [task for task in tasks if task.name.startswith("finetune") and is_done(root / task.name)]
+    cells = [task for task in tasks if task.name.startswith("finetune") and _is_whole(root / task.name)]
     tables = [read_table(root / task.name / table) for task in cells]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return is_done(folder)
+    except ValueError as error:
+        warnings.warn(f"{error}; its scores are left out", stacklevel=3)
+        return False
 
 
 def write_tables(tasks: Sequence[Task], root: Path) -> None:

@@ -15,14 +15,14 @@ from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.card import config_hash, data_card, environment
 from monai_cl_ext.study.collection import write_tables
+from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
+from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PLAN
 from monai_cl_ext.study.plan import Plan, tasks
-from monai_cl_ext.study.planning import make_plan, study_splits
+from monai_cl_ext.study.planning import make_plan, refuse_unfit_plan, study_splits
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.same_weights import warn_of_same_weights
-from monai_cl_ext.study.scheduler import alone, local_launcher, run_cells, slurm_launcher
+from monai_cl_ext.study.scheduler import alone, run_cells
 from monai_cl_ext.study.task import Task, is_done
-
-PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
 
 
 def with_arguments_of(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -116,17 +116,22 @@ def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
             since the plan was made.
     """
     path = root / PLAN
-    kept = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not arguments and not kept:
+    kept = Plan.read(path) if path.is_file() else None
+    if not arguments and kept is None:
         raise ValueError(f"{path} does not exist; give --dataset_dir, --methods and --labelled to make a plan")
     missing = [name for name in ("dataset_dir", "methods", "labelled") if name not in arguments]
     if arguments and missing:
         raise ValueError(f"a plan needs --{missing[0]}; without any argument but --output a study goes on")
-    plan = make_plan(**arguments) if arguments else Plan.from_json(kept)
-    if kept and kept != plan.to_json():
-        raise ValueError(f"{path} is another plan; give another --output, or remove {root} to begin anew")
+    if arguments:
+        plan = make_plan(**arguments)
+        if kept is not None and kept.to_json() != plan.to_json():
+            raise ValueError(f"{path} is another plan; give another --output, or remove {root} to begin anew")
+    else:
+        assert kept is not None
+        plan = kept
+        refuse_unfit_plan(plan, str(path))
     bundles = [plan.bundle(method) for method in plan.methods]
-    if kept:
+    if kept is not None:
         _refuse_changed_bundles(root / ENVIRONMENT, bundles)
     else:
         root.mkdir(parents=True, exist_ok=True)
@@ -138,9 +143,14 @@ def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
 
 def _refuse_changed_bundles(record: Path, bundles: Sequence[Bundle]) -> None:
     """Cells of two versions of a bundle must not stand in one table."""
-    hashes = json.loads(record.read_text(encoding="utf-8"))["bundles"]
+    try:
+        hashes = dict(json.loads(record.read_text(encoding="utf-8"))["bundles"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{record} does not tell the bundles of this study ({error!r}); restore it, or give another --output"
+        ) from error
     for bundle in bundles:
-        if config_hash(bundle) != hashes[bundle.folder.name]:
+        if config_hash(bundle) != hashes.get(bundle.folder.name):
             raise ValueError(
                 f"the configs of {bundle.folder} are not those that {record} tells of: "
                 "they have changed since the study began; restore them, or give another --output"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +24,6 @@ ALIKE = (
 )  # fmt: skip
 """What the fine-tuning of all methods has to have in common."""
 
-NAME = re.compile(r"[^\\/,:'\"]+")
-
 
 def named_methods(methods: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     """Methods by name; as text too, since Fire hands on ``[scratch,a+b]`` and ``{name: a+b}`` as they are.
@@ -35,17 +32,17 @@ def named_methods(methods: str | Sequence[str] | Mapping[str, str]) -> dict[str,
         ValueError: when there is none, one has no proper name, or two have the same.
     """
     if isinstance(methods, str):
-        items = [item.strip() for item in methods.strip("[]{} ").split(",")]
+        items = [item.strip(" '\"") for item in methods.strip("[]{} ").split(",")]
         pairs = [item.partition(":")[::2] if methods.startswith("{") else ("", item) for item in items]
+        pairs = [(name.strip(" '\""), value.strip(" '\"")) for name, value in pairs]
     elif isinstance(methods, Mapping):
         pairs = [(str(name), str(value)) for name, value in methods.items()]
     else:
         pairs = [("", str(value)) for value in methods]
     named: dict[str, str] = {}
     for given, value in pairs:
-        value = value.strip(" '\"")
-        name = given.strip(" '\"") or value.rstrip("/").split("/")[-1]
-        if not value or not NAME.fullmatch(name) or name.startswith("."):
+        name = given.strip() or value.rstrip("/").split("/")[-1]
+        if not value.strip() or not name:
             raise ValueError(f"methods must be [name, ...] or {{name: bundle+overlay, ...}}, found {methods!r}")
         if name in named:
             raise ValueError(f"two methods have the name {name!r}; give names: {{one: {named[name]}, other: {value}}}")

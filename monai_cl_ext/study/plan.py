@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from monai.bundle import ConfigParser
 
 from monai_cl_ext.data.splits import Case, by_patient, draw_patients
 from monai_cl_ext.study.bundles import Bundle, find_bundle
+from monai_cl_ext.study.layout import folder_name
+from monai_cl_ext.study.plan_fields import refuse_wrong_fields
 from monai_cl_ext.study.splits import Split
-from monai_cl_ext.study.task import Task
+from monai_cl_ext.study.task import Run, Task
 
 SCRATCH = "scratch"
 
@@ -58,15 +59,37 @@ class Plan:
     transductive: bool = False
     folders: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Refuses values that no plan can have, by a ValueError that names the field."""
+        refuse_wrong_fields(self)
+
     def to_json(self) -> str:
         """The plan as text; equal plans give equal texts."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Plan:
-        """The plan of such a text."""
-        content = json.loads(text)
-        return cls(**{**content, "classes": {int(label): name for label, name in content["classes"].items()}})
+    def read(cls, path: Path) -> Plan:
+        """The plan of a file with such a text.
+
+        Raises:
+            ValueError: when the file is absent, cut, of another version or no plan.
+        """
+        remedy = "restore it, or remove it and plan the study again with the same arguments"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ValueError(f"{path} does not exist; give the folder of a study, the --output of study run") from error
+        except ValueError as error:
+            raise ValueError(f"{path} is cut, empty or no JSON ({error}); {remedy}") from error
+        names = {item.name for item in fields(cls)}
+        if not isinstance(content, dict) or set(content) != names:
+            differing = sorted(set(content) ^ names) if isinstance(content, dict) else type(content).__name__
+            raise ValueError(f"{path} is no plan, or one of another version ({differing}); {remedy}")
+        try:
+            classes = {int(label): name for label, name in dict(content["classes"]).items()}
+            return cls(**{**content, "classes": classes})
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is no plan: {error}; {remedy}") from error
 
     def bundle(self, method: str) -> Bundle:
         """The bundle of a method; training from scratch takes the first bundle that another method names.
@@ -122,19 +145,20 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
     for stage in plan.pretrain_stages(method):
         concerned = bundle.configs(stage)[1:]
         own = plan.own_settings(method, stage)
-        told = [*concerned, *(quote(f"{name}={value}", safe="=") for name, value in own.items())]
+        told = [*concerned, *(f"{name}={value}" for name, value in own.items())]
         made_by += [name for name in told if name not in made_by]
         settings = {
             **known(bundle, [stage], {"seed": 0, **plan.settings}),
             **known(bundle, [stage], {**plan.pretrain_settings, **plan.pretrain_settings.get(stage, {})}),
             **own,
-            **_data(bundle, stage, split, _unlabelled(split["pretrain"]), _unlabelled(split["validation"])),
         }
+        data = _data(bundle, stage, split, _unlabelled(split["pretrain"]), _unlabelled(split["validation"]))
         if chain:
-            settings["pretrained"] = weights(chain[-1], root)
-        name = "+".join([bundle.folder.name, *made_by])
+            data["pretrained"] = weights(chain[-1], root)
+        name = folder_name("+".join([bundle.folder.name, *made_by]))
         needs = [chain[-1].name] if chain else []
-        task = Task(f"pretrain/{name}/{stage}_fold_{fold}", str(bundle.folder), concerned, [([stage], settings)], needs)
+        run = Run([stage], settings, data)
+        task = Task(f"pretrain/{name}/{stage}_fold_{fold}", str(bundle.folder), concerned, [run], needs)
         chain.append(task)
     return chain
 
@@ -148,7 +172,7 @@ def _finetuning(plan: Plan, method: str, fold: int, pretraining: Sequence[Task],
         cells += choices
         for draw in range(plan.draws if labelled < len(_labelled_patients(plan.splits[fold])) else 1):
             for seed in range(plan.seeds):
-                name = f"finetune/{method}/labelled_{labelled}_draw_{draw}_seed_{seed}_fold_{fold}"
+                name = f"finetune/{folder_name(method)}/labelled_{labelled}_draw_{draw}_seed_{seed}_fold_{fold}"
                 facts = {"method": method, "labelled": labelled, "fold": fold, "draw": draw, "seed": seed}
                 facts |= {"transductive": True} if plan.transductive else {}
                 task = _finetune(plan, name, facts, start, "test")
@@ -171,29 +195,42 @@ def _choices(
     """Cells of the first draw that are scored on validation patients, one for each learning rate."""
     cells = []
     for rate in plan.learning_rates(method):
-        name = f"choice/{method}/labelled_{labelled}_learning_rate_{rate}_fold_{fold}"
+        name = f"choice/{folder_name(method)}/labelled_{labelled}_learning_rate_{rate}_fold_{fold}"
         facts = {"method": method, "labelled": labelled, "fold": fold, "draw": 0, "seed": 0, "learning_rate": rate}
         cells.append(
-            replace(_finetune(plan, name, facts, {**start, "learning_rate": rate}, "validation"), needs=list(needs))
+            replace(_finetune(plan, name, facts, start, "validation", {"learning_rate": rate}), needs=list(needs))
         )
     return cells
 
 
-def _finetune(plan: Plan, name: str, facts: Mapping[str, Any], start: Mapping[str, Any], part: str) -> Task:
+def _finetune(
+    plan: Plan,
+    name: str,
+    facts: Mapping[str, Any],
+    start: Mapping[str, Any],
+    part: str,
+    tried: Mapping[str, Any] | None = None,
+) -> Task:
+    """The training and the inference of a cell.
+
+    Args:
+        plan, name, facts: of the study and of the cell.
+        start: the pre-trained weights, if there are some.
+        part: of the split, that is scored.
+        tried: settings of this training alone.
+    """
     bundle, split = plan.bundle(facts["method"]), plan.splits[facts["fold"]]
     labelled = draw_patients(split["train"], facts["labelled"], facts["draw"])
     training = {
         **known(bundle, ["train"], {"seed": facts["seed"], **plan.settings}),
         **plan.train_settings,
-        **start,
-        **_data(bundle, "train", split, labelled, split["validation"]),
+        **(tried or {}),
     }
-    inference = {
-        **known(bundle, ["inference"], {**plan.settings, **plan.train_settings}),
-        "dataset#data": [{"image": case["image"]} for case in split[part]],
-    }
+    data = {**start, **_data(bundle, "train", split, labelled, split["validation"])}
+    inference = known(bundle, ["inference"], {**plan.settings, **plan.train_settings})
+    predicted = {"dataset#data": [{"image": case["image"]} for case in split[part]]}
     scoring = {"classes": plan.classes, "use_spacing": plan.use_spacing, "tolerance": plan.tolerance}
-    runs = [(["train"], training), (["inference"], inference)]
+    runs = [Run(["train"], training, data), Run(["inference"], inference, predicted)]
     overlays = list(bundle.overlays)
     axis = int(plan.settings.get("slice_axis", 2))
     return Task(name, str(bundle.folder), overlays, runs, [], dict(facts), split[part], scoring, axis)
@@ -223,7 +260,7 @@ def known(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any]) ->
 
 def weights(task: Task, root: Path) -> str:
     """Where a stage of pre-training writes the network: configs/pretrain*.json writes models/model_pretrain*.pt."""
-    return str(root / task.name / "models" / f"model_{task.runs[0][0][0]}.pt")
+    return str(root / task.name / "models" / f"model_{task.runs[0].stage}.pt")
 
 
 def _unlabelled(cases: Sequence[Case]) -> list[Case]:

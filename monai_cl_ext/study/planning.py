@@ -60,8 +60,8 @@ def make_plan(
     plan = Plan(
         methods=named_methods(methods),
         labelled=sorted({positive_integer("labelled", number) for number in listed(labelled)}),
-        draws=positive_integer("draws", draws),
-        seeds=positive_integer("seeds", seeds),
+        draws=draws,
+        seeds=seeds,
         splits=study_splits(dataset_dir, **patients),
         classes=found,
         settings={"num_classes": len(found) + 1, **(settings or {})},
@@ -69,13 +69,29 @@ def make_plan(
         train_settings=dict(train_settings or {}),
         scratch_learning_rates=_rates(scratch_learning_rates),
         pretrained_learning_rates=_rates(pretrained_learning_rates),
-        use_spacing=_flag("use_spacing", use_spacing),
-        tolerance=positive_number("tolerance", tolerance),
+        use_spacing=use_spacing,
+        tolerance=tolerance,
         transductive=patients.get("transductive", False),
         folders=[str(Path(bundles).resolve())] if bundles else [],
     )
     refuse_unfit_methods(plan)
     return plan
+
+
+def refuse_unfit_plan(plan: Plan, source: str) -> None:
+    """Refuses a plan that was read from a file on the grounds on which a plan is refused when it is made.
+
+    Raises:
+        ValueError: names the file; LeakError when patients are not kept apart.
+        FileNotFoundError: when a bundle, an overlay or a volume is absent.
+    """
+    for split in plan.splits:
+        absent = [case["image"] for part in split.values() for case in part if not Path(case["image"]).exists()]
+        if absent:
+            raise FileNotFoundError(f"{source} names {absent[0]}, which does not exist; bring the volumes back")
+        refuse_leaks(split, plan.transductive)
+        refuse_unscored(split)
+    refuse_unfit_methods(plan)
 
 
 def study_splits(
@@ -108,7 +124,8 @@ def study_splits(
     """
     if splits and folds:
         raise ValueError("splits and folds both say who is tested; give one of them")
-    _flag("transductive", transductive)
+    if not isinstance(transductive, bool):
+        raise ValueError(f"transductive must be True or False, found {transductive!r}")
     cases = find_cases(Path(dataset_dir).resolve(), label_dir, patient_pattern)
     found = [read_split(splits, cases)] if splits else make_splits(cases, validation, test, folds, split_seed)
     found = [with_held_out_patients(split) for split in found] if transductive else found
@@ -120,12 +137,6 @@ def study_splits(
 
 def _rates(values: Sequence[float]) -> list[float]:
     return [positive_number("learning rate", rate) for rate in listed(values)]
-
-
-def _flag(name: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is True or False, found {value!r}")
-    return value
 
 
 def refuse_unscored(split: Split) -> None:
@@ -156,8 +167,12 @@ def classes_of(folder: Path) -> dict[int, str]:
         ValueError: when there is none, or it names no labels.
     """
     description = folder / "dataset.json"
-    labels = json.loads(description.read_text(encoding="utf-8")).get("labels", {}) if description.is_file() else {}
-    if not labels:
+    try:
+        content = json.loads(description.read_text(encoding="utf-8-sig")) if description.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{description}: is cut, empty or no JSON ({error}); bring the whole file back") from error
+    labels = content.get("labels") if isinstance(content, dict) else None
+    if not isinstance(labels, dict) or not labels:
         raise ValueError(f"{description} does not name the labels; give --classes, such as '[RV,myocardium,LV]'")
     named = {int(label): str(name) for label, name in labels.items() if int(label) > 0}
     if sorted(named) != list(range(1, len(named) + 1)):

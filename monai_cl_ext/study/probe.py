@@ -13,10 +13,10 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
 from monai_cl_ext.study.bundles import Bundle
+from monai_cl_ext.study.handover import handed_over
 from monai_cl_ext.study.task import Task
 
 STEPS = 6
-VARYING = ("pretrained", "seed", "split", "labelled", "train#dataset#data", "validate#dataset#data")
 
 
 def expected_seconds(tasks: Sequence[Task]) -> dict[str, float]:
@@ -24,9 +24,9 @@ def expected_seconds(tasks: Sequence[Task]) -> dict[str, float]:
     timed: dict[str, float] = {}
     seconds = {}
     for task in tasks:
-        stages, settings = task.runs[0]
-        schedule = {name: value for name, value in settings.items() if name not in VARYING}
-        kind = str((task.bundle, task.overlays, stages, schedule))
+        run = task.runs[0]
+        schedule = {name: value for name, value in run.settings.items() if name != "seed"}
+        kind = str((task.bundle, task.overlays, run.stages, schedule))
         if kind not in timed:
             timed[kind] = _probe(task)
         seconds[task.name] = timed[kind]
@@ -36,13 +36,15 @@ def expected_seconds(tasks: Sequence[Task]) -> dict[str, float]:
 def _probe(task: Task) -> float:
     """Start, steps and validations of a training; its predictions are reckoned as a validation of as many volumes."""
     begin = time.perf_counter()
-    stages, settings = task.runs[0]
+    run = task.runs[0]
     with tempfile.TemporaryDirectory() as folder:
         bundle = Bundle(Path(task.bundle), tuple(task.overlays)).copy(Path(folder) / "bundle")
-        files = [str(bundle.path(name)) for name in bundle.configs(*stages)]
-        settings = {**settings, "bundle_root": str(bundle.folder)} | {
-            name: "" for name in settings if name == "pretrained"
-        }
+        files = [str(bundle.path(name)) for name in bundle.configs(*run.stages)]
+        untrained = {name: "" for name in run.data if name == "pretrained"}
+        data = {**run.data, **untrained, "bundle_root": str(bundle.folder)}
+        values, lists = handed_over(data, Path(folder) / "data.json")
+        (Path(folder) / "data.json").write_text(lists, encoding="utf-8")
+        settings = {**run.settings, **values}
         workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **settings)
         workflow.initialize()
         trainer = workflow.parser.get_parsed_content("train#trainer")

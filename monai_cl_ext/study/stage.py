@@ -14,19 +14,29 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
+from monai_cl_ext.study.handover import handed_over
 
 
-def run_stage(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any], *, progress: bool = False) -> float:
+def run_stage(
+    bundle: Bundle,
+    stages: Sequence[str],
+    settings: Mapping[str, Any],
+    data: Mapping[str, Any] | None = None,
+    *,
+    progress: bool = False,
+) -> float:
     """Runs a stage unless the bundle's folder says that it is done; one that was stopped goes on where it stopped.
 
     The folder keeps ``<stage>.json``, the arguments of ``python -m monai.bundle run --args_file <stage>.json``, and
-    ``<stage>.done``. A bundle without the key ``resume`` begins a stopped stage anew.
+    ``<stage>.done``; lists among the data lie in ``<stage>_data.json``, which the arguments name. A bundle without the
+    key ``resume`` begins a stopped stage anew.
 
     Args:
         bundle: in a folder of its own, see :meth:`Bundle.copy`: weights and results are written there.
         stages: names of config files, later ones laid over the first: ("train",), ("train", "evaluate"); the last one
             names the stage.
-        settings: values by config id.
+        settings: values by config id, as a configuration holds them: text may be an expression.
+        data: by config id what is no configuration: lists of cases, splits, paths, see :func:`handed_over`.
         progress: a training shows a bar in place of the bundle's log.
 
     Returns:
@@ -38,9 +48,12 @@ def run_stage(bundle: Bundle, stages: Sequence[str], settings: Mapping[str, Any]
     stage, root = stages[-1], bundle.folder
     files = [str(bundle.path(name)) for name in bundle.configs(*stages)]
     config = ConfigParser.load_config_files(files)
-    settings = {**settings, "bundle_root": str(root)} | ({"resume": True} if "resume" in config else {})
+    listed = root / f"{stage}_data.json"
+    values, lists = handed_over({**(data or {}), "bundle_root": str(root)}, listed)
+    settings = {**settings, **values} | ({"resume": True} if "resume" in config else {})
     _check_known(settings, ConfigParser(config), files)
-    _keep_arguments(root / f"{stage}.json", {"config_file": files, **settings})
+    _keep(listed, lists)
+    _keep(root / f"{stage}.json", json.dumps({"config_file": files, **settings}, indent=1))
     done = root / f"{stage}.done"
     if done.is_file():
         return float(done.read_text(encoding="utf-8"))
@@ -66,8 +79,7 @@ def _check_known(settings: Mapping[str, Any], parser: ConfigParser, files: Seque
             )
 
 
-def _keep_arguments(path: Path, arguments: Mapping[str, Any]) -> None:
-    text = json.dumps(arguments, indent=1)
+def _keep(path: Path, text: str) -> None:
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(
             f"{path} tells of other settings than those of this run; give another output, or remove {path.parent}"

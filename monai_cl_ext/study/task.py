@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One cell of a study: stages of a bundle in a folder of its own, and the scores of what it then predicts.
 
-``python -m monai_cl_ext.study.task FOLDER`` runs the cell that FOLDER/task.json describes.
+``python -m monai_cl_ext.study.task FOLDER`` runs the cell that FOLDER/task.json describes; with ``--attended`` it ends
+when its standard input does.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from filelock import FileLock
@@ -22,9 +26,29 @@ from filelock import FileLock
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
+from monai_cl_ext.study.layout import DONE, PAPER_COMPAT, SCORES, TABLES, TASK
 
-SCORES, PAPER_COMPAT, DONE = "scores.csv", "paper_compat.csv", "done"
-TABLES = (SCORES, PAPER_COMPAT)
+ATTENDED = "--attended"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a bundle.
+
+    Attributes:
+        stages: names of config files, see ``stage.run_stage``; the last one names the stage.
+        settings: values by config id, as a configuration holds them: text may be an expression.
+        data: by config id what is no configuration: lists of cases, splits, paths.
+    """
+
+    stages: list[str]
+    settings: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage."""
+        return self.stages[-1]
 
 
 @dataclass(frozen=True)
@@ -34,7 +58,7 @@ class Task:
     Attributes:
         name: its folder below the study's: "finetune/scratch/labelled_2_draw_0_seed_0_fold_0".
         bundle, overlays: what it runs, see :class:`Bundle`.
-        runs: stages and settings of each run, one after another: ``[[["train"], {...}], [["inference"], {...}]]``.
+        runs: one after another, such as a training and an inference.
         needs: names of cells that have to be done before.
         facts: columns of its scores: method, labelled, fold, draw, seed.
         scored: cases whose predictions are scored against their labels.
@@ -46,7 +70,7 @@ class Task:
     name: str
     bundle: str
     overlays: list[str]
-    runs: list[tuple[list[str], dict[str, Any]]]
+    runs: list[Run]
     needs: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     scored: list[Case] = field(default_factory=list)
@@ -54,22 +78,49 @@ class Task:
     slice_axis: int = 2
     chosen: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    def to_json(self) -> str:
+        """The cell as text; equal cells give equal texts."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def read(cls, path: Path) -> Task:
+        """The cell of such a text.
+
+        Raises:
+            ValueError: when the file is something else.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**content, "runs": [Run(**run) for run in content["runs"]]})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{path} is not the description of a cell ({error!r}); remove its folder and run again"
+            ) from error
+
 
 def is_done(folder: Path) -> bool:
-    """Whether a cell is done and its scores are whole.
+    """Whether a cell is done and what others read of it, its tables and its weights, is as it was written.
 
     Raises:
-        ValueError: when it says that it is done and its scores are absent or not those that it wrote.
+        ValueError: when it says that it is done and one of these files is absent or changed.
     """
-    if not (folder / DONE).is_file():
+    mark = folder / DONE
+    if not mark.is_file():
         return False
-    expected = (folder / DONE).read_text(encoding="utf-8").strip()
-    if expected:
-        absent = [name for name in TABLES if not (folder / name).is_file()]
-        if absent or _hash(folder) != expected:
-            problem = f"its {absent[0]} is absent" if absent else f"{' or '.join(TABLES)} is damaged"
-            raise ValueError(f"{folder} says that it is done, but {problem}; remove the folder and run again")
+    try:
+        digests: dict[str, str] = json.loads(mark.read_text(encoding="utf-8"))
+        problems = [f"its {name} is {found}" for name, found in _changes(folder, digests)]
+    except (ValueError, AttributeError, TypeError):
+        problems = [f"its {DONE} is damaged"]
+    if problems:
+        raise ValueError(f"{folder} says that it is done, but {problems[0]}; remove the folder and run again")
     return True
+
+
+def _changes(folder: Path, digests: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Name and fate of each file that is not as it was written."""
+    found = [(name, _digest(folder / name) if (folder / name).is_file() else "") for name in digests]
+    return [(name, "damaged" if now else "absent") for name, now in found if now != digests[name]]
 
 
 def write_task(task: Task, root: Path) -> Path:
@@ -80,7 +131,7 @@ def write_task(task: Task, root: Path) -> Path:
     """
     folder = root / task.name
     folder.mkdir(parents=True, exist_ok=True)
-    path, text = folder / "task.json", json.dumps(asdict(task), indent=1)
+    path, text = folder / TASK, task.to_json()
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(f"{path} describes another cell than this study's; give another output, or remove {folder}")
     write_text(path, text)
@@ -102,12 +153,13 @@ def run_task(folder: str | Path, *, progress: bool = False) -> None:
     with FileLock(folder / ".lock"):
         if is_done(folder):
             return
-        task = Task(**json.loads((folder / "task.json").read_text(encoding="utf-8")))
+        task = Task.read(folder / TASK)
         root = folder.parents[len(Path(task.name).parts) - 1]
         bundle = Bundle(Path(task.bundle), tuple(task.overlays)).copy(folder)
         choices = {setting: choose(root, cells) for setting, cells in task.chosen.items()}
-        for number, (stages, settings) in enumerate(task.runs):
-            run_stage(bundle, stages, {**settings, **(choices if number == 0 else {})}, progress=progress)
+        for number, run in enumerate(task.runs):
+            settings = {**run.settings, **(choices if number == 0 else {})}
+            run_stage(bundle, run.stages, settings, run.data, progress=progress)
         if task.scored:
             classes = {int(label): name for label, name in task.scoring["classes"].items()}
             predictions = find_predictions(task.scored, folder)
@@ -116,7 +168,9 @@ def run_task(folder: str | Path, *, progress: bool = False) -> None:
             for name, table in ((SCORES, scores), (PAPER_COMPAT, compat)):
                 marked = table.assign(**{**task.facts, **choices})
                 write_text(folder / name, marked[[*task.facts, *choices, *table.columns]].to_csv(index=False))
-        write_text(folder / DONE, _hash(folder) if task.scored else "")
+        kept = [folder / name for name in TABLES] if task.scored else sorted(folder.glob("models/model*.pt"))
+        digests = {path.relative_to(folder).as_posix(): _digest(path) for path in kept}
+        write_text(folder / DONE, json.dumps(digests, indent=1))
         for states in (folder / "models").glob("resume_*"):
             shutil.rmtree(states)  # large, and of no use once the cell is done
 
@@ -145,12 +199,30 @@ def root_cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _hash(folder: Path) -> str:
-    """Of the tables of a cell."""
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in TABLES)).hexdigest()
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def end_with_parent(pipe: int) -> None:
+    """Ends this process and those that it started as soon as the other end of a pipe is closed.
+
+    The process that holds that end need not do anything for it: the system closes it when the process is killed.
+
+    Args:
+        pipe: file descriptor of the end that nothing is ever written to.
+    """
+
+    def wait() -> None:
+        os.read(pipe, 1)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
+    if ATTENDED in sys.argv:
+        end_with_parent(sys.stdin.fileno())
     try:
         run_task(sys.argv[1])
     except Exception as failure:

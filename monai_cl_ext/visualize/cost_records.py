@@ -42,8 +42,8 @@ def stage_costs(root: Path, task: Task) -> list[StageCost]:
         task: the cell.
     """
     costs = []
-    for stages, _ in task.runs:
-        name, folder = stages[-1], root / task.name
+    for run in task.runs:
+        name, folder = run.stage, root / task.name
         done = folder / f"{name}.done"
         if done.is_file():
             found = next(iter(sorted(folder.rglob(f"run_{name}.json"))), None)

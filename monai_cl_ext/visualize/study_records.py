@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from monai_cl_ext.study.commands import CARD, ENVIRONMENT, PLAN
 from monai_cl_ext.study.comparison import BEST, KEYS
+from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES
 from monai_cl_ext.study.plan import SCRATCH, Plan
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import PAPER_COMPAT, SCORES, Task
+from monai_cl_ext.study.task import Task
 
 MARK = "TRANSDUCTIVE"
 
@@ -76,10 +76,7 @@ def read_study(folder: Path) -> Study:
     path = folder / PLAN
     if not path.is_file():
         raise ValueError(f"{path} does not exist; give the folder of a study, the --output of study run")
-    try:
-        plan = Plan.from_json(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is not the plan of a study ({error!r}); plan the study again") from error
+    plan = Plan.read(path)
     shown = {method: f"{method} ({MARK})" if plan.transductive else method for method in plan.methods}
     scratch = [method for method, bundle in plan.methods.items() if bundle.split("+")[0] == SCRATCH]
     scores = _scores(folder / SCORES, [*KEYS, "value", "missed"], shown)
@@ -124,9 +121,6 @@ def _scores(path: Path, columns: list[str], shown: dict[str, str]) -> pd.DataFra
 def _cells(folder: Path) -> dict[str, Task]:
     cells = {}
     for path in sorted(folder.glob("*/*/*/task.json")):
-        try:
-            task = Task(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path} is not the description of a cell ({error!r}); remove its folder") from error
+        task = Task.read(path)
         cells[task.name] = task
     return cells

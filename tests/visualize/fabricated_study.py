@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from monai_cl_ext.study.plan import Plan
-from monai_cl_ext.study.task import Task
+from monai_cl_ext.study.task import Run, Task
 
 CLASSES = {1: "RV", 2: "myocardium", 3: "LV"}
 METRICS = ("dice", "jaccard", "hd95", "asd", "surface_dice")
@@ -83,11 +83,11 @@ def write_study(root: Path, plan: Plan, scores: pd.DataFrame, size: int = 24, sl
         pretraining = []
         if plan.methods[row.method] != "scratch":
             pretraining = [f"pretrain/{plan.methods[row.method]}/pretrain_global_fold_{row.fold}"]
-            write_cell(root, Task(pretraining[0], "b", [], [(["pretrain_global"], {})]), {"pretrain_global": 600.0}, 4)
+            write_cell(root, Task(pretraining[0], "b", [], [Run(["pretrain_global"])]), {"pretrain_global": 600.0}, 4)
         name = f"finetune/{row.method}/labelled_{row.labelled}_draw_{row.draw}_seed_{row.seed}_fold_{row.fold}"
         facts = {key: value if key == "method" else int(value) for key, value in row._asdict().items()}
         task = Task(
-            name, "b", [], [(["train"], {}), (["inference"], {})], pretraining, facts, plan.splits[row.fold]["test"]
+            name, "b", [], [Run(["train"]), Run(["inference"])], pretraining, facts, plan.splits[row.fold]["test"]
         )
         write_cell(root, task, {"inference": 10.0, "train": 50.0}, 2)
     for split in plan.splits:

@@ -259,7 +259,7 @@ def test_pooled_scores_without_a_class_have_a_dash(folder):
 
 @pytest.mark.parametrize(
     "name, content, message",
-    [("plan.json", None, "plan.json does not exist"), ("plan.json", "{}", "is not the plan of a study"),
+    [("plan.json", None, "plan.json does not exist"), ("plan.json", "{}", "is no plan, or one of another version"),
      ("scores.csv", "\n", "scores.csv holds no scores"), ("scores.csv", None, "scores.csv holds no scores"),
      ("scores.csv", "method,value\nother,1\n", "lacks the columns .*volume.* names the methods .'other'"),
      ("task.json", "{", "task.json is not the description of a cell")],

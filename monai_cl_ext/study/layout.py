@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of the files and folders of a study."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import quote
+
+PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
+"""Of the study: what is run, its data, and where it was planned."""
+
+SCORES, PAPER_COMPAT = "scores.csv", "paper_compat.csv"
+TABLES = (SCORES, PAPER_COMPAT)
+"""Of a cell that is scored, and of the study, which collects those of its cells."""
+
+TASK, DONE, LOG = "task.json", "done", "log.txt"
+"""Of a cell: what it runs, that it is done, and what it printed."""
+
+KEPT = " ^+=_-()[]."
+LONGEST = 150
+"""Of the characters of a folder's name; most file systems hold 255 bytes."""
+
+
+def folder_name(name: str) -> str:
+    """A name as that of one folder: letters, digits and some marks stay, all else is percent-encoded.
+
+    Different names give different folders, and none of them leads out of the folder that holds it.
+    """
+    encoded = "".join(
+        mark if mark.isascii() and (mark.isalnum() or mark in KEPT) else quote(mark, safe="", errors="surrogateescape")
+        for mark in name
+    )
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if len(encoded) > LONGEST:
+        encoded = f"{encoded[:LONGEST]}~{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}"
+    return encoded
