@@ -6,6 +6,7 @@ from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.gcl_lists import released_patients, released_split
 from monai_cl_ext.data.listed import read_listed
 from monai_cl_ext.data.loading import LoadCased
+from monai_cl_ext.data.mixed import MixedSlices, TwoStreamBatchSampler
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.picture_dataset import PictureDataset
@@ -18,11 +19,13 @@ from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_pati
 __all__ = [
     "CheckFinited",
     "LoadCased",
+    "MixedSlices",
     "PartitionBatchSampler",
     "Phantom",
     "PhantomVolume",
     "PictureDataset",
     "SliceDataset",
+    "TwoStreamBatchSampler",
     "classes_of",
     "draw_patients",
     "find_cases",

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labelled and unlabelled slices in one dataset, and batches that hold a fixed number of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from monai_cl_ext import distributed
+from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.data.slices import SliceDataset
+
+IGNORED = 255
+"""Label of an unlabelled pixel, which losses are to ignore."""
+
+
+class MixedSlices(Dataset[dict[str, Any]]):
+    """Slices with labels, followed by slices without, whose label map is 255 everywhere.
+
+    An item is that of :class:`SliceDataset`; volumes are counted on over both parts. Self-training puts predicted
+    labels in place of the ignored ones by :meth:`give_labels`.
+
+    Args:
+        labelled: slices with "label".
+        unlabelled: slices of other volumes; a label that they have is not shown.
+
+    Attributes:
+        volume, partition, position: of each slice, as in ``SliceDataset``.
+        files, patients: of each volume, those of the labelled part first.
+        labelled_rows, unlabelled_rows: indices of the slices of each part.
+
+    Raises:
+        ValueError: when the two differ in the size of their slices or in what their items hold.
+    """
+
+    def __init__(self, labelled: SliceDataset, unlabelled: SliceDataset) -> None:
+        first, second = labelled[0], unlabelled[0]
+        found, expected = ({**item, "label": None}.keys() for item in (second, first))
+        if found != expected or second["image"].shape != first["image"].shape:
+            raise ValueError(
+                f"unlabelled slices hold {sorted(found)} with images {tuple(second['image'].shape)} (C, H, W), "
+                f"labelled ones {sorted(expected)} with {tuple(first['image'].shape)}: prepare both alike"
+            )
+        self.labelled, self.unlabelled = labelled, unlabelled
+        self.files = [*labelled.files, *unlabelled.files]
+        self.patients = [*labelled.patients, *unlabelled.patients]
+        self.volume = torch.cat([labelled.volume, unlabelled.volume + len(labelled.files)])
+        self.partition = torch.cat([labelled.partition, unlabelled.partition])
+        self.position = torch.cat([labelled.position, unlabelled.position])
+        self.labelled_rows = range(len(labelled))
+        self.unlabelled_rows = range(len(labelled), len(labelled) + len(unlabelled))
+        self._ignored = torch.full((1, *first["image"].shape[1:]), IGNORED, dtype=torch.uint8)
+        self._predicted: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of slices of both parts."""
+        return self.unlabelled_rows.stop
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One slice with its label or the ignored one."""
+        if index < len(self.labelled):
+            return self.labelled[index]
+        index -= len(self.labelled)
+        item = self.unlabelled[index]
+        label = self._ignored if self._predicted is None else self._predicted[index]
+        return {**item, "label": label.clone(), "volume": item["volume"] + len(self.labelled.files)}
+
+    def give_labels(self, label: Tensor) -> None:
+        """Takes predicted classes (slices, 1, H, W) for all unlabelled slices, in place of earlier ones.
+
+        Raises:
+            ValueError: when they do not fit the slices.
+        """
+        expected = (len(self.unlabelled), *self._ignored.shape)
+        if tuple(label.shape) != expected:
+            raise ValueError(f"labels must have the shape {expected}, one a slice, found {tuple(label.shape)}")
+        self._predicted = label.to("cpu", torch.uint8)
+
+    @property
+    def predicted(self) -> Tensor:
+        """The predicted labels, uint8 (slices, 1, H, W); without rows before there are any."""
+        return self._ignored.new_empty(0, *self._ignored.shape) if self._predicted is None else self._predicted
+
+
+class TwoStreamBatchSampler(Sampler[list[int]]):
+    """Batches of some labelled rows, which come first, and some unlabelled ones.
+
+    Each stream is a random permutation of its rows after another, without a break between epochs: every unlabelled row
+    comes once a pass, and the labelled ones, which are fewer, are cycled. The batches are a pure function of (seed,
+    epoch): call :meth:`set_epoch` before each epoch. The processes of a group share a step's rows; rank and number of
+    processes are those of ``torch.distributed`` when iteration starts.
+
+    Args:
+        labelled, unlabelled: indices of the rows, such as ``MixedSlices.labelled_rows``.
+        labelled_per_batch, unlabelled_per_batch: numbers of rows in a batch of this process.
+        seed: of the permutations.
+        batches_per_epoch: of this process; None is one pass over the unlabelled rows, rounded up.
+
+    Raises:
+        ValueError: when there are no rows of one kind, or a number is not a positive integer.
+    """
+
+    def __init__(
+        self,
+        labelled: Sequence[int],
+        unlabelled: Sequence[int],
+        labelled_per_batch: int,
+        unlabelled_per_batch: int,
+        seed: int = 0,
+        *,
+        batches_per_epoch: int | None = None,
+    ) -> None:
+        for name, rows in (("labelled", labelled), ("unlabelled", unlabelled)):
+            if not len(rows):
+                raise ValueError(f"{name} must hold at least one row, found none; check the split")
+        self.rows = [np.asarray(labelled), np.asarray(unlabelled)]
+        self.sizes = [
+            positive_integer("labelled_per_batch", labelled_per_batch),
+            positive_integer("unlabelled_per_batch", unlabelled_per_batch),
+        ]
+        self.seed, self.epoch = int(seed), 0
+        self.batches_per_epoch = batches_per_epoch
+        if batches_per_epoch is not None:
+            positive_integer("batches_per_epoch", batches_per_epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose batches the next iteration gives."""
+        self.epoch = int(epoch)
+
+    def __len__(self) -> int:
+        """Batches of this process in an epoch; the same in every process."""
+        if self.batches_per_epoch is not None:
+            return self.batches_per_epoch
+        return -(-len(self.rows[1]) // (self.sizes[1] * distributed.world_size()))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The epoch's batches of this process: labelled row indices, then unlabelled ones."""
+        labelled, unlabelled = (self._rows_of_epoch(stream) for stream in range(2))
+        for first, second in zip(labelled, unlabelled, strict=True):
+            yield [*first.tolist(), *second.tolist()]
+
+    def _rows_of_epoch(self, stream: int) -> np.ndarray:
+        """Rows of a stream for each batch of this process, (batches, rows of a batch)."""
+        rows, size = self.rows[stream], self.sizes[stream]
+        step = size * distributed.world_size()
+        begin = self.epoch * len(self) * step
+        places = np.arange(begin, begin + len(self) * step)
+        passes = range(places[0] // len(rows), places[-1] // len(rows) + 1)
+        orders = {
+            number: np.random.default_rng((self.seed, stream, number)).permutation(len(rows)) for number in passes
+        }
+        drawn = np.concatenate([orders[number] for number in passes])[places - passes[0] * len(rows)]
+        own = distributed.rank() * size
+        return rows[drawn.reshape(len(self), step)[:, own : own + size]]
