@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 from monai_cl_ext.data.phantom import write_phantom
+from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.commands import keep_plan
 from monai_cl_ext.study.comparison import differences
-from monai_cl_ext.study.plan import tasks
 from monai_cl_ext.study.scheduler import alone
 from monai_cl_ext.study.task import Task, run_task, write_task
 from monai_cl_ext.visualize.study_lead import findings, numbers
@@ -28,7 +28,8 @@ PLAN = {
     "test": 20,
     "scratch_learning_rates": [],
     "settings": {"image_size": [64, 64], "pixdim": [2.5, 2.5], "batches_per_epoch": 100},
-    "pretrain_settings": {"pretrain_global": {"epochs": 20, "amp": True}, "pretrain_local": {"epochs": 2, "amp": True}},
+    "pretrain_settings": {"amp": True},
+    "stage_settings": {"pretrain_global": {"epochs": 20}, "pretrain_local": {"epochs": 2}},
     "train_settings": {"epochs": 4, "val_interval": 2, "batches_per_epoch": 50},
 }
 STAGES = {

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
 
 FOLDER_VARIABLE = "MONAI_CL_BUNDLES"
 CHECKOUT = Path(__file__).resolve().parents[2] / "bundles"
@@ -30,6 +34,8 @@ class Bundle:
 
     folder: Path
     overlays: tuple[str, ...] = ()
+    _read: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _parsers: dict[tuple[str, ...], ConfigParser] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -62,12 +68,50 @@ class Bundle:
         return path
 
     def read(self, config: str) -> dict[str, Any]:
-        """Content of a config file."""
-        path = self.path(config)
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
+        """Content of a config file, which is read once.
+
+        Raises:
+            ValueError: when the file is no JSON object.
+        """
+        if config not in self._read:
+            path = self.path(config)
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ValueError(f"{path} is not JSON: {error}") from error
+            if not isinstance(content, dict):
+                raise ValueError(f"{path}: expected a JSON object of ids and values, found {type(content).__name__}")
+            self._read[config] = content
+        return self._read[config]
+
+    def parser(self, *stages: str) -> ConfigParser:
+        """The configuration of a run of stages with the overlays laid over it, to be looked at and not to be run.
+
+        It is laid together as MONAI lays the files of ``monai.bundle run`` together.
+        """
+        if stages not in self._parsers:
+            parser = ConfigParser({})
+            for name in self.configs(*stages):
+                for key, value in copy.deepcopy(self.read(name)).items():
+                    merge_kv(parser, key, value)
+            self._parsers[stages] = parser
+        return self._parsers[stages]
+
+    def known(self, stages: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the settings whose ids the configuration of the stages has."""
+        parser = self.parser(*stages)
+        return {name: value for name, value in settings.items() if name in parser}
+
+    def with_overlays(self, overlays: Sequence[str]) -> Bundle:
+        """The same bundle under these overlays instead.
+
+        Raises:
+            FileNotFoundError: when it has none of such a name.
+        """
+        bundle = Bundle(self.folder, tuple(overlays))
+        for overlay in overlays:
+            bundle.path(overlay)
+        return bundle
 
     def copy(self, folder: Path) -> Bundle:
         """The bundle, without its weights, results and data, in a folder of its own.
@@ -100,10 +144,7 @@ def find_bundle(name: str, folders: Sequence[str | Path] = ()) -> Bundle:
         plain, overlays = "+".join(parts[:length]), parts[length:]
         for home in homes:
             if (home / plain / "configs" / "metadata.json").is_file():
-                bundle = Bundle((home / plain).resolve(), tuple(overlays))
-                for overlay in overlays:
-                    bundle.path(overlay)
-                return bundle
+                return Bundle((home / plain).resolve()).with_overlays(overlays)
     searched = ", ".join(str(home / parts[0]) for home in homes)
     raise FileNotFoundError(
         f"found no bundle {parts[0]!r} (a folder with configs/metadata.json); searched {searched}; "

@@ -12,7 +12,7 @@ import pandas as pd
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.layout import SCORES, TABLES
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import Task, is_done
+from monai_cl_ext.study.task import Kind, Task, is_done
 
 
 def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd
 
     A cell whose scores are damaged is left out, with a warning that names its folder.
     """
-    cells = [task for task in tasks if task.name.startswith("finetune") and _is_whole(root / task.name)]
+    cells = [task for task in tasks if task.kind == Kind.FINETUNE and _is_whole(root / task.name)]
     tables = [read_table(root / task.name / table) for task in cells]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

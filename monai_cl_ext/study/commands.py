@@ -14,15 +14,17 @@ import pandas as pd
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.card import config_hash, data_card, environment
+from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
 from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PLAN
-from monai_cl_ext.study.plan import Plan, tasks
-from monai_cl_ext.study.planning import make_plan, refuse_unfit_plan, study_splits
+from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.planning import make_plan, refuse_unfit_plan, study_scoring, study_settings, study_splits
 from monai_cl_ext.study.probe import expected_seconds
+from monai_cl_ext.study.recipe import Recipe
 from monai_cl_ext.study.same_weights import warn_of_same_weights
 from monai_cl_ext.study.scheduler import alone, run_cells
-from monai_cl_ext.study.task import Task, is_done
+from monai_cl_ext.study.task import Kind, Task, is_done
 
 
 def with_arguments_of(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -47,7 +49,7 @@ def with_arguments_of(*functions: Callable[..., Any]) -> Callable[[Callable[...,
 class StudyCommands:
     """Label-efficiency studies: methods against numbers of labelled patients, with intervals and paired tests."""
 
-    @with_arguments_of(make_plan, study_splits)
+    @with_arguments_of(make_plan, study_settings, study_scoring, study_splits)
     def plan(self, output: str, probe: bool = True, **arguments: Any) -> None:
         """Prints the grid of a study, its data and the hours to expect; runs nothing but some steps that it times.
 
@@ -64,7 +66,7 @@ class StudyCommands:
             hours = sum(expected_seconds(waiting).values()) / 3600
             print(f"\nabout {hours:.1f} hours on this machine for {len(waiting)} cells, one after another")
 
-    @with_arguments_of(make_plan, study_splits)
+    @with_arguments_of(make_plan, study_settings, study_scoring, study_splits)
     def run(
         self,
         output: str,
@@ -130,7 +132,7 @@ def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
         assert kept is not None
         plan = kept
         refuse_unfit_plan(plan, str(path))
-    bundles = [plan.bundle(method) for method in plan.methods]
+    bundles = [bundle for recipe in plan.recipes.values() for bundle in (recipe.pretraining, recipe.training) if bundle]
     if kept is not None:
         _refuse_changed_bundles(root / ENVIRONMENT, bundles)
     else:
@@ -164,17 +166,16 @@ def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe(plan: Plan, cells: list[Task], root: Path) -> str:
     """The grid, what is shared and the data card, as text."""
-    finetuning = [task for task in cells if task.name.startswith("finetune")]
-    choices = [task for task in cells if task.name.startswith("choice")]
+    of_kind = {kind: [task for task in cells if task.kind == kind] for kind in Kind}
+    finetuning, choices = of_kind[Kind.FINETUNE], of_kind[Kind.CHOICE]
     lines = [
         f"{len(plan.methods)} methods x {len(plan.labelled)} numbers of labelled patients {plan.labelled} x "
         f"{plan.draws} draws x {plan.seeds} seeds x {len(plan.splits)} test sets: {len(finetuning)} fine-tunings",
-        *(f"  {name}: {plan.bundle(name).name}, {_stages(plan, name)}" for name in plan.methods),
+        *(f"  {name}: {recipe.name}, {_stages(recipe)}" for name, recipe in plan.recipes.items()),
     ]
     lines += [
         f"  {task.name} serves {sum(_depends(cells, cell, task.name) for cell in finetuning)} fine-tunings"
-        for task in cells
-        if task.name.startswith("pretrain")
+        for task in of_kind[Kind.PRETRAIN]
     ]
     if choices:
         lines.append(f"  {len(choices)} fine-tunings choose learning rates, on validation patients")
@@ -184,8 +185,8 @@ def describe(plan: Plan, cells: list[Task], root: Path) -> str:
     return "\n".join([*lines, "", card.to_string(index=False)])
 
 
-def _stages(plan: Plan, method: str) -> str:
-    return " then ".join(plan.pretrain_stages(method)) or "no pre-training"
+def _stages(recipe: Recipe) -> str:
+    return " then ".join(recipe.pretrain_stages) or "no pre-training"
 
 
 def _depends(cells: list[Task], cell: Task, name: str) -> bool:

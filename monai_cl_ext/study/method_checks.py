@@ -7,10 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monai.bundle import ConfigParser
-
 from monai_cl_ext.study.bundles import Bundle
-from monai_cl_ext.study.plan import Plan, known
+from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.recipe import Recipe
 
 GIVEN = (
     "bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "seed", "resume", "pretrained", "split", "labelled",
@@ -56,57 +55,78 @@ def refuse_unfit_methods(plan: Plan) -> None:
     Raises:
         ValueError: names the setting, or the two methods and what differs.
     """
-    bundles = {method: plan.bundle(method) for method in plan.methods}
-    _refuse_equal_names(bundles)
-    parts = {*plan.methods, *(stage for method in plan.methods for stage in plan.pretrain_stages(method))}
-    for group in ("settings", "pretrain_settings", "train_settings"):
-        settings = getattr(plan, group)
-        inner = [name for part in parts for name in settings.get(part, {})]
-        for name in [*settings, *inner]:
+    recipes = plan.recipes
+    _refuse_equal_names([bundle for recipe in recipes.values() for bundle in (recipe.training, recipe.pretraining)])
+    for group, settings in _groups(plan).items():
+        for name in settings:
             if name.split("#")[0] in GIVEN:
                 raise ValueError(f"{group}: {name!r} is set by the study itself; leave it out")
-    for method, bundle in bundles.items():
-        _refuse_unknown_settings(plan, method, bundle)
-    _refuse_unlike_training(bundles)
+    _refuse_settings_of_nothing(plan)
+    for method, recipe in recipes.items():
+        _refuse_unknown_settings(plan, method, recipe)
+    _refuse_unlike_training({method: recipe.training for method, recipe in recipes.items()})
 
 
-def _refuse_equal_names(bundles: Mapping[str, Bundle]) -> None:
-    folders = {bundle.folder.name: bundle.folder for bundle in bundles.values()}
-    for bundle in bundles.values():
+def _groups(plan: Plan) -> dict[str, Mapping[str, Any]]:
+    """The settings of a plan by the name that an error gives them."""
+    return {
+        "settings": plan.settings,
+        "pretrain_settings": plan.pretrain_settings,
+        **{f"stage_settings: {stage}": settings for stage, settings in plan.stage_settings.items()},
+        **{f"method_settings: {method}": settings for method, settings in plan.method_settings.items()},
+        "train_settings": plan.train_settings,
+    }
+
+
+def _refuse_settings_of_nothing(plan: Plan) -> None:
+    """Settings of a stage that no method has, or of a method that is absent or does not pre-train."""
+    stages = sorted({stage for recipe in plan.recipes.values() for stage in recipe.pretrain_stages})
+    for stage in plan.stage_settings:
+        if stage not in stages:
+            raise ValueError(f"stage_settings: no method pre-trains by {stage!r}; expected one of {', '.join(stages)}")
+    for method in plan.method_settings:
+        if method not in plan.methods:
+            raise ValueError(f"method_settings: no method is {method!r}; expected one of {', '.join(plan.methods)}")
+        if not plan.recipes[method].pretrain_stages:
+            raise ValueError(f"method_settings: {method} has no pre-training; leave its settings out")
+
+
+def _refuse_equal_names(bundles: Sequence[Bundle | None]) -> None:
+    given = [bundle for bundle in bundles if bundle is not None]
+    folders = {bundle.folder.name: bundle.folder for bundle in given}
+    for bundle in given:
         other = folders[bundle.folder.name]
         if other != bundle.folder:
             raise ValueError(f"two bundles have the same name: {bundle.folder} and {other}; rename one")
 
 
-def _refuse_unknown_settings(plan: Plan, method: str, bundle: Bundle) -> None:
+def _refuse_unknown_settings(plan: Plan, method: str, recipe: Recipe) -> None:
     """A misspelt setting would otherwise change nothing, silently."""
-    pretraining = plan.pretrain_stages(method)
-    all_stages = {stage for other in plan.methods for stage in plan.pretrain_stages(other)}
-    common = {name: value for name, value in plan.pretrain_settings.items() if name not in {*all_stages, *plan.methods}}
-    own = plan.pretrain_settings.get(method, {})
-    if own and not pretraining:
-        raise ValueError(f"pretrain_settings: {method} has no pre-training, found settings for it: {own}")
-    for group, stages, settings in (
-        ("settings", [*pretraining, "train", "inference"], plan.settings),
-        ("pretrain_settings", pretraining, common),
-        *((f"pretrain_settings: {stage}", [stage], plan.pretrain_settings.get(stage, {})) for stage in pretraining),
-        (f"pretrain_settings: {method}", pretraining, own),
-        ("train_settings", ["train"], plan.train_settings),
-    ):
-        found = {name for stage in stages for name in known(bundle, [stage], settings)}
+    training, pretraining, stages = recipe.training, recipe.pretraining, recipe.pretrain_stages
+    before = [(pretraining, stage) for stage in stages if pretraining is not None]
+    after = [(training, "train")]
+    for group, settings in _groups(plan).items():
+        kind, _, owner = group.partition(": ")
+        places = {
+            "settings": [*before, *after, (training, "inference")],
+            "pretrain_settings": before,
+            "stage_settings": [place for place in before if place[1] == owner],
+            "method_settings": before if owner == method else [],
+            "train_settings": after,
+        }[kind]
+        found = {name for bundle, stage in places for name in bundle.known([stage], settings)}
         unknown = [name for name in settings if name not in found and name != "num_classes"]
-        if stages and unknown:
+        if places and unknown:
             raise ValueError(
-                f"{group}: no config of {bundle.name} ({', '.join(stages)}) has {unknown[0]!r}; "
+                f"{group}: no config of {recipe.name} ({', '.join(stage for _, stage in places)}) has {unknown[0]!r}; "
                 "settings are ids of a config, such as learning_rate"
             )
-    needed: dict[str, Any] = {"pretrained": pretraining, "seed": plan.seeds > 1}
-    needed["learning_rate"] = plan.learning_rates(method)
+    needed = {"pretrained": stages, "seed": plan.seeds > 1, "learning_rate": plan.learning_rates(method)}
     for name, wanted in needed.items():
-        if wanted and not known(bundle, ["train"], {name: None}):
-            option = "scratch" if plan.from_scratch(method) else "pretrained"
+        if wanted and not training.known(["train"], {name: None}):
+            option = "pretrained" if stages else "scratch"
             remedy = f"; give --{option}_learning_rates [] to leave it" if name == "learning_rate" else ""
-            raise ValueError(f"train.json of {bundle.name} has no {name!r}, which this study has to set{remedy}")
+            raise ValueError(f"train.json of {training.name} has no {name!r}, which this study has to set{remedy}")
 
 
 def _refuse_unlike_training(bundles: Mapping[str, Bundle]) -> None:
@@ -125,6 +145,6 @@ def _refuse_unlike_training(bundles: Mapping[str, Bundle]) -> None:
 
 def _training(bundle: Bundle) -> dict[str, str]:
     """The parts of a fine-tuning that have to be alike, as they stand in its configs."""
-    config = ConfigParser.load_config_files([str(bundle.path(name)) for name in bundle.configs("train")])
+    config = bundle.parser("train").get()
     parts = {name: {key: value for key, value in config.items() if key.split("#")[0] == name} for name in ALIKE}
     return {name: json.dumps(part, sort_keys=True) for name, part in parts.items()}

@@ -84,6 +84,10 @@ def _classes(value: Any) -> bool:
 
 
 SETTINGS = (_settings, "a mapping from ids of a configuration to values")
+NESTED = (
+    lambda value: _settings(value) and all(map(_settings, value.values())),
+    "a mapping from names to such mappings as pretrain_settings",
+)
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "methods": (_methods, f"a mapping from names of at most {LONGEST_NAME} characters to bundles"),
     "labelled": (lambda value: bool(value) and _list_of(_whole)(value), "numbers of patients of at least 1"),
@@ -96,6 +100,8 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (_classes, "different names of the labels 1, 2, ..."),
     "settings": SETTINGS,
     "pretrain_settings": SETTINGS,
+    "stage_settings": NESTED,
+    "method_settings": NESTED,
     "train_settings": SETTINGS,
     "scratch_learning_rates": (_list_of(_positive), "a list of numbers above 0"),
     "pretrained_learning_rates": (_list_of(_positive), "a list of numbers above 0"),

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,60 +23,105 @@ def make_plan(
     labelled: Sequence[int],
     draws: int = 3,
     seeds: int = 1,
-    settings: Mapping[str, Any] | None = None,
-    pretrain_settings: Mapping[str, Any] | None = None,
-    train_settings: Mapping[str, Any] | None = None,
-    scratch_learning_rates: Sequence[float] = (0.0003, 0.001, 0.003),
-    pretrained_learning_rates: Sequence[float] = (),
-    classes: Sequence[str] = (),
-    use_spacing: bool = True,
-    tolerance: float = 2.0,
     bundles: str | None = None,
-    **patients: Any,
+    **others: Any,
 ) -> Plan:
-    """The plan of a study; ``patients`` are arguments of :func:`study_splits`, whose errors it raises too.
+    """The plan of a study.
+
+    ``others`` are arguments of :func:`study_splits`, :func:`study_settings` and :func:`study_scoring`, whose errors it
+    raises too.
 
     Args:
         dataset_dir: Folder of volumes with labels of some, see data.find_cases.
-        methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+strategy_gr}".
+        methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+strategy_gr}";
+            "supercl_segmentation > pcl_segmentation" pre-trains by one bundle and trains by the other.
         labelled: Numbers of labelled patients: "[1,2,8]".
         draws: Random draws of the labelled patients; the same ones serve every method.
         seeds: Trainings of each draw.
-        settings: Values by config id, for every stage that has them: "{image_size: [96,96], slice_axis: 1}".
-        pretrain_settings: For pre-training alone: "{epochs: 15}"; for one stage of it "{pretrain_local: {epochs: 5}}",
-            and for one method, by its name, "{'G^D weak': {strength: 0.25}}".
-        train_settings: For fine-tuning alone, the same for every method: "{epochs: 10}".
-        scratch_learning_rates: Of these scratch takes the best on validation patients; "[]" leaves the bundle's.
-        pretrained_learning_rates: Of these every pre-trained start takes its best likewise; by default the bundle's.
-        classes: Names of the labels 1, 2, ...; those of dataset.json by default.
-        use_spacing: Distances in mm, by the header of the label; False takes voxels.
-        tolerance: Of the surface Dice, in the same unit.
         bundles: Folder where bundles are searched first.
 
     Raises:
         ValueError: when an argument is wrong, or the methods cannot be compared.
         FileNotFoundError: when a bundle or an overlay is absent.
     """
-    found = dict(enumerate(map(str, listed(classes)), start=1)) or classes_of(Path(dataset_dir))
+
+    def chosen(function: Callable[..., Any]) -> dict[str, Any]:
+        return {name: others.pop(name) for name in inspect.signature(function).parameters if name in others}
+
+    scoring = study_scoring(dataset_dir, **chosen(study_scoring))
+    settings = study_settings(**chosen(study_settings))
+    patients = chosen(study_splits)
+    if others:
+        raise TypeError(f"a plan has no argument {next(iter(others))!r}")
+    settings["settings"] = {"num_classes": len(scoring["classes"]) + 1, **settings["settings"]}
     plan = Plan(
         methods=named_methods(methods),
         labelled=sorted({positive_integer("labelled", number) for number in listed(labelled)}),
         draws=draws,
         seeds=seeds,
         splits=study_splits(dataset_dir, **patients),
-        classes=found,
-        settings={"num_classes": len(found) + 1, **(settings or {})},
-        pretrain_settings={str(name): value for name, value in (pretrain_settings or {}).items()},
-        train_settings=dict(train_settings or {}),
-        scratch_learning_rates=_rates(scratch_learning_rates),
-        pretrained_learning_rates=_rates(pretrained_learning_rates),
-        use_spacing=use_spacing,
-        tolerance=tolerance,
         transductive=patients.get("transductive", False),
         folders=[str(Path(bundles).resolve())] if bundles else [],
+        **settings,
+        **scoring,
     )
     refuse_unfit_methods(plan)
     return plan
+
+
+def study_settings(
+    settings: Mapping[str, Any] | None = None,
+    pretrain_settings: Mapping[str, Any] | None = None,
+    stage_settings: Mapping[str, Mapping[str, Any]] | None = None,
+    method_settings: Mapping[str, Mapping[str, Any]] | None = None,
+    train_settings: Mapping[str, Any] | None = None,
+    scratch_learning_rates: Sequence[float] = (0.0003, 0.001, 0.003),
+    pretrained_learning_rates: Sequence[float] = (),
+) -> dict[str, Any]:
+    """The settings of a study, as fields of its plan.
+
+    Args:
+        settings: Values by config id, for every stage that has them: "{image_size: [96,96], slice_axis: 1}".
+        pretrain_settings: For pre-training alone: "{epochs: 15}".
+        stage_settings: For one stage of pre-training, by its name: "{pretrain_local: {epochs: 5}}".
+        method_settings: For the pre-training of one method, by its name: "{'G^D weak': {strength: 0.25}}".
+        train_settings: For training with labels, the same for every method: "{epochs: 10}".
+        scratch_learning_rates: Of these training from scratch takes the best on validation patients; "[]" leaves the
+            bundle's.
+        pretrained_learning_rates: Of these every pre-trained start takes its best likewise; by default the bundle's.
+    """
+    groups = {
+        "settings": settings, "pretrain_settings": pretrain_settings, "stage_settings": stage_settings,
+        "method_settings": method_settings, "train_settings": train_settings,
+    }  # fmt: skip
+    for name, group in groups.items():
+        if group is not None and not isinstance(group, Mapping):
+            raise ValueError(f"{name} must be values by config id such as '{{epochs: 15}}', found {group!r}")
+    return {
+        **{name: {str(key): value for key, value in (group or {}).items()} for name, group in groups.items()},
+        "scratch_learning_rates": [positive_number("learning rate", rate) for rate in listed(scratch_learning_rates)],
+        "pretrained_learning_rates": [
+            positive_number("learning rate", rate) for rate in listed(pretrained_learning_rates)
+        ],
+    }
+
+
+def study_scoring(
+    dataset_dir: str, classes: Sequence[str] = (), use_spacing: bool = True, tolerance: float = 2.0
+) -> dict[str, Any]:
+    """How a study scores, as fields of its plan.
+
+    Args:
+        dataset_dir: Folder of volumes.
+        classes: Names of the labels 1, 2, ...; those of dataset.json by default.
+        use_spacing: Distances in mm, by the header of the label; False takes voxels.
+        tolerance: Of the surface Dice, in the same unit.
+
+    Raises:
+        ValueError: when the classes are not named.
+    """
+    found = dict(enumerate(map(str, listed(classes)), start=1)) or classes_of(Path(dataset_dir))
+    return {"classes": found, "use_spacing": use_spacing, "tolerance": tolerance}
 
 
 def refuse_unfit_plan(plan: Plan, source: str) -> None:
@@ -133,10 +179,6 @@ def study_splits(
         refuse_leaks(split, transductive)
         refuse_unscored(split)
     return found
-
-
-def _rates(values: Sequence[float]) -> list[float]:
-    return [positive_number("learning rate", rate) for rate in listed(values)]
 
 
 def refuse_unscored(split: Split) -> None:

@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_cl_ext.study.plan import weights
-from monai_cl_ext.study.task import Task
+from monai_cl_ext.study.cells import weights
+from monai_cl_ext.study.task import Kind, Task
 
 
 def warn_of_same_weights(tasks: Sequence[Task], root: Path) -> None:
@@ -23,7 +23,7 @@ def warn_of_same_weights(tasks: Sequence[Task], root: Path) -> None:
     """
     trained: dict[tuple[str, str], list[str]] = {}
     for task in tasks:
-        if task.name.startswith("pretrain") and (path := Path(weights(task, root))).is_file():
+        if task.kind == Kind.PRETRAIN and (path := Path(weights(task, root))).is_file():
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             stage_and_fold = task.name.rpartition("/")[2]

@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -29,6 +30,17 @@ from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.layout import DONE, PAPER_COMPAT, SCORES, TABLES, TASK
 
 ATTENDED = "--attended"
+
+
+class Kind(StrEnum):
+    """What a cell is for."""
+
+    PRETRAIN = "pretrain"
+    """A stage of pre-training, which others start from."""
+    CHOICE = "choice"
+    """A training that is scored on validation patients, to choose a setting."""
+    FINETUNE = "finetune"
+    """A training that is scored on test patients."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class Task:
         scoring: the arguments ``classes``, ``use_spacing`` and ``tolerance`` of :func:`score_predictions`.
         slice_axis: of the volumes, for the slice-wise scores of :func:`paper_compat_scores`.
         chosen: a setting of the first run and the cells, by its value, that compete for it: the best mean Dice wins.
+        kind: what it is for.
     """
 
     name: str
@@ -77,6 +90,7 @@ class Task:
     scoring: dict[str, Any] = field(default_factory=dict)
     slice_axis: int = 2
     chosen: dict[str, dict[str, str]] = field(default_factory=dict)
+    kind: Kind = Kind.FINETUNE
 
     def to_json(self) -> str:
         """The cell as text; equal cells give equal texts."""
@@ -91,7 +105,8 @@ class Task:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**content, "runs": [Run(**run) for run in content["runs"]]})
+            runs = [Run(**run) for run in content["runs"]]
+            return cls(**{**content, "runs": runs, "kind": Kind(content["kind"])})
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{path} is not the description of a cell ({error!r}); remove its folder and run again"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from monai_cl_ext.study.task import Task
+from monai_cl_ext.study.task import Kind, Task
 from monai_cl_ext.visualize.records import Record
 from monai_cl_ext.visualize.study_records import Study
 from monai_cl_ext.visualize.tables import Table, duration
@@ -79,7 +79,7 @@ def method_costs(study: Study) -> pd.DataFrame:
 def _stage_rows(study: Study, task: Task) -> Iterator[tuple[str, str, float, float, float, float, float]]:
     for cost in stage_costs(study.folder, task):
         record = cost.record
-        stage = f"{cost.name}, to choose {_choice(task)}" if task.name.startswith("choice") else cost.name
+        stage = f"{cost.name}, to choose {_choice(task)}" if task.kind == Kind.CHOICE else cost.name
         speed, memory = record.get("images_per_second"), record.get("peak_memory_bytes")
         waited = record.get("data_wait_seconds")
         yield (

@@ -10,6 +10,7 @@ import pandas as pd
 
 from monai_cl_ext.study.comparison import BEST
 from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.task import Kind
 from monai_cl_ext.visualize.learning_curve import SIGNIFICANT
 from monai_cl_ext.visualize.study_records import MARK, Study
 from monai_cl_ext.visualize.study_tables import SELECTION
@@ -94,7 +95,7 @@ def reservations(study: Study) -> list[str]:
         f"{counted(folds, 'test set')}. Intervals are of 95 % and not corrected.",
         f"Scored weights: {SELECTION}.",
     ]
-    if any(name.startswith("pretrain") for name in study.cells):
+    if any(task.kind == Kind.PRETRAIN for task in study.cells.values()):
         sentences.append(
             "One pre-training of each method"
             f"{' and test set' * (folds > 1)} serves all its fine-tunings: what another seed of pre-training would "

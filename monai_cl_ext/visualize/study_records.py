@@ -12,9 +12,10 @@ import pandas as pd
 
 from monai_cl_ext.study.comparison import BEST, KEYS
 from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES
-from monai_cl_ext.study.plan import SCRATCH, Plan
+from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.recipe import SCRATCH
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import Task
+from monai_cl_ext.study.task import Kind, Task
 
 MARK = "TRANSDUCTIVE"
 
@@ -64,7 +65,7 @@ class Study:
     @property
     def finetuned(self) -> list[Task]:
         """The cells whose scores count."""
-        return [task for name, task in self.cells.items() if name.startswith("finetune")]
+        return [task for task in self.cells.values() if task.kind == Kind.FINETUNE]
 
 
 def read_study(folder: Path) -> Study:

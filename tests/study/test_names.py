@@ -11,11 +11,11 @@ from plain_bundle import write_plain_bundle
 
 from monai_cl_ext.data import find_cases, read_listed, write_phantom
 from monai_cl_ext.study.bundles import Bundle, find_bundle
+from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import collect_scores
 from monai_cl_ext.study.commands import keep_plan
 from monai_cl_ext.study.handover import handed_over, literal
 from monai_cl_ext.study.layout import folder_name
-from monai_cl_ext.study.plan import tasks
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.stage import run_stage
 from monai_cl_ext.study.task import run_task, write_task
@@ -100,6 +100,7 @@ def test_a_study_of_strange_names_runs_and_keeps_them(strange, tmp_path, monkeyp
             "dataset_dir": str(strange / "imagesTr"), "label_dir": str(strange / "labelsTr"), "classes": classes,
             "methods": {method: str(bundle)}, "labelled": [1], "draws": 1, "validation": 2, "test": 4,
             "train_settings": {"train#trainer#max_epochs": 1},
+            "scratch_learning_rates": [],
         },
     )  # fmt: skip
     cells = tasks(plan, root)

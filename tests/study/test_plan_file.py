@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from monai_cl_ext.data import write_phantom
+from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.commands import StudyCommands, keep_plan
 from monai_cl_ext.study.leaks import LeakError
-from monai_cl_ext.study.plan import Plan, tasks
+from monai_cl_ext.study.plan import Plan
 
 
 @pytest.fixture(scope="module")

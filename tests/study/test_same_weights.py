@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_cl_ext.study.plan import weights
+from monai_cl_ext.study.cells import weights
 from monai_cl_ext.study.same_weights import warn_of_same_weights
-from monai_cl_ext.study.task import Run, Task
+from monai_cl_ext.study.task import Kind, Run, Task
 
 
 def trained(root: Path, fold: int = 0, **values: float) -> list[Task]:
     """Pre-trainings that ended in networks of such values, and one that has not ended."""
     names = [f"pretrain/{name}/pretrain_fold_{fold}" for name in [*values, "open"]]
-    tasks = [Task(name, "", [], [Run(["pretrain"])]) for name in names]
+    tasks = [Task(name, "", [], [Run(["pretrain"])], kind=Kind.PRETRAIN) for name in names]
     for task, value in zip(tasks, values.values(), strict=False):
         file = Path(weights(task, root))
         file.parent.mkdir(parents=True)

@@ -19,15 +19,16 @@ from plain_bundle import write_plain_bundle
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.files import write_text
+from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import collect_scores
 from monai_cl_ext.study.commands import StudyCommands, keep_plan
 from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
-from monai_cl_ext.study.plan import Plan, tasks
+from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.scheduler import StudyFailed, alone, run_cells
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import Run, Task, is_done, run_task, write_task
+from monai_cl_ext.study.task import Kind, Run, Task, is_done, run_task, write_task
 
 SMALL = {"image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4]}
 SHORT = {"epochs": 1, "batches_per_epoch": 2}
@@ -82,7 +83,7 @@ def test_the_grid_shares_a_pretraining_and_gives_every_method_the_same_patients(
 def test_methods_may_differ_by_a_value_of_their_pretraining_alone(phantom, tmp_path):
     methods = {"whole": "gcl_segmentation", "half": "gcl_segmentation", "half again": "gcl_segmentation"}
     own = {"half": {"strength": 0.5}, "half again": {"strength": 0.5}}
-    plan = make_plan(**arguments(phantom, methods=methods, pretrain_settings={**SHORT, **own}))
+    plan = make_plan(**arguments(phantom, methods=methods, method_settings=own))
     cells = {task.name: task for task in tasks(plan, tmp_path)}
     first, weaker = (f"pretrain/gcl_segmentation{of}/pretrain_global_fold_0" for of in ("", "+strength=0.5"))
     assert [name for name in cells if "pretrain_global" in name] == [first, weaker]
@@ -126,18 +127,67 @@ def test_a_plan_survives_its_file(phantom, tmp_path):
         ({"transductive": "no"}, "transductive must be True or False, found 'no'"),
         ({"folds": 2, "splits": "x"}, "splits and folds both"),
         ({"labelled": [7]}, "expected at least 7 patient"),
-        ({"pretrain_settings": {"scratch": {"strength": 0.5}}}, "pretrain_settings: scratch has no pre-training"),
+        ({"method_settings": {"scratch": {"strength": 0.5}}}, "method_settings: scratch has no pre-training"),
         (
-            {"pretrain_settings": {"gcl_segmentation": {"strenght": 0.5}}},
-            "pretrain_settings: gcl_segmentation: no config .* has 'strenght'",
+            {"method_settings": {"gcl_segmentation": {"strenght": 0.5}}},
+            "method_settings: gcl_segmentation: no config .* has 'strenght'",
         ),
-        ({"pretrain_settings": {"gcl_segmentation": {"seed": 1}}}, "'seed' is set by the study itself"),
-        ({"pretrain_settings": {"gcl": {"strength": 0.5}}}, "no config of gcl_segmentation .* has 'gcl'"),
+        ({"method_settings": {"gcl_segmentation": {"seed": 1}}}, "'seed' is set by the study itself"),
+        ({"method_settings": {"gcl": {"strength": 0.5}}}, "no method is 'gcl'; expected one of scratch, gcl_seg"),
+        ({"stage_settings": {"pretrain": {"epochs": 5}}}, "no method pre-trains by 'pretrain'; expected one of pretr"),
+        (
+            {"stage_settings": {"pretrain_local": {"partitons": 5}}},
+            r"stage_settings: pretrain_local: no config of gcl_segmentation \(pretrain_local\) has 'partitons'",
+        ),
+        ({"train_settings": [1]}, "train_settings must be values by config id"),
+        ({"methods": {"a": "gcl_segmentation > scratch"}}, "a: expected BUNDLE, or BUNDLE > BUNDLE"),
+        ({"methods": {"a": "gcl_segmentation > pcl_segmentation > x"}}, "a: expected BUNDLE, or BUNDLE > BUNDLE"),
     ],
 )
 def test_a_wrong_plan_is_refused(phantom, tmp_path, others, sentence):
     with pytest.raises(ValueError, match=sentence):
         tasks(make_plan(**arguments(phantom, **others)), tmp_path)
+
+
+def test_a_method_may_pretrain_by_one_bundle_and_train_by_another(phantom, tmp_path):
+    methods = {
+        "scratch": "scratch", "PCL": "pcl_segmentation", "PCL > WCL": "pcl_segmentation  >  wcl_segmentation",
+        "weak > mixup": "pcl_segmentation+policy_weak > gcl_segmentation+mixup",
+        "named": "scratch > wcl_segmentation+self_training",
+    }  # fmt: skip
+    plan = make_plan(**arguments(phantom, methods=methods, scratch_learning_rates=[0.1]))
+    cells = {task.name: task for task in tasks(plan, tmp_path)}
+    pretraining = [task.name for task in cells.values() if task.kind == Kind.PRETRAIN]
+    assert pretraining == [f"pretrain/pcl_segmentation{overlay}/pretrain_fold_0" for overlay in ("", "+policy_weak")]
+    finals = {task.facts["method"]: task for task in cells.values() if task.kind == Kind.FINETUNE}
+    needs = {method: [need for need in task.needs if need in pretraining] for method, task in finals.items()}
+    assert needs == {
+        "scratch": [], "named": [], "PCL": pretraining[:1], "PCL > WCL": pretraining[:1], "weak > mixup": pretraining[1:]
+    }  # fmt: skip
+    trained = {method: (Path(task.bundle).name, task.overlays) for method, task in finals.items()}
+    assert trained["PCL > WCL"] == ("wcl_segmentation", []) and trained["weak > mixup"] == (
+        "gcl_segmentation",
+        ["mixup"],
+    )
+    assert trained["named"] == ("wcl_segmentation", ["self_training"]) and trained["scratch"][0] == "pcl_segmentation"
+    assert {task.facts["method"] for task in cells.values() if task.kind == Kind.CHOICE} == {"scratch", "named"}
+    assert plan.recipes["PCL > WCL"].name == "pcl_segmentation > wcl_segmentation"
+
+
+def test_planning_reads_each_config_once(phantom, tmp_path, monkeypatch):
+    read: list[str] = []
+    plain = Path.read_text
+
+    def counted(path: Path, *arguments, **options) -> str:
+        if path.parent.name == "configs":
+            read.append(str(path))
+        return plain(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    methods = ["scratch", "gcl_segmentation", "gcl_segmentation+no_local", "pcl_segmentation", "wcl_segmentation"]
+    others = {"draws": 12, "seeds": 2, "labelled": [1, 2], "scratch_learning_rates": [0.1, 0.2]}
+    cells = tasks(make_plan(**arguments(phantom, methods=methods, **others)), tmp_path)
+    assert len(cells) > 200 and len(read) == len(set(read)) > 10
 
 
 def test_methods_as_a_command_line_gives_them(phantom):
@@ -351,7 +401,7 @@ def test_damaged_weights_are_named_and_stop_only_what_needs_them(study, tmp_path
 def test_a_plain_bundle_is_studied_too(phantom, tmp_path):
     bundle = write_plain_bundle(tmp_path)
     plan = make_plan(
-        str(phantom), {"plain": str(bundle)}, [2], draws=1, validation=2, test=2,
+        str(phantom), {"plain": str(bundle)}, [2], draws=1, validation=2, test=2, scratch_learning_rates=[],
         train_settings={"train#trainer#max_epochs": 2},
     )  # fmt: skip
     cells = tasks(plan, tmp_path / "study")

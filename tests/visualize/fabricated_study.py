@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from monai_cl_ext.study.plan import Plan
-from monai_cl_ext.study.task import Run, Task
+from monai_cl_ext.study.task import Kind, Run, Task
 
 CLASSES = {1: "RV", 2: "myocardium", 3: "LV"}
 METRICS = ("dice", "jaccard", "hd95", "asd", "surface_dice")
@@ -31,7 +31,7 @@ def make_plan(root: Path, methods=None, labelled=(1, 2), draws=2, seeds=1, patie
         for fold in range(folds)
     ]  # fmt: skip
     return Plan(methods or THREE, list(labelled), draws, seeds, splits, CLASSES, {"image_size": [32, 32]},
-                {"epochs": 2}, {"epochs": 3}, **more)  # fmt: skip
+                {"epochs": 2}, train_settings={"epochs": 3}, **more)  # fmt: skip
 
 
 def make_scores(plan: Plan, gain: float = 0.08, noise: float = 0.02) -> pd.DataFrame:
@@ -83,7 +83,8 @@ def write_study(root: Path, plan: Plan, scores: pd.DataFrame, size: int = 24, sl
         pretraining = []
         if plan.methods[row.method] != "scratch":
             pretraining = [f"pretrain/{plan.methods[row.method]}/pretrain_global_fold_{row.fold}"]
-            write_cell(root, Task(pretraining[0], "b", [], [Run(["pretrain_global"])]), {"pretrain_global": 600.0}, 4)
+            first = Task(pretraining[0], "b", [], [Run(["pretrain_global"])], kind=Kind.PRETRAIN)
+            write_cell(root, first, {"pretrain_global": 600.0}, 4)
         name = f"finetune/{row.method}/labelled_{row.labelled}_draw_{row.draw}_seed_{row.seed}_fold_{row.fold}"
         facts = {key: value if key == "method" else int(value) for key, value in row._asdict().items()}
         task = Task(

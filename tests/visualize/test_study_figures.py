@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from scipy.stats import rankdata
 
 from monai_cl_ext.study.comparison import differences, patient_table, summary
-from monai_cl_ext.study.task import Run, Task
+from monai_cl_ext.study.task import Kind, Run, Task
 from monai_cl_ext.visualize.cost import draw_cost
 from monai_cl_ext.visualize.cost_records import cost_table, method_costs, network_costs
 from monai_cl_ext.visualize.critical_difference import draw_critical_difference, not_told_apart
@@ -197,7 +197,8 @@ def test_costs_without_records_of_resumed_stages_and_of_choices(tmp_path):
     (own,) = root.glob("finetune/*/*")
     (own / "eval" / "run_train.json").unlink()
     facts = {"method": "scratch", "labelled": 1, "fold": 0, "draw": 0, "seed": 0, "learning_rate": 0.1}
-    choice = Task("choice/scratch/labelled_1_learning_rate_0.1_fold_0", "b", [], [Run(["train"])], [], facts)
+    name = "choice/scratch/labelled_1_learning_rate_0.1_fold_0"
+    choice = Task(name, "b", [], [Run(["train"])], [], facts, kind=Kind.CHOICE)
     write_cell(root, choice, {"train": 7.0}, 1)
     record = root / choice.name / "eval" / "run_train.json"
     record.write_text(json.dumps({"seconds": 100.0}))
