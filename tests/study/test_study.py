@@ -162,7 +162,8 @@ def test_a_method_may_pretrain_by_one_bundle_and_train_by_another(phantom, tmp_p
     finals = {task.facts["method"]: task for task in cells.values() if task.kind == Kind.FINETUNE}
     needs = {method: [need for need in task.needs if need in pretraining] for method, task in finals.items()}
     assert needs == {
-        "scratch": [], "named": [], "PCL": pretraining[:1], "PCL > WCL": pretraining[:1], "weak > mixup": pretraining[1:]
+        "scratch": [], "named": [], "PCL": pretraining[:1], "PCL > WCL": pretraining[:1],
+        "weak > mixup": pretraining[1:],
     }  # fmt: skip
     trained = {method: (Path(task.bundle).name, task.overlays) for method, task in finals.items()}
     assert trained["PCL > WCL"] == ("wcl_segmentation", []) and trained["weak > mixup"] == (
