@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, slices, batches by partition, splits by patient, and a phantom."""
 
+from monai_cl_ext.data.check_case import CheckCased
 from monai_cl_ext.data.folded_split import folded_split
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.gcl_lists import released_patients, released_split
 from monai_cl_ext.data.loading import LoadCased
+from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.picture_dataset import PictureDataset
@@ -15,6 +17,7 @@ from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients
 
 __all__ = [
+    "CheckCased",
     "CheckFinited",
     "LoadCased",
     "PartitionBatchSampler",
@@ -27,6 +30,7 @@ __all__ = [
     "find_cases",
     "find_pictures",
     "folded_split",
+    "read_nifti",
     "released_patients",
     "released_split",
     "slice_partitions",
