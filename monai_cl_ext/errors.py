@@ -8,15 +8,13 @@ from collections.abc import Iterator
 MISTAKES = (ValueError, OSError, ImportError, FloatingPointError)
 """Types of errors that this package raises for what a user can put right."""
 
+WRAPPERS = ("monai", "pathlib")
+"""Packages that raise a RuntimeError for what they caught; pathlib does where links lead in a circle."""
+
 
 def raised_here(error: BaseException) -> bool:
     """Whether code of this package raised the error: the module of its traceback's last frame tells."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    # __package__, since the __name__ of a module that python -m runs is "__main__".
-    package = trace.tb_frame.f_globals.get("__package__") if trace else None
-    return (package or "").partition(".")[0] == __name__.partition(".")[0]
+    return _raised_by(error) == __name__.partition(".")[0]
 
 
 def first_cause(error: BaseException) -> BaseException:
@@ -29,11 +27,7 @@ def first_cause(error: BaseException) -> BaseException:
 
 def deepest_cause(error: BaseException) -> BaseException:
     """The error at the end of the chain of causes."""
-    seen = {id(error)}
-    while error.__cause__ is not None and id(error.__cause__) not in seen:
-        error = error.__cause__
-        seen.add(id(error))
-    return error
+    return list(_chain(error))[-1]
 
 
 def root_cause(error: BaseException) -> str:
@@ -46,8 +40,7 @@ def mistake(error: BaseException) -> BaseException | None:
     """The user's mistake behind an error, or None for an error in the program.
 
     A mistake is an error of one of the types ``MISTAKES`` that this package raised, or one of the system (``OSError``)
-    or of an import whoever raised it. MONAI's wrappers, plain RuntimeErrors, are looked through; an error of another
-    type that was raised while a mistake was handled is one in the program.
+    or of an import whoever raised it. Plain RuntimeErrors that it caused, such as MONAI's, are looked through.
     """
     for found in _chain(error):
         if isinstance(found, (OSError, ImportError)) or (isinstance(found, MISTAKES) and raised_here(found)):
@@ -58,12 +51,22 @@ def mistake(error: BaseException) -> BaseException | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what caused it or was being handled when it was raised, and so on."""
+    """The error, what caused it, and so on; of those that were being handled meanwhile, what a wrapper stands for."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        if error.__cause__ is not None:
-            error = error.__cause__
-        else:
-            error = None if error.__suppress_context__ else error.__context__
+        wraps = type(error) is RuntimeError and _raised_by(error) in WRAPPERS and not error.__suppress_context__
+        error = error.__context__ if wraps and error.__cause__ is None else error.__cause__
+
+
+def _raised_by(error: BaseException) -> str:
+    """The package whose code raised an error, or "" where it was not raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    # __package__ first, since the __name__ of a module that python -m runs is "__main__".
+    names = trace.tb_frame.f_globals
+    return str(names.get("__package__") or names.get("__name__")).partition(".")[0]

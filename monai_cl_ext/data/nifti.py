@@ -93,6 +93,8 @@ def _read(file: BinaryIO, path: str | Path) -> nib.Nifti1Image:
         raise ValueError(f"{path}: its header promises {told}, found {len(content)} bytes; {AGAIN}")
     try:
         image = image_class.from_bytes(content)
+    except MemoryError:
+        raise
     except Exception as error:  # nibabel has no type for all that can be wrong with a header
         raise ValueError(f"{path}: its header is not valid ({error}); write the file again, or leave it out") from error
     if not np.isfinite(image.affine).all():
@@ -132,7 +134,9 @@ def _promised_bytes(header: Any, path: str | Path) -> tuple[int, str]:
         dtype = np.dtype("V0")  # as of the codes that NIfTI has for no type at all
     if not dtype.itemsize:
         code = int(header["datatype"])
-        raise ValueError(f"{path}: its header names the unknown data type {code}; write the file again, or leave it out")
+        raise ValueError(
+            f"{path}: its header names the unknown data type {code}; write the file again, or leave it out"
+        )
     if dtype.kind not in "iuf":
         colors = "".join(dtype.names or ())  # RGB or RGBA
         found = "complex numbers" if dtype.kind == "c" else f"{colors} colors" if colors else str(dtype)
