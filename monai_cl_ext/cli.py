@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import fire
+
+from monai_cl_ext.errors import mistake
+
+INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
 
 
 class Commands:
@@ -126,13 +131,25 @@ class Commands:
 
 
 def main() -> None:
-    """Runs the command that the arguments name; a user's mistake ends in one line and status 1."""
+    """Runs the command that the arguments name; a user's mistake ends in one line and status 1, Ctrl-C in 130."""
     arguments = sys.argv[1:] or ["--help"]
     try:
         _refuse_unknown_options(Commands(), arguments)
         fire.Fire(Commands(), arguments, name="monai-cl")
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"monai-cl: {error}")
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("monai-cl: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # whoever read the output, such as head, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would flush into the pipe once more
+        sys.exit(1)
+    except MemoryError:
+        sys.exit("monai-cl: out of memory; take smaller images or batches, or close other programs")
+    except Exception as error:
+        found = mistake(error)
+        if found is None:
+            raise
+        sys.exit(f"monai-cl: {found}")
 
 
 def _refuse_unknown_options(commands: object, arguments: list[str]) -> None:

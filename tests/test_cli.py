@@ -128,3 +128,43 @@ def test_mistakes_in_advice_end_in_one_line_and_write_nothing(options, message, 
     status = run(monkeypatch, "advise", few_pictures, "--output", tmp_path / "out", "--size=16", *options)
     assert isinstance(status, str) and message in status and "\n" not in status
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "failure, status",
+    [(KeyboardInterrupt(), 130), (BrokenPipeError(32, "Broken pipe"), 1), (MemoryError(), "out of memory"),
+     (OSError(28, "No space left on device", "x"), "No space left on device: 'x'"), (ImportError("a"), "monai-cl: a")],
+)  # fmt: skip
+def test_what_ends_a_command_from_outside_has_no_traceback(failure, status, monkeypatch, capfd):
+    def fail(*arguments, **options):
+        raise failure
+
+    monkeypatch.setattr("monai_cl_ext.data.phantom.write_phantom", fail)
+    ended = run(monkeypatch, "phantom", "a")
+    assert (ended == status) if isinstance(status, int) else (status in ended and "\n" not in ended)
+    told = capfd.readouterr().err
+    assert len(told.splitlines()) == (1 if status == 130 else 0)
+
+
+@pytest.mark.parametrize("failure", [KeyError("a"), TypeError("a"), ValueError("a"), RuntimeError("a")])
+def test_errors_in_the_program_keep_their_traceback(failure, monkeypatch):
+    def fail(*arguments, **options):
+        raise failure
+
+    monkeypatch.setattr("monai_cl_ext.data.phantom.write_phantom", fail)
+    with pytest.raises(type(failure)):
+        run(monkeypatch, "phantom", "a")
+
+
+def test_a_reader_of_the_output_may_end_early(tmp_path):
+    command = f"{sys.executable} -m monai_cl_ext phantom --output {tmp_path / 'a'} --patients 1 | true"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in ended.stderr and "BrokenPipe" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["study", "run"], ["report"], ["phantom"], ["advise"]])
+def test_a_folder_that_links_to_itself_is_named(command, monkeypatch, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    name = "--run_dir" if command == ["report"] else "--output" if command != ["advise"] else "--data_dir"
+    status = run(monkeypatch, *command, f"{name}={tmp_path / 'loop'}")
+    assert isinstance(status, str) and "loop" in status and "\n" not in status

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, slices, batches by partition, splits by patient, and a phantom."""
 
+from monai_cl_ext.data.check_case import CheckCased
 from monai_cl_ext.data.folded_split import folded_split
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.gcl_lists import released_patients, released_split
 from monai_cl_ext.data.listed import read_listed
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.mixed import MixedSlices, TwoStreamBatchSampler
+from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.picture_dataset import PictureDataset
@@ -17,6 +19,7 @@ from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients
 
 __all__ = [
+    "CheckCased",
     "CheckFinited",
     "LoadCased",
     "MixedSlices",
@@ -32,6 +35,7 @@ __all__ = [
     "find_pictures",
     "folded_split",
     "read_listed",
+    "read_nifti",
     "released_patients",
     "released_split",
     "slice_partitions",

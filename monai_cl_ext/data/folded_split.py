@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.data.same_volumes import warn_of_same_volumes
 from monai_cl_ext.data.splits import Case, by_patient
 
 FOLDS, FOLD_SEED, DRAW_SEED = 5, 12345, 1234
@@ -37,6 +38,7 @@ def folded_split(cases: Sequence[Case], labelled: int, fold: int = 0, validation
         ValueError: when there are fewer than five patients, or fewer in the training folds than are asked for.
     """
     groups = by_patient(cases)
+    warn_of_same_volumes(cases)
     patients = list(groups)
     one_of("fold", fold, range(FOLDS))
     if len(patients) < FOLDS:

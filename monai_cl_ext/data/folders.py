@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
+
+from monai_cl_ext.data.decathlon import described_cases, description_of
 
 PATIENT_PATTERN = r"(.+?)(?:_frame\d+)?\Z"
 """The file name without suffix and without a trailing frame number, so that the two frames of ACDC share a patient."""
@@ -53,17 +54,17 @@ def find_cases(
             contradict each other.
     """
     folder = _existing_folder(Path(dataset_dir), "dataset_dir")
-    description = folder / "dataset.json"
     expression = _compiled(patient_pattern)
     if series is not None:
         cases = _series_cases(folder, series, label_dir, label_suffix)
         names = [_at_first_wildcard(Path(case["image"]).relative_to(folder), series) for case in cases]
     else:
-        if not description.is_file():
+        description = description_of(folder)
+        if description is None:
             label_folder = None if label_dir is None else _existing_folder(Path(label_dir), "label_dir")
             cases = _plain_cases(folder, label_folder, label_suffix)
         elif label_dir is None:
-            cases = _msd_cases(description)
+            cases = described_cases(description)
         else:
             raise ValueError(
                 f"{description} names the labels itself, found label_dir {str(label_dir)!r} as well; leave label_dir "
@@ -98,7 +99,7 @@ def name_order(name: str) -> list[Any]:
 
 def _existing_folder(folder: Path, argument: str) -> Path:
     if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
+        found = "a file" if folder.exists() else "a link to nowhere" if folder.is_symlink() else "nothing"
         raise FileNotFoundError(f"{argument} {folder}: expected a folder, found {found}; check the path")
     return folder
 
@@ -117,8 +118,8 @@ def _plain_cases(folder: Path, label_folder: Path | None, label_suffix: str) -> 
                 f"{label_folder}: found no .nii or .nii.gz file and no picture whose name ends in {label_suffix!r}; "
                 "give the folder that holds the labels, and as label_suffix what their names end in"
             )
-    taken = {path.resolve() for path in labels.values()}
-    images = [path for path in _volumes(folder) if path.resolve() not in taken]
+    taken = {os.path.realpath(path) for path in labels.values()}  # Path.resolve raises on a link to itself
+    images = [path for path in _volumes(folder) if os.path.realpath(path) not in taken]
     if not images:
         raise FileNotFoundError(
             f"{folder}: found no .nii or .nii.gz file and no dataset.json, nor a PNG, JPEG or BMP picture; give the "
@@ -146,7 +147,7 @@ def _series_cases(folder: Path, series: str, label_dir: str | Path | None, label
             f"with series, label_dir leads from each folder to its label, such as '../Ground', and label_suffix is not "
             f"used; found label_dir {str(label_dir)!r} and label_suffix {label_suffix!r}"
         )
-    images = [path for path in folder.glob(series) if path.is_dir()]
+    images = _series_folders(folder, series)
     if not images:
         raise FileNotFoundError(
             f"{folder}: found no folder that fits series {series!r}; give a pattern below dataset_dir such as "
@@ -163,45 +164,27 @@ def _series_cases(folder: Path, series: str, label_dir: str | Path | None, label
     return cases
 
 
+def _series_folders(folder: Path, series: str) -> list[Path]:
+    """The folders that fit a pattern, each once: a link to a folder above would lead to all of them again."""
+    try:
+        found = [path for path in folder.glob(series) if path.is_dir()]
+    except (NotImplementedError, ValueError) as error:
+        raise ValueError(f"series {series!r}: expected a pattern below dataset_dir ({error})") from error
+    shortest = sorted(found, key=lambda path: (len(path.parts), path))
+    return list({os.path.realpath(path): path for path in reversed(shortest)}.values())
+
+
 def _at_first_wildcard(path: Path, series: str) -> str:
     """The part of a path at the place of the first wildcard of its pattern; the first part where there is none."""
     places = [number for number, part in enumerate(Path(series).parts) if re.search(r"[*?\[]", part)]
     return path.parts[min(places, default=0)]
 
 
-def _msd_cases(description: Path) -> list[dict[str, str]]:
-    try:
-        content = json.loads(description.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{description}: not readable as JSON ({error}); repair or remove the file") from error
-    lists = {name: content.get(name, []) for name in ("training", "test")} if isinstance(content, dict) else {}
-    if not any(lists.values()) or not all(isinstance(entries, list) for entries in lists.values()):
-        raise ValueError(
-            f'{description}: expected a list "training" of {{"image": path, "label": path}}, found none; '
-            "repair the file, or remove it to read the folder as plain volumes"
-        )
-    return [_msd_case(entry, description) for entries in lists.values() for entry in entries]
-
-
-def _msd_case(entry: Any, description: Path) -> dict[str, str]:
-    named = {"image": entry} if isinstance(entry, str) else entry
-    if not isinstance(named, dict) or not isinstance(named.get("image"), str):
-        raise ValueError(
-            f'{description}: expected entries {{"image": path, "label": path}} or a path, found {entry!r}; '
-            "repair that entry"
-        )
-    case = {}
-    for key in ("image", "label"):
-        if named.get(key):
-            path = description.parent / named[key]
-            if not path.is_file():
-                raise FileNotFoundError(f"{path}: listed as {key} in {description}, found no such file; restore it")
-            case[key] = str(path)
-    return case
-
-
 def _compiled(pattern: str) -> re.Pattern[str]:
-    expression = re.compile(pattern, re.DOTALL)
+    try:
+        expression = re.compile(pattern, re.DOTALL)
+    except re.error as error:
+        raise ValueError(f"patient_pattern {pattern!r}: no regular expression ({error}); correct it") from error
     if not expression.groups:
         raise ValueError(f"patient_pattern {pattern!r}: expected a group for the patient, found none; add parentheses")
     return expression

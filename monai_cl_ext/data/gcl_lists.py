@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from monai_cl_ext.arguments import one_of
+from monai_cl_ext.data.same_volumes import warn_of_same_volumes
 from monai_cl_ext.data.splits import Case, by_patient
 
 PARTS = ("pretrain", "train", "validation", "test")
@@ -132,6 +133,7 @@ def released_split(
         ValueError: when a listed patient is absent, a number fits several patients, a part would be empty, or there
             is no such list.
     """
+    warn_of_same_volumes(cases)
     numbered = _by_number(cases, end_diastole=name == "acdc")
     split: dict[str, list[Case]] = {}
     absent: list[str] = []

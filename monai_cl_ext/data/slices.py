@@ -52,6 +52,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         files, patients, spacings: of each kept volume; spacing in the units of the affine, axes as in the volume.
 
     Raises:
+        FileNotFoundError, PermissionError: when a file is absent or may not be read.
         ValueError: when a volume cannot be read or prepared, holds NaN or infinity, differs in size from the others
             or from its label, when its superpixels fail, or when no volume is left. The message names the file. A
             volume of one intensity is dropped and a volume with fewer slices than partitions is kept, each with one

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.data.same_volumes import warn_of_same_volumes
 
 Case: TypeAlias = dict[str, Any]
 """One volume: {"image": path, "label"?: path, "patient": id}."""
@@ -68,6 +69,7 @@ def split_by_patient(
         ValueError: when a listed patient has no case, or stands in two lists; the message names the patient.
     """
     groups = by_patient(cases)
+    warn_of_same_volumes(cases)
     part_of: dict[str, str] = {}
     for part, patients in (("train", train), ("validation", validation), ("test", test)):
         for patient in patients:

@@ -11,6 +11,8 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.loading import refuse_other_shape
+from monai_cl_ext.errors import MISTAKES, deepest_cause, first_cause, raised_here, root_cause
 
 MAP_TYPES = (torch.uint8, torch.int16, torch.int32)  # torch knows neither maximum nor promotion of uint16
 
@@ -51,23 +53,20 @@ def read_volume(
         superpixels: map from a slice (C, H, W) float32 to integers (1, H, W) from 0 on, or None.
 
     Raises:
-        ValueError: when the volume cannot be read or prepared; the message names the file.
+        FileNotFoundError, PermissionError: when a file is absent or may not be read.
+        ValueError: when the volume cannot be read or prepared; every message names the file.
     """
     file = str(case["image"])
     given = {key: value for key, value in case.items() if value is not None}
+    failure: BaseException | None = None
     try:
         prepared = transform(given)
     except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        if isinstance(cause, Warning):
+        if isinstance(deepest_cause(error), Warning):
             return Volume(file, "", (), torch.empty(0), None, None, constant=True)
-        named = f"{file} or its label {case['label']}" if case.get("label") else file
-        raise ValueError(
-            f"{named}: cannot be read or prepared ({type(cause).__name__}: {cause}); "
-            "check that the file is whole and fits the transform"
-        ) from error
+        failure = _with_its_file(error, case)
+    if failure is not None:
+        raise failure  # not while MONAI's wrappers are being handled: they would be shown first
     for key in ("image", "label") if case.get("label") else ("image",):
         if not hasattr(prepared.get(key), "ndim"):
             raise ValueError(
@@ -88,6 +87,20 @@ def read_volume(
     return Volume(file, str(case.get("patient", case_name(file))), spacing, pixels, label, maps, constant)
 
 
+def _with_its_file(error: BaseException, case: Mapping[str, Any]) -> BaseException:
+    """The error of this package that tells which file is wrong and why; one of another's is put beside the files."""
+    cause = first_cause(error)
+    files = [str(case[key]) for key in ("image", "label") if case.get(key)]
+    if isinstance(cause, MISTAKES) and raised_here(cause) and any(file in str(cause) for file in files):
+        return cause
+    failure = ValueError(
+        f"{' or its label '.join(files)}: cannot be read or prepared ({root_cause(error)}); "
+        "check that the file is whole and fits the transform"
+    )
+    failure.__cause__ = error
+    return failure
+
+
 def _compact_image(image: Tensor, file: str, slice_axis: int) -> Tensor:
     plain = _plain(image)
     half = _slices_first(plain, slice_axis).half()
@@ -101,11 +114,7 @@ def _compact_image(image: Tensor, file: str, slice_axis: int) -> Tensor:
 
 def _compact_label(label: Tensor, image: Tensor, case: Mapping[str, Any], slice_axis: int) -> Tensor:
     for found, expected in ((label.shape, image.shape), (_file_shape(label), _file_shape(image))):
-        if tuple(found[1:]) != tuple(expected[1:]):
-            raise ValueError(
-                f"{case['label']}: label of shape {tuple(found[1:])}, but its image {case['image']} has "
-                f"{tuple(expected[1:])}; give the label that belongs to the image"
-            )
+        refuse_other_shape(found, expected, case["label"], case["image"])
     plain = _plain(label)
     classes = plain.to(torch.uint8)
     if not torch.equal(classes.to(plain.dtype), plain):

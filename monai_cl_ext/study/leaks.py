@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
+from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.splits import PARTS
 
@@ -70,8 +70,12 @@ def _refuse_duplicates(split: Mapping[str, Sequence[Case]], lines: Sequence[tupl
 
 
 def image_hash(path: str | Path) -> str:
-    """Of the voxels as they are stored, so that another compression or another header is still the same image."""
-    voxels = np.ascontiguousarray(np.asanyarray(nib.load(path).dataobj))
+    """Of the voxels as they are stored, so that another compression or another header is still the same image.
+
+    Raises:
+        OSError, ValueError: when the file is absent or no whole NIfTI file, see ``data.read_nifti``.
+    """
+    voxels = np.ascontiguousarray(np.asanyarray(read_nifti(path).dataobj))
     digest = hashlib.sha256(f"{voxels.shape}".encode())
     digest.update(np.ascontiguousarray(voxels.astype(np.float32)).tobytes())
     return digest.hexdigest()

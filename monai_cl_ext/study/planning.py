@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import inspect
-import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.arguments import positive_integer, positive_number
+from monai_cl_ext.data.decathlon import read_description
 from monai_cl_ext.data.folders import PATIENT_PATTERN, find_cases
 from monai_cl_ext.study.leaks import refuse_leaks
 from monai_cl_ext.study.method_checks import named_methods, refuse_unfit_methods
@@ -172,7 +173,9 @@ def study_splits(
         raise ValueError("splits and folds both say who is tested; give one of them")
     if not isinstance(transductive, bool):
         raise ValueError(f"transductive must be True or False, found {transductive!r}")
-    cases = find_cases(Path(dataset_dir).resolve(), label_dir, patient_pattern)
+    # The plan keeps whole paths; realpath, since Path.resolve raises a RuntimeError on a link to itself.
+    labels = None if label_dir is None else os.path.realpath(str(label_dir))
+    cases = find_cases(os.path.realpath(str(dataset_dir)), labels, patient_pattern)
     found = [read_split(splits, cases)] if splits else make_splits(cases, validation, test, folds, split_seed)
     found = [with_held_out_patients(split) for split in found] if transductive else found
     for split in found:
@@ -209,11 +212,7 @@ def classes_of(folder: Path) -> dict[int, str]:
         ValueError: when there is none, or it names no labels.
     """
     description = folder / "dataset.json"
-    try:
-        content = json.loads(description.read_text(encoding="utf-8-sig")) if description.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{description}: is cut, empty or no JSON ({error}); bring the whole file back") from error
-    labels = content.get("labels") if isinstance(content, dict) else None
+    labels = read_description(description).get("labels") if description.is_file() else None
     if not isinstance(labels, dict) or not labels:
         raise ValueError(f"{description} does not name the labels; give --classes, such as '[RV,myocardium,LV]'")
     named = {int(label): str(name) for label, name in labels.items() if int(label) > 0}

@@ -11,9 +11,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from monai_cl_ext.errors import root_cause
 from monai_cl_ext.study.launchers import Job, Launch
 from monai_cl_ext.study.layout import LOG
-from monai_cl_ext.study.task import Task, is_done, root_cause, write_task
+from monai_cl_ext.study.task import Task, is_done, write_task
 
 POLL_SECONDS = 0.5
 

@@ -7,7 +7,6 @@ import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
@@ -15,6 +14,7 @@ from monai.metrics import compute_surface_dice
 from monai.networks.utils import one_hot
 
 from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 
@@ -48,7 +48,6 @@ def score_predictions(
     """
     rows = []
     for case in cases:
-        label = nib.load(case["label"])
         reference = labels_of(case["label"])
         prediction = labels_of(predictions[case["image"]])
         if prediction.shape != reference.shape:
@@ -56,7 +55,8 @@ def score_predictions(
                 f"{predictions[case['image']]} has the shape {prediction.shape}, its label {case['label']} "
                 f"{reference.shape}; inference must write the prediction on the grid of the volume"
             )
-        spacing = tuple(float(step) for step in label.header.get_zooms()[: reference.ndim]) if use_spacing else None
+        zooms = read_nifti(case["label"]).header.get_zooms()[: reference.ndim] if use_spacing else ()
+        spacing = tuple(float(step) for step in zooms) or None
         found = segmentation_scores(prediction, reference, len(classes) + 1, spacing)
         found["surface_dice"] = surface_dice(prediction, reference, len(classes) + 1, tolerance, spacing)
         for index, name in enumerate(classes.values()):
@@ -69,7 +69,7 @@ def score_predictions(
 
 def labels_of(path: str | Path) -> np.ndarray:
     """The label map of a file, without the channel axis that some have at the end."""
-    array = np.asarray(nib.load(path).dataobj)
+    array = np.asarray(read_nifti(path).dataobj)
     return array[..., 0] if array.ndim == 4 and array.shape[-1] == 1 else array
 
 

@@ -25,6 +25,7 @@ from typing import Any
 from filelock import FileLock
 
 from monai_cl_ext.data.splits import Case
+from monai_cl_ext.errors import root_cause
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.layout import DONE, PAPER_COMPAT, SCORES, TABLES, TASK
@@ -205,13 +206,6 @@ def choose(root: Path, cells: Mapping[str, str]) -> float:
         mean = scores[scores["metric"] == "dice"].groupby("patient")["value"].mean().mean()
         means[value] = -math.inf if math.isnan(mean) else mean
     return float(max(means, key=means.__getitem__))
-
-
-def root_cause(error: BaseException) -> str:
-    """What went wrong in the first place: MONAI wraps each error in those of the config's expressions."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}"
 
 
 def _digest(path: Path) -> str:

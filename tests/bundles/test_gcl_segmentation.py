@@ -2,6 +2,7 @@
 """The GCL bundle: every stage on a small phantom, and whatever drives a bundle besides."""
 
 import csv
+import importlib
 import itertools
 import json
 import os
@@ -26,7 +27,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.nets import BasicUNet
 from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
 
-from monai_cl_ext.data import find_cases, released_patients, volume_transform, write_phantom
+from monai_cl_ext.data import CheckCased, find_cases, released_patients, volume_transform, write_phantom
 from monai_cl_ext.networks import GCLUNet
 
 NAME = "gcl_segmentation"
@@ -91,17 +92,21 @@ def test_metadata_is_valid_and_its_version_is_in_the_changelog():
         assert f"{stage}_data_format" in metadata
 
 
-def test_own_classes_are_named_in_full_and_inference_names_none_of_them():
+def test_own_classes_are_named_in_full_and_inference_names_only_its_check():
     for name in configs():
         text = (BUNDLES / NAME / "configs" / f"{name}.json").read_text()
         assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', text)), name
-    assert "monai_cl_ext" not in (BUNDLES / NAME / "configs" / "inference.json").read_text()
+    text = (BUNDLES / NAME / "configs" / "inference.json").read_text()
+    assert set(re.findall(r"monai_cl_ext[\w.]*", text)) == {"monai_cl_ext", "monai_cl_ext.data.CheckCased"}
 
 
 def test_train_evaluate_and_inference_prepare_an_image_alike():
     def image_chain(preprocessing):
         chain = json.loads(json.dumps(preprocessing["transforms"]))
-        chain = [item for item in chain if not item["_target_"].endswith("CheckFinited")]  # changes nothing
+        chain = [item for item in chain if not item["_target_"].endswith(("CheckFinited", "CheckCased"))]
+        if chain[0]["_target_"] == "monai_cl_ext.data.LoadCased":  # what it loads is tested to be equal
+            stock = {"_target_": "monai.transforms.LoadImaged", "image_only": True, "ensure_channel_first": True}
+            chain[0] = {**stock, "keys": chain[0]["keys"]}
         for item in chain:
             both = item["keys"] == ["image", "label"]
             item["keys"] = "image"
@@ -226,6 +231,23 @@ def test_inference_writes_what_evaluation_scored_on_the_native_grid(trained, pha
         assert written.shape == image.shape
         np.testing.assert_allclose(written.affine, image.affine, atol=1e-4)
         np.testing.assert_array_equal(np.asarray(written.dataobj), prediction[0])
+
+
+def test_inference_runs_on_monai_alone_and_writes_the_same(trained, phantom, tmp_path, monkeypatch):
+    sizes = {name: SMALL[name] for name in ("device", "image_size", "pixdim", "network_def#features")}
+    written = sorted(trained.glob("eval/*/*_trans.nii.gz"))
+    flow = workflow(trained, ["inference"], "infer", **sizes, datalist=[])
+    checks = [step for step in flow.preprocessing.transforms if isinstance(step, CheckCased)]
+    assert len(checks) == 1 and flow.preprocessing.transforms[0] is checks[0] and checks[0].load.channels == 1
+    monkeypatch.setitem(sys.modules, "monai_cl_ext", None)  # as where it is not installed
+    with pytest.raises(ImportError):
+        importlib.import_module("monai_cl_ext")
+    images = [str(phantom / "imagesTr" / f"{path.parent.name}.nii.gz") for path in written]
+    assert images
+    run(trained, ["inference"], "infer", **sizes, output_dir=str(tmp_path), datalist=images)
+    for path in written:
+        again = nib.load(tmp_path / path.parent.name / path.name)
+        np.testing.assert_array_equal(np.asarray(again.dataobj), np.asarray(nib.load(path).dataobj))
 
 
 @pytest.mark.parametrize("stage, blocks", [("pretrain_global", 0), ("pretrain_local", 3)])

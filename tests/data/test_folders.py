@@ -2,6 +2,7 @@
 """Volumes are found in MSD folders and plain ones, and each mistake in a folder has its own message."""
 
 import json
+import os
 
 import pytest
 
@@ -87,14 +88,95 @@ def test_a_listed_file_that_is_absent_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["{", "[]", "{}", '{"training": []}', '{"training": {"a": 1}}', '{"training": [{"label": "x"}]}',
-     '{"training": [3]}', '{"training": [{"image": ["a", "b"]}]}', '{"training": null}', '{"test": 1}'],
+    "text, found",
+    [("", "the file is empty"), ("{", "not readable as JSON"), ("[" * 100000, "not readable as JSON"),
+     ("[]", "found a list"), ("3", "found a int"), ("{}", "found none"), ('{"training": []}', "found none"),
+     ('{"training": {"a": 1}}', "as 'training' a list.*{'a': 1}"), ('{"training": null}', "as 'training'.*None"),
+     ('{"training": ["a.nii"], "test": 1}', "as 'test' a list.*found 1")],
 )  # fmt: skip
-def test_a_malformed_description_is_named(text, tmp_path):
+def test_a_malformed_description_is_named(text, found, tmp_path):
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(ValueError, match=r"dataset\.json: .*(repair)"):
+    with pytest.raises(ValueError, match=rf"dataset\.json: .*{found}.*repair"):
         find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["image", "label"])
+@pytest.mark.parametrize("value", ["", " ", None, 3, [], ["a.nii", "b.nii"], {}, True])
+def test_an_entry_with_a_wrong_path_is_shown(key, value, tmp_path):
+    touch(tmp_path, "a.nii")
+    good = {"image": "a.nii"}
+    describe(tmp_path, training=[good, {**good, key: value}])
+    with pytest.raises(
+        ValueError, match=rf"dataset\.json: expected training\[1\] to be .*'{key}': .*repair that entry"
+    ):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["", 3, None, [], ["a.nii"], {}, {"label": "a.nii"}, {"Image": "a.nii"}])
+def test_an_entry_without_an_image_is_shown(entry, tmp_path):
+    touch(tmp_path, "a.nii")
+    describe(tmp_path, training=["a.nii"], test=["a.nii", entry])
+    with pytest.raises(ValueError, match=r"dataset\.json: expected test\[1\] to be .*repair that entry"):
+        find_cases(tmp_path)
+
+
+def test_a_description_of_windows_is_read_and_other_bytes_are_named(tmp_path):
+    touch(tmp_path, "a.nii")
+    text = json.dumps({"training": ["a.nii"]})
+    (tmp_path / "dataset.json").write_text(text, encoding="utf-8-sig")
+    assert [case["patient"] for case in find_cases(tmp_path)] == ["a"]
+    (tmp_path / "dataset.json").write_text(text, encoding="utf-16")
+    with pytest.raises(ValueError, match=r"dataset\.json: not readable as JSON.*repair"):
+        find_cases(tmp_path)
+
+
+# links
+
+
+def test_a_link_that_leads_to_itself_is_named(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(FileNotFoundError, match="dataset_dir .*loop: expected a folder, found a link to nowhere"):
+        find_cases(tmp_path / "loop")
+    folder = tmp_path / "data"
+    touch(folder, "a.nii")
+    with pytest.raises(FileNotFoundError, match="label_dir .*loop: expected a folder"):
+        find_cases(folder, tmp_path / "loop")
+    (folder / "dataset.json").symlink_to("dataset.json")
+    with pytest.raises(ValueError, match=r"dataset\.json: expected a file, found a folder or a link to nowhere"):
+        find_cases(folder)
+    (folder / "dataset.json").unlink()
+    describe(folder, training=["a.nii", "loop.nii"])
+    (folder / "loop.nii").symlink_to("loop.nii")
+    with pytest.raises(FileNotFoundError, match=r"loop\.nii: listed as image in .*restore it"):
+        find_cases(folder)
+
+
+def test_volumes_that_link_to_themselves_are_listed_for_the_reader_to_name(tmp_path):
+    touch(tmp_path / "images", "a.nii.gz")
+    touch(tmp_path / "labels", "a.nii.gz")
+    for room in ("images", "labels"):
+        (tmp_path / room / "b.nii.gz").symlink_to("b.nii.gz")
+    assert [case["patient"] for case in find_cases(tmp_path / "images", tmp_path / "labels")] == ["a", "b"]
+
+
+def test_links_to_folders_above_are_no_further_series(tmp_path):
+    series_folders(tmp_path)
+    (tmp_path / "MR" / "again").symlink_to(tmp_path / "MR")
+    (tmp_path / "MR" / "0").symlink_to(tmp_path / "MR" / "1")
+    cases = find_cases(tmp_path / "MR", series="**/T2SPIR/DICOM_anon")
+    assert len(cases) == len({os.path.realpath(case["image"]) for case in cases}) == 3
+    cases = find_cases(tmp_path / "MR", series="*/*/*/DICOM_anon")
+    assert len(cases) == len({os.path.realpath(case["image"]) for case in cases})
+    touch(tmp_path / "plain", "a.nii")
+    (tmp_path / "plain" / "up").symlink_to(tmp_path)
+    assert [case["patient"] for case in find_cases(tmp_path / "plain")] == ["a"]
+
+
+@pytest.mark.parametrize("arguments", [{"series": "/"}, {"series": ""}, {"patient_pattern": "("}])
+def test_patterns_that_are_none_are_named(arguments, tmp_path):
+    touch(tmp_path, "a.nii")
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} '[/(]?'"):
+        find_cases(tmp_path, **arguments)
 
 
 def test_label_dir_beside_a_description_is_refused(tmp_path):

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds patients that have the same volume under different names."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import warnings
+import zlib
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from monai_cl_ext.data.nifti import CHUNK, GZIP
+from monai_cl_ext.data.opening import open_file
+
+SAMPLE = 1 << 16
+SHOWN = 3
+
+
+def warn_of_same_volumes(cases: Sequence[Mapping[str, Any]]) -> None:
+    """One warning that names the patients and files of equal volumes; files that cannot be read are passed over.
+
+    Args:
+        cases: dictionaries with "image" and "patient".
+    """
+    found = [group for group in same_volumes(cases) if len({case["patient"] for case in group}) > 1]
+    if not found:
+        return
+    names = "; ".join(
+        " and ".join(f"{case['patient']!r} ({Path(str(case['image'])).name})" for case in group[:SHOWN])
+        for group in found[:SHOWN]
+    )
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    warnings.warn(
+        f"patients with the same image: {names}{more}. It counts twice, and may be trained and tested on; remove one, "
+        "or give both the same patient",
+        stacklevel=3,
+    )
+
+
+def same_volumes(cases: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Groups of cases whose files have the same content, compressed or not, in the order of the cases.
+
+    Only suspects are read whole: the end of a gzip file tells length and checksum of what is in it.
+    """
+    owners = {str(case["image"]): case for case in cases}
+    groups: list[list[str]] = []
+    for alike in _grouped(owners, _length):
+        packed = any(_tried(path, _is_packed) for path in alike)
+        for suspects in _grouped(alike, partial(_mark, whole=packed)):
+            groups += _grouped(suspects, _hash)
+    return [[owners[path] for path in group] for group in groups]
+
+
+def _grouped(paths: Iterable[str], key: Callable[[BinaryIO], Hashable]) -> list[list[str]]:
+    """The paths whose files have a key in common; a file that is alone or cannot be read is left out."""
+    groups: dict[Hashable, list[str]] = {}
+    for path in paths:
+        groups.setdefault(_tried(path, key), []).append(path)
+    return [group for found, group in groups.items() if found is not None and len(group) > 1]
+
+
+def _tried(path: str, look: Callable[[BinaryIO], Hashable]) -> Hashable:
+    """What ``look`` finds in a file, or None where it cannot be read: whoever reads the volume will say why."""
+    try:
+        with open_file(path) as file:
+            return look(file)
+    except (OSError, ValueError, EOFError, zlib.error):
+        return None
+
+
+def _is_packed(file: BinaryIO) -> bool:
+    packed = file.read(len(GZIP)) == GZIP
+    file.seek(0)
+    return packed
+
+
+def _trailer(file: BinaryIO) -> tuple[int, int]:
+    """Checksum and length of the content of a gzip file, as its last eight bytes give them."""
+    file.seek(-8, os.SEEK_END)
+    end = file.read()
+    return int.from_bytes(end[:4], "little"), int.from_bytes(end[4:], "little")
+
+
+def _length(file: BinaryIO) -> Hashable:
+    """Of the content, modulo 2^32 as gzip counts it."""
+    size = os.fstat(file.fileno()).st_size
+    if not _is_packed(file):
+        return size % 2**32
+    length = _trailer(file)[1]
+    return length or ("of bgzip, which ends in an empty part", size)
+
+
+def _mark(file: BinaryIO, whole: bool) -> Hashable:
+    """The checksum of the content; of a plain file without ``whole``, of samples of it."""
+    if _is_packed(file):
+        return _trailer(file)[0]
+    size, checksum = os.fstat(file.fileno()).st_size, 0
+    if whole:
+        while chunk := file.read(CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+        return checksum
+    for place in (0, size // 2, max(size - SAMPLE, 0)):
+        file.seek(place)
+        checksum = zlib.crc32(file.read(SAMPLE), checksum)
+    return checksum
+
+
+def _hash(file: BinaryIO) -> Hashable:
+    stream: Any = gzip.GzipFile(fileobj=file) if _is_packed(file) else file
+    digest = hashlib.sha256()
+    while chunk := stream.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
