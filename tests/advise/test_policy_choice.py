@@ -150,8 +150,8 @@ def test_operations_stand_alone_with_their_groups_chance_and_the_range_of_intens
     assert [part.name for part in parts] == names
     contrast = parts[3].policy.operations
     assert len(contrast) == 1 and contrast[0].probability == 0.8 and len(contrast[0].operations) == 1
-    crop, brightness, _ = each_alone(gcl_policy())
-    assert [type(operation).__name__ for operation in brightness.policy.operations] == [
+    crop, shift, _ = each_alone(gcl_policy())
+    assert [type(operation).__name__ for operation in shift.policy.operations] == [
         "IntensityShift",
         "ClampIntensity",
     ]
