@@ -32,9 +32,9 @@ from torch.nn import functional as F
 
 from monai_cl_ext.metrics import superpixel_report
 from monai_cl_ext.transforms import Superpixel, batched_slic
-from monai_cl_ext.transforms.lab import lab_features
-from monai_cl_ext.transforms.slic import grid_cells
-from monai_cl_ext.transforms.superpixel_backends import BACKENDS
+from monai_cl_ext.transforms.superpixels.backends import BACKENDS
+from monai_cl_ext.transforms.superpixels.lab import lab_features
+from monai_cl_ext.transforms.superpixels.slic import grid_cells
 
 SCORES = ("segments", "achievable_accuracy", "boundary_recall", "undersegmentation_error")
 DATA = Path(os.environ.get("MONAI_DATA_DIRECTORY", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -40,7 +40,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_cl_ext.transforms import (
+    AdditiveNoise,
     Mirror,
+    PolynomialBiasField,
     PrepareViews,
     Scaling,
     Translation,
@@ -116,18 +118,19 @@ def our_policy(case: Case, peer: str) -> ViewPolicy:
     side = magnitudes.side(dims)
     if peer == "kornia" and dims == 3:
         moves = [Translation((1 - side) / 2, dims), Scaling(1, 1 / side, dims), Mirror(-1, dims)]
-        return ViewPolicy(moves, spatial_dims=dims, padding="zeros")
+        return ViewPolicy(moves, spatial_dims=dims, padding_mode="zeros")
     arguments: dict = {"spatial_dims": dims, "crop": (magnitudes.area, 1.0)}
-    arguments |= {"brightness": magnitudes.jitter, "contrast": magnitudes.jitter}
     if peer == "MONAI" or not colours:
-        arguments |= {"saturation": 0, "hue": 0, "grey_probability": 0}
+        arguments["color"] = False
     if peer == "MONAI":
         arguments["limits"] = None
     if not magnitudes.artefacts:
         return strong_policy(**arguments)
-    if peer == "kornia":
-        arguments |= {"bias_field_probability": 0, "noise": (ARTEFACT, ARTEFACT)}
-    return weak_med_policy(**arguments)
+    policy = weak_med_policy(**arguments)
+    if peer != "kornia":
+        return policy
+    without = [each for each in policy.operations if not isinstance(each, PolynomialBiasField)]
+    return policy.with_operations(without).replace(AdditiveNoise(ARTEFACT, ARTEFACT, probability=0.5))
 
 
 def our_prepare(case: Case, peer: str) -> Callable[[Tensor], list[Tensor]]:

@@ -75,7 +75,7 @@ def _named(name: str, channels: int, volumetric: bool) -> dict[str, Any]:
     """The entries of an overlay; ``policy`` is what the bundles of DINO read."""
     arguments: dict[str, Any] = {}
     if name in JITTERED and channels != 3:
-        arguments |= {"saturation": 0, "hue": 0, "grey_probability": 0}
+        arguments |= {"color": False}
     if name in JITTERED and volumetric:
         arguments |= {"limits": None}
     if name in MIRRORED and volumetric:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from monai_cl_ext.advise.policies import ChosenPolicy
 from monai_cl_ext.arguments import probability
-from monai_cl_ext.transforms import Operation, ViewPolicy, scale_policy
-from monai_cl_ext.transforms.together import Together
+from monai_cl_ext.transforms import Operation, OperationGroup, ViewPolicy, scale_policy
 
 LADDER = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -47,7 +46,7 @@ def ladder(chosen: ChosenPolicy, strengths: Sequence[float] = LADDER) -> list[Se
 def each_alone(policy: ViewPolicy) -> list[Setting]:
     """Each random operation of a policy at full strength, beside those that only keep intensities in their range.
 
-    An operation of a ``Together`` group keeps the group's chance. Of several operations of one class the later ones
+    An operation of an ``OperationGroup`` keeps the group's chance. Of several operations of one class the later ones
     are numbered.
     """
     operations = list(_single(policy.operations))
@@ -57,15 +56,15 @@ def each_alone(policy: ViewPolicy) -> list[Setting]:
             kept = [other for number, (_, other) in enumerate(operations) if number == place or not other.columns]
             same = sum(before == name for before, _ in operations[:place])
             title = f"{name} {same + 1}" if same else name
-            settings.append(Setting(title, 1.0, ViewPolicy(kept, policy.size, policy.spatial_dims, policy.padding)))
+            settings.append(Setting(title, 1.0, policy.with_operations(kept)))
     return settings
 
 
 def _single(operations: Iterable[Operation]) -> Iterator[tuple[str, Operation]]:
     """Each operation with the name of its class; out of a group, behind the group's chance."""
     for operation in operations:
-        if isinstance(operation, Together):
+        if isinstance(operation, OperationGroup):
             for name, inner in _single(operation.operations):
-                yield name, Together([inner], operation.probability)
+                yield name, OperationGroup([inner], operation.probability)
         else:
             yield type(operation).__name__, operation

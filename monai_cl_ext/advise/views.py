@@ -17,7 +17,7 @@ STREAM = 0x616476697365  # keeps these numbers apart from others drawn for the s
 
 def sized(policy: ViewPolicy, size: int) -> ViewPolicy:
     """The policy with views of the side ``size``."""
-    return ViewPolicy(policy.operations, size, policy.spatial_dims, policy.padding)
+    return ViewPolicy(policy.operations, size, policy.spatial_dims, policy.padding_mode)
 
 
 def view_batches(images: Tensor, policy: ViewPolicy, size: int, seed: int, view: int) -> Iterator[Tensor]:

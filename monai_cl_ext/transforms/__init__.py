@@ -1,37 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of batches: operations with a parameter set per sample, policies that compose them, MONAI forms of both."""
+"""Views of batches: operations with parameters per sample, policies that compose them, superpixels, MONAI forms."""
 
-from .area_crop import AreaCropResize
-from .artefacts import AdditiveNoise, PolynomialBiasField
-from .blur import GaussianBlur
-from .colour import Greyscale, Hue, Saturation
-from .colour_jitter import colour_jitter
-from .corruption import BoxErasing, PatchSwapping
-from .elastic import ElasticDeformation
-from .gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
-from .intensity import Brightness, Contrast, IntensityScaling, Solarisation
-from .intensity_range import ClampIntensity, UnitRange
-from .mixup import PrepareMixup
-from .monai_array import (
-    RandAdditiveNoise,
-    RandAreaCropResize,
-    RandBrightness,
-    RandContrast,
-    RandCropResize,
-    RandElasticDeformation,
-    RandGaussianBlur,
-    RandGreyscale,
-    RandHue,
-    RandIntensityScaling,
-    RandMirror,
-    RandPolynomialBiasField,
-    RandRotation,
-    RandSaturation,
-    RandScaling,
-    RandSolarisation,
-    RandTranslation,
-    RandTurn,
-)
+from .monai import RandPolicy, RandPolicyD, RandPolicyd, RandPolicyDict
 from .monai_augment import (
     RandStrongAugment,
     RandStrongAugmentD,
@@ -46,236 +16,61 @@ from .monai_augment import (
     RandWeakMedAugmentd,
     RandWeakMedAugmentDict,
 )
-from .monai_corruption import (
-    RandBoxErasing,
-    RandBoxErasingD,
-    RandBoxErasingd,
-    RandBoxErasingDict,
-    RandPatchSwapping,
-    RandPatchSwappingD,
-    RandPatchSwappingd,
-    RandPatchSwappingDict,
-)
-from .monai_dictionary import (
-    RandAdditiveNoiseD,
-    RandAdditiveNoised,
-    RandAdditiveNoiseDict,
-    RandAreaCropResizeD,
-    RandAreaCropResized,
-    RandAreaCropResizeDict,
-    RandBrightnessD,
-    RandBrightnessd,
-    RandBrightnessDict,
-    RandContrastD,
-    RandContrastd,
-    RandContrastDict,
-    RandCropResizeD,
-    RandCropResized,
-    RandCropResizeDict,
-    RandElasticDeformationD,
-    RandElasticDeformationd,
-    RandElasticDeformationDict,
-    RandGaussianBlurD,
-    RandGaussianBlurd,
-    RandGaussianBlurDict,
-    RandGreyscaleD,
-    RandGreyscaled,
-    RandGreyscaleDict,
-    RandHueD,
-    RandHued,
-    RandHueDict,
-    RandIntensityScalingD,
-    RandIntensityScalingd,
-    RandIntensityScalingDict,
-    RandMirrorD,
-    RandMirrord,
-    RandMirrorDict,
-    RandPolynomialBiasFieldD,
-    RandPolynomialBiasFieldd,
-    RandPolynomialBiasFieldDict,
-    RandRotationD,
-    RandRotationd,
-    RandRotationDict,
-    RandSaturationD,
-    RandSaturationd,
-    RandSaturationDict,
-    RandScalingD,
-    RandScalingd,
-    RandScalingDict,
-    RandSolarisationD,
-    RandSolarisationd,
-    RandSolarisationDict,
-    RandTranslationD,
-    RandTranslationd,
-    RandTranslationDict,
-    RandTurnD,
-    RandTurnd,
-    RandTurnDict,
-)
-from .monai_forms import RandPolicy, RandPolicyD, RandPolicyd, RandPolicyDict
-from .operation import AffineOperation, IntensityOperation, Operation, SpatialOperation
-from .pcl import pcl_policy
-from .policies import basic_policy, simclr_policy, strong_policy, weak_med_policy, weak_policy
-from .policy import ViewPolicy
-from .slic import batched_slic
-from .spatial import CropResize, Mirror, Rotation, Scaling, Translation, Turn
-from .standardisation import Standardisation
-from .strength import scale_policy
-from .supercl import supercl_policy
-from .superpixel import Superpixel, SuperpixelD, Superpixeld, SuperpixelDict
-from .together import Together
-from .two_views import TwoViewsD, TwoViewsd, TwoViewsDict
-from .views import PrepareAugmented, PrepareClassified, PrepareViews
+from .operations.area_crop_resize import AreaCropResize
+from .operations.bias_field import PolynomialBiasField
+from .operations.blur import GaussianBlur
+from .operations.color import Grayscale, Hue, Saturation
+from .operations.color_jitter import color_jitter
+from .operations.corruption import BoxErasing, PatchSwapping
+from .operations.crop_resize import CropResize
+from .operations.elastic import ElasticDeformation
+from .operations.intensity import Contrast, IntensityScaling, IntensityShift, Solarization
+from .operations.intensity_range import ClampIntensity, UnitRange
+from .operations.mirror import Mirror
+from .operations.noise import AdditiveNoise
+from .operations.operation import AffineOperation, IntensityOperation, Operation, SpatialOperation
+from .operations.operation_group import OperationGroup
+from .operations.rotation import Rotation, StepRotation
+from .operations.scaling import Scaling
+from .operations.standardization import Standardization
+from .operations.translation import Translation
+from .policies.basic import basic_policy
+from .policies.gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
+from .policies.pcl import pcl_policy
+from .policies.policy import ViewPolicy
+from .policies.strength import scale_policy
+from .policies.strong_weak import simclr_policy, strong_policy, weak_med_policy, weak_policy
+from .policies.supercl import supercl_policy
+from .prepare import PrepareViews
+from .prepare_mixup import PrepareMixup
+from .prepare_supervised import PrepareAugmented, PrepareClassified
+from .superpixels.slic import batched_slic
+from .superpixels.superpixel import Superpixel, SuperpixelD, Superpixeld, SuperpixelDict
+from .two_views import TwoViews, TwoViewsD, TwoViewsd, TwoViewsDict
 
+# fmt: off
 __all__ = [
-    "AdditiveNoise",
-    "AffineOperation",
-    "AreaCropResize",
-    "BoxErasing",
-    "Brightness",
-    "ClampIntensity",
-    "Contrast",
-    "CropResize",
-    "ElasticDeformation",
-    "GaussianBlur",
-    "Greyscale",
-    "Hue",
-    "IntensityOperation",
-    "IntensityScaling",
-    "Mirror",
-    "Operation",
-    "PatchSwapping",
-    "PolynomialBiasField",
-    "PrepareAugmented",
-    "PrepareClassified",
-    "PrepareMixup",
-    "PrepareViews",
-    "RandAdditiveNoise",
-    "RandAdditiveNoiseD",
-    "RandAdditiveNoiseDict",
-    "RandAdditiveNoised",
-    "RandAreaCropResize",
-    "RandAreaCropResizeD",
-    "RandAreaCropResizeDict",
-    "RandAreaCropResized",
-    "RandBoxErasing",
-    "RandBoxErasingD",
-    "RandBoxErasingDict",
-    "RandBoxErasingd",
-    "RandBrightness",
-    "RandBrightnessD",
-    "RandBrightnessDict",
-    "RandBrightnessd",
-    "RandContrast",
-    "RandContrastD",
-    "RandContrastDict",
-    "RandContrastd",
-    "RandCropResize",
-    "RandCropResizeD",
-    "RandCropResizeDict",
-    "RandCropResized",
-    "RandElasticDeformation",
-    "RandElasticDeformationD",
-    "RandElasticDeformationDict",
-    "RandElasticDeformationd",
-    "RandGaussianBlur",
-    "RandGaussianBlurD",
-    "RandGaussianBlurDict",
-    "RandGaussianBlurd",
-    "RandGreyscale",
-    "RandGreyscaleD",
-    "RandGreyscaleDict",
-    "RandGreyscaled",
-    "RandHue",
-    "RandHueD",
-    "RandHueDict",
-    "RandHued",
-    "RandIntensityScaling",
-    "RandIntensityScalingD",
-    "RandIntensityScalingDict",
-    "RandIntensityScalingd",
-    "RandMirror",
-    "RandMirrorD",
-    "RandMirrorDict",
-    "RandMirrord",
-    "RandPatchSwapping",
-    "RandPatchSwappingD",
-    "RandPatchSwappingDict",
-    "RandPatchSwappingd",
-    "RandPolicy",
-    "RandPolicyD",
-    "RandPolicyDict",
-    "RandPolicyd",
-    "RandPolynomialBiasField",
-    "RandPolynomialBiasFieldD",
-    "RandPolynomialBiasFieldDict",
-    "RandPolynomialBiasFieldd",
-    "RandRotation",
-    "RandRotationD",
-    "RandRotationDict",
-    "RandRotationd",
-    "RandSaturation",
-    "RandSaturationD",
-    "RandSaturationDict",
-    "RandSaturationd",
-    "RandScaling",
-    "RandScalingD",
-    "RandScalingDict",
-    "RandScalingd",
-    "RandSolarisation",
-    "RandSolarisationD",
-    "RandSolarisationDict",
-    "RandSolarisationd",
-    "RandStrongAugment",
-    "RandStrongAugmentD",
-    "RandStrongAugmentDict",
-    "RandStrongAugmentd",
-    "RandTranslation",
-    "RandTranslationD",
-    "RandTranslationDict",
-    "RandTranslationd",
-    "RandTurn",
-    "RandTurnD",
-    "RandTurnDict",
-    "RandTurnd",
-    "RandWeakAugment",
-    "RandWeakAugmentD",
-    "RandWeakAugmentDict",
-    "RandWeakAugmentd",
-    "RandWeakMedAugment",
-    "RandWeakMedAugmentD",
-    "RandWeakMedAugmentDict",
-    "RandWeakMedAugmentd",
-    "Rotation",
-    "Saturation",
-    "Scaling",
-    "Solarisation",
-    "SpatialOperation",
-    "Standardisation",
-    "Superpixel",
-    "SuperpixelD",
-    "SuperpixelDict",
-    "Superpixeld",
-    "Together",
+    # base classes, and what joins operations
+    "AffineOperation", "IntensityOperation", "Operation", "OperationGroup", "SpatialOperation", "ViewPolicy",
+    # operations on coordinates
+    "AreaCropResize", "CropResize", "ElasticDeformation", "Mirror", "Rotation", "Scaling", "StepRotation",
     "Translation",
-    "Turn",
-    "TwoViewsD",
-    "TwoViewsDict",
-    "TwoViewsd",
-    "UnitRange",
-    "ViewPolicy",
-    "basic_policy",
-    "batched_slic",
-    "colour_jitter",
-    "gcl_finetune_policy",
-    "gcl_intensity_policy",
-    "gcl_policy",
-    "identity_policy",
-    "pcl_policy",
-    "scale_policy",
-    "simclr_policy",
-    "strong_policy",
-    "supercl_policy",
-    "weak_med_policy",
-    "weak_policy",
+    # operations on intensities
+    "AdditiveNoise", "BoxErasing", "ClampIntensity", "Contrast", "GaussianBlur", "Grayscale", "Hue",
+    "IntensityScaling", "IntensityShift", "PatchSwapping", "PolynomialBiasField", "Saturation", "Solarization",
+    "Standardization", "UnitRange", "color_jitter",
+    # policies
+    "basic_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy", "identity_policy", "pcl_policy",
+    "scale_policy", "simclr_policy", "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
+    # from batches to views
+    "PrepareAugmented", "PrepareClassified", "PrepareMixup", "PrepareViews",
+    # superpixels
+    "Superpixel", "Superpixeld", "SuperpixelD", "SuperpixelDict", "batched_slic",
+    # MONAI forms
+    "RandPolicy", "RandPolicyd", "RandPolicyD", "RandPolicyDict",
+    "RandStrongAugment", "RandStrongAugmentd", "RandStrongAugmentD", "RandStrongAugmentDict",
+    "RandWeakAugment", "RandWeakAugmentd", "RandWeakAugmentD", "RandWeakAugmentDict",
+    "RandWeakMedAugment", "RandWeakMedAugmentd", "RandWeakMedAugmentD", "RandWeakMedAugmentDict",
+    "TwoViews", "TwoViewsd", "TwoViewsD", "TwoViewsDict",
 ]
+# fmt: on

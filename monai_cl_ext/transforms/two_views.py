@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two views of one item, as a MONAI dictionary transform."""
+"""Two views of one image or item, as MONAI transforms."""
 
 from __future__ import annotations
 
@@ -7,28 +7,81 @@ from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 from monai.config import KeysCollection
-from monai.transforms import Compose, MapTransform, Randomizable
+from monai.transforms import Compose, InvertibleTransform, MapTransform, Randomizable
+from torch import Tensor
 
-from .monai_forms import RandPolicyd
-from .policy import ViewPolicy
+from .monai import RandPolicy, RandPolicyd
+from .policies.policy import ViewPolicy
 
 MAX_SEED = 2**31 - 1
 
 
-class TwoViewsd(Randomizable, MapTransform):
-    """Writes two views of each key, ``<key>_1`` and ``<key>_2``, under two different draws; the key itself stays.
+class _TwoDraws(Randomizable, InvertibleTransform):
+    """A random transform under two different seeds of MONAI's random state."""
 
-    Within a view all keys share one draw, so that a label moves as its image does. (A MONAI ``Rand...d`` over two keys
+    def __init__(self, transform: Any) -> None:
+        if not (isinstance(transform, Randomizable) and callable(transform)):
+            raise TypeError(
+                f"{type(self).__name__} takes a ViewPolicy or a random MONAI transform with set_random_state, found "
+                f"{transform!r}"
+            )
+        self.transform = transform
+        self.seeds = (0, 1)
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws two different seeds of the transform."""
+        first = int(self.R.randint(MAX_SEED))
+        self.seeds = (first, (first + 1 + int(self.R.randint(MAX_SEED - 1))) % MAX_SEED)
+
+    def _view(self, entry: Any, seed: int) -> Any:
+        """The transform of an entry under one seed."""
+        self.transform.set_random_state(seed=seed)
+        return self.transform(entry)
+
+    def _inverse_view(self, entry: Any) -> Any:
+        """A view on the lattice of its input; unchanged by a transform that moves nothing."""
+        return self.transform.inverse(entry) if isinstance(self.transform, InvertibleTransform) else entry
+
+
+class TwoViews(_TwoDraws):
+    """Two views of one image (C, *S) under two different draws, as a MONAI array transform.
+
+    Args:
+        transform: a ``ViewPolicy``, or any random MONAI array transform, or a ``Compose`` of array transforms.
+        mode: of a policy, "bilinear" or "nearest", as in ``RandPolicy``.
+
+    Raises:
+        TypeError: when the transform is neither a policy nor a random transform.
+    """
+
+    def __init__(self, transform: ViewPolicy | Randomizable | Compose, mode: str = "bilinear") -> None:
+        super().__init__(RandPolicy(transform, mode=mode) if isinstance(transform, ViewPolicy) else transform)
+
+    def __call__(self, img: np.ndarray | Tensor) -> list[Tensor]:
+        """The two views, (C, *V) each."""
+        self.randomize()
+        return [self._view(deepcopy(img), seed) for seed in self.seeds]
+
+    def inverse(self, data: Sequence[Tensor]) -> list[Tensor]:
+        """The two views on the lattice of the image."""
+        return [self._inverse_view(view) for view in data]
+
+
+class TwoViewsd(_TwoDraws, MapTransform):
+    """Two views of each key, ``<key>_1`` and ``<key>_2``, under two different draws; the key itself does not change.
+
+    Within a view all keys get the same draw, so that a label moves with its image. (A MONAI ``Rand...d`` over two keys
     draws once for both.)
 
     Args:
         keys: entries to make views of, each (C, *S).
         transform: a ``ViewPolicy``, or any random MONAI transform: a dictionary transform over the same keys, an array
             transform of one entry, or a ``Compose`` of either kind.
-        mode: of a policy, "bilinear" or "nearest", one for all keys or one for each, as in ``RandPolicyd``; a transform
-            has its own.
-        allow_missing_keys: leave out keys that an item does not have. (A dictionary transform needs its own.)
+        mode: of a policy, "bilinear" or "nearest", one for all keys or one for each, as in ``RandPolicyd``; other
+            transforms have their own.
+        allow_missing_keys: skip keys that an item does not have. (A dictionary transform needs its own.)
 
     Raises:
         TypeError: when the transform is neither a policy nor a random transform.
@@ -44,19 +97,9 @@ class TwoViewsd(Randomizable, MapTransform):
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         if isinstance(transform, ViewPolicy):
-            transform = RandPolicyd(self.keys, transform, mode, allow_missing_keys=True)
-        elif not (isinstance(transform, Randomizable) and callable(transform)):
-            raise TypeError(
-                f"TwoViewsd takes a ViewPolicy or a random MONAI transform with set_random_state, found {transform!r}"
-            )
-        self.transform = transform
+            transform = RandPolicyd(self.keys, transform, mode=mode, allow_missing_keys=True)
+        _TwoDraws.__init__(self, transform)
         self.takes_items = _takes_items(transform)
-        self.seeds = (0, 1)
-
-    def randomize(self, data: Any = None) -> None:
-        """Draws two different seeds of the transform."""
-        first = int(self.R.randint(MAX_SEED))
-        self.seeds = (first, (first + 1 + int(self.R.randint(MAX_SEED - 1))) % MAX_SEED)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with two views of each key."""
@@ -64,7 +107,11 @@ class TwoViewsd(Randomizable, MapTransform):
         item = dict(data)
         keys = list(self.key_iterator(item))
         for number, seed in enumerate(self.seeds, start=1):
-            view = self._view({key: deepcopy(data[key]) for key in keys}, seed)
+            entries = {key: deepcopy(data[key]) for key in keys}
+            if self.takes_items:
+                view = self._view(entries, seed)
+            else:
+                view = {key: self._view(entry, seed) for key, entry in entries.items()}
             for key in keys:
                 name = f"{key}_{number}"
                 if name in data:
@@ -74,16 +121,18 @@ class TwoViewsd(Randomizable, MapTransform):
                 item[name] = view[key]
         return item
 
-    def _view(self, entries: dict[Hashable, Any], seed: int) -> Mapping[Hashable, Any]:
-        """The entries under the draw of one seed."""
-        if self.takes_items:
-            self.transform.set_random_state(seed=seed)
-            return self.transform(entries)
-        view = {}
-        for key, entry in entries.items():
-            self.transform.set_random_state(seed=seed)  # anew for each key, so that all have the same draw
-            view[key] = self.transform(entry)
-        return view
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with those views that it has on the lattices of their keys."""
+        item = dict(data)
+        for number in (1, 2):
+            names = {key: f"{key}_{number}" for key in self.keys if f"{key}_{number}" in item}
+            entries = {key: item[name] for key, name in names.items()}
+            if self.takes_items and entries:
+                entries = self._inverse_view(entries)
+            elif entries:
+                entries = {key: self._inverse_view(entry) for key, entry in entries.items()}
+            item.update({name: entries[key] for key, name in names.items()})
+        return item
 
 
 def _takes_items(transform: Any) -> bool:

@@ -89,7 +89,7 @@ def test_a_checkpoint_is_a_third_space(network, tmp_path):
 
 
 def test_a_network_sees_views_as_its_configuration_standardises_them(tmp_path):
-    standard = {"_target_": "monai_cl_ext.transforms.Standardisation", "mean": [0.5], "std": [0.2]}
+    standard = {"_target_": "monai_cl_ext.transforms.Standardization", "mean": [0.5], "std": [0.2]}
     (tmp_path / "net.json").write_text(json.dumps({"network_def": VIT, "standardisation": standard}))
     net = ConfigParser({"network_def": VIT}).get_parsed_content("network_def").eval()
     torch.save(net.state_dict(), tmp_path / "net.pt")

@@ -12,9 +12,9 @@ from monai_cl_ext.advise.distances import negative_distances, positive_distances
 from monai_cl_ext.advise.settings import Setting
 from monai_cl_ext.advise.spaces import Space, pixel_space, random_space
 from monai_cl_ext.advise.views import view_batches
-from monai_cl_ext.transforms import Brightness, ViewPolicy, identity_policy, scale_policy, strong_policy
+from monai_cl_ext.transforms import IntensityShift, ViewPolicy, identity_policy, scale_policy, strong_policy
 
-GREY = strong_policy(saturation=0, hue=0, grey_probability=0)
+GREY = strong_policy(color=False)
 
 
 def one_by_one(sample, policy, size):
@@ -85,7 +85,7 @@ def test_views_are_the_same_for_a_seed_and_their_draws_at_every_strength():
     def views(policy, seed=0, view=1):
         return torch.cat(list(view_batches(images, policy, 32, seed, view)))
 
-    policy = ViewPolicy([Brightness(-0.5, 0.5)])
+    policy = ViewPolicy([IntensityShift(-0.5, 0.5)])
     offsets = (views(policy) - images).mean(dim=(1, 2, 3))
     halved = (views(scale_policy(policy, 0.5)) - images).mean(dim=(1, 2, 3))
     assert torch.allclose(halved, offsets / 2, atol=1e-6) and offsets.std() > 0.1

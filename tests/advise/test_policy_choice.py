@@ -98,7 +98,7 @@ def test_a_policy_that_reads_the_strength_itself_is_refused(tmp_path):
     ({}, "expected a configuration with an entry 'view_policy', found {}"),
     ({"x": 1, "own_policy": 1}, "expected an entry 'view_policy', found own_policy; .* own.json#own_policy"),
     ({"view_policy": {"_target_": "monai_cl_ext.transforms.strong_policy", "spatial_dims": 3}}, "found 3D views"),
-    ({"view_policy": {"_target_": "monai_cl_ext.transforms.Brightness", "low": 0, "high": 1}}, "found Brightness"),
+    ({"view_policy": {"_target_": "monai_cl_ext.transforms.IntensityShift", "low": 0, "high": 1}}, "found Intensity"),
 ])  # fmt: skip
 def test_a_file_without_a_policy_of_2d_views_is_refused(content, message, tmp_path):
     path = tmp_path / "own.json"
@@ -120,7 +120,7 @@ def test_unknown_names_and_absent_files_are_refused(tmp_path):
 def test_the_ladder_starts_at_the_image_itself():
     rungs = ladder(choose_policy("strong", 3), [1, 0.25])
     assert [(rung.name, rung.strength) for rung in rungs] == [("0", 0.0), ("0.25", 0.25), ("1", 1.0)]
-    assert rungs[0].policy.operations == []
+    assert rungs[0].policy.operations == ()
     for wrong in ([0], [], [2], ["a"]):
         with pytest.raises(ValueError, match="strengths must"):
             ladder(choose_policy("strong", 3), wrong)
@@ -144,14 +144,17 @@ def test_operations_stand_alone_with_their_groups_chance_and_the_range_of_intens
         "Contrast",
         "Saturation",
         "Hue",
-        "Greyscale",
+        "Grayscale",
         "GaussianBlur",
     ]
     assert [part.name for part in parts] == names
     contrast = parts[3].policy.operations
     assert len(contrast) == 1 and contrast[0].probability == 0.8 and len(contrast[0].operations) == 1
-    crop, brightness, _ = each_alone(gcl_policy())
-    assert [type(operation).__name__ for operation in brightness.policy.operations] == ["Brightness", "ClampIntensity"]
+    crop, shift, _ = each_alone(gcl_policy())
+    assert [type(operation).__name__ for operation in shift.policy.operations] == [
+        "IntensityShift",
+        "ClampIntensity",
+    ]
     assert [type(operation).__name__ for operation in crop.policy.operations] == ["CropResize", "ClampIntensity"]
     blurred = ViewPolicy([*strong_policy().operations, *strong_policy().operations[-1:]])
     assert [part.name for part in each_alone(blurred)][-2:] == ["GaussianBlur", "GaussianBlur 2"]

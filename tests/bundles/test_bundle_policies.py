@@ -14,7 +14,7 @@ STAGES = [
     ("wcl_segmentation", ["pretrain"]),
 ]  # fmt: skip
 POLICIES = {"policy_strong": strong_policy, "policy_weak": weak_policy, "policy_weak_med": weak_med_policy}
-SLICES = {"saturation": 0, "hue": 0, "grey_probability": 0, "limits": None, "mirror_axis": 0}
+SLICES = {"color": False, "limits": None, "mirror_axis": 0}
 
 
 def policies(bundle: str, *configs: str, **values: float) -> list:
@@ -57,5 +57,5 @@ def test_the_strength_weakens_a_bundles_own_policies_down_to_nothing(bundle, con
     still = policies(bundle, *configs, strength=0.0)
     full = policies(bundle, *configs)
     assert len(still) == len(full) >= 2
-    assert all(policy.operations == [] for policy in still)
+    assert all(policy.operations == () for policy in still)
     assert sum(bool(policy.operations) for policy in full) >= 2

@@ -200,7 +200,7 @@ def test_a_policy_of_ones_own_keeps_its_padding():
     parser = parsed("dino_classification", "pretrain")
     parser.update({"global_policy": {"_target_": "monai_cl_ext.transforms.basic_policy", "size": "@image_size"}})
     first, second, *_ = parser.get_parsed_content("train#views#policies")
-    assert (first.padding, second.padding) == ("zeros", "border")
+    assert (first.padding_mode, second.padding_mode) == ("zeros", "border")
 
 
 # the stages of both bundles

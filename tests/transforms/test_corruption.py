@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Erased boxes and swapped patches: what they touch, what they leave, and what they draw."""
 
-import inspect
 import itertools
 
 import pytest
@@ -9,8 +8,7 @@ import torch
 from monai.transforms import Compose
 from operation_cases import generator, noise
 
-import monai_cl_ext.transforms as ours
-from monai_cl_ext.transforms import BoxErasing, PatchSwapping, PrepareViews, ViewPolicy, identity_policy
+from monai_cl_ext.transforms import BoxErasing, PatchSwapping, PrepareViews, RandPolicyd, ViewPolicy, identity_policy
 
 SIZES = {2: (24, 30), 3: (24, 30, 20)}
 OPERATIONS = {
@@ -166,24 +164,19 @@ def test_cuda_makes_the_views_of_the_cpu_without_waiting(name, dims):
     assert torch.equal(found.cpu(), policy.apply({"image": image}, params)["image"])
 
 
-def test_a_spoilt_view_is_made_from_the_view_that_is_its_target():
+def test_a_corrupted_view_is_made_from_the_view_that_is_its_target():
     prepare = PrepareViews([identity_policy(), ViewPolicy([BoxErasing(0.5)])], made_from=[None, 0])
     views, _, _, _ = prepare({"image": noise(4, 1, 24, 24) + 1})
-    target, spoilt = (view["image"] for view in views)
-    assert torch.equal(torch.where(spoilt == 0, target, spoilt), target) and (spoilt == 0).any()
+    target, corrupted = (view["image"] for view in views)
+    assert torch.equal(torch.where(corrupted == 0, target, corrupted), target) and (corrupted == 0).any()
 
 
-@pytest.mark.parametrize("name, arguments", [("BoxErasing", (0.3,)), ("PatchSwapping", (2, 0.2))])
-def test_monai_forms(name, arguments):
-    array, dictionary = getattr(ours, f"Rand{name}"), getattr(ours, f"Rand{name}d")
-    assert getattr(ours, f"Rand{name}D") is getattr(ours, f"Rand{name}Dict") is dictionary
-    own = list(inspect.signature(getattr(ours, name)).parameters)
-    assert list(inspect.signature(array).parameters) == [*own, "mode"]
-    form, image = array(*arguments).set_random_state(3), noise(2, 24, 30)
-    made = form(image)
-    assert torch.equal(made, getattr(ours, name)(*arguments).apply(image[None], form.params)[0])
-    volume = noise(1, 24, 30, 20)
-    item = Compose([dictionary("image", *arguments, spatial_dims=3)])({"image": volume, "label": volume})
+@pytest.mark.parametrize("make", [lambda: BoxErasing(0.3, 3), lambda: PatchSwapping(2, 0.2, 3)])
+def test_as_a_monai_transform(make):
+    volume, policy = noise(1, 24, 30, 20), ViewPolicy([make()], spatial_dims=3)
+    form = RandPolicyd("image", policy)
+    item = Compose([form])({"image": volume, "label": volume})
+    assert torch.equal(item["image"], policy.apply({"image": volume[None]}, form.params)["image"][0])
     assert not torch.equal(item["image"], volume) and item["label"] is volume
 
 

@@ -8,7 +8,7 @@ from monai.losses import DiceCELoss, DiceLoss
 from operation_cases import noise
 
 from monai_cl_ext.transforms import PrepareAugmented, PrepareMixup, gcl_finetune_policy, identity_policy
-from monai_cl_ext.transforms.mixup import mixed
+from monai_cl_ext.transforms.prepare_mixup import mixed
 
 
 def batch() -> dict[str, torch.Tensor]:

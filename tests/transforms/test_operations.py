@@ -3,22 +3,31 @@
 
 import pytest
 import torch
-from operation_cases import channels_of, generator, noise, operations, size_of, smooth_image, without_strength
+from operation_cases import (
+    channels_of,
+    generator,
+    noise,
+    operations,
+    size_of,
+    smooth_image,
+    sometimes,
+    without_strength,
+)
 
 from monai_cl_ext.transforms import (
-    Brightness,
     ClampIntensity,
     Contrast,
     CropResize,
     ElasticDeformation,
     IntensityOperation,
     IntensityScaling,
+    IntensityShift,
     Mirror,
     Rotation,
     Scaling,
-    Solarisation,
+    Solarization,
+    StepRotation,
     Translation,
-    Turn,
     UnitRange,
     ViewPolicy,
 )
@@ -42,8 +51,7 @@ def test_zero_strength_changes_nothing(name, dims):
 @each_dims
 @each_operation
 def test_samples_left_alone_stay_and_the_others_change(name, dims):
-    operation = operations(dims)[name]
-    operation.probability = 0.5
+    operation = sometimes(operations(dims)[name])
     policy = ViewPolicy([operation], spatial_dims=dims)
     params = policy.make_params(40, generator())
     alone = (params == operation.identity).all(dim=1)
@@ -152,7 +160,7 @@ def test_cuda_makes_the_views_of_the_cpu_without_waiting(name, dims):
 
 def test_draws_cover_their_ranges_evenly():
     params = {name: operation.make_params(4000, generator()) for name, operation in operations(3).items()}
-    ranges = {"brightness": (-0.3, 0.3), "contrast": (0.7, 1.3), "scaling": (0.6, 1.6)}
+    ranges = {"shift": (-0.3, 0.3), "contrast": (0.7, 1.3), "scaling": (0.6, 1.6)}
     ranges |= {"intensity_scaling": (0.5, 1.5), "blur": (0.5, 2.0), "saturation": (0.2, 1.8), "hue": (-0.4, 0.4)}
     ranges |= {"noise": (0.05, 0.2)}
     for name, (low, high) in ranges.items():
@@ -162,19 +170,19 @@ def test_draws_cover_their_ranges_evenly():
         assert drawn.std().item() == pytest.approx((high - low) / 12**0.5, rel=0.05)
     assert params["rotation"].shape == (4000, 3) and params["rotation"].abs().max() <= 40
     assert params["translation"].abs().max() <= 0.2 < params["translation"].abs().max() + 0.01
-    assert sorted(params["turn"].unique().tolist()) == [45.0 * turns for turns in range(8)]
+    assert sorted(params["step_rotation"].unique().tolist()) == [45.0 * steps for steps in range(8)]
     assert params["mirror"].mean(dim=0).abs().max() < 0.05 and set(params["mirror"].unique().tolist()) == {-1.0, 1.0}
     assert params["elastic"].std().item() == pytest.approx(0.05, rel=0.02)
-    fraction, place = params["crop"][:, 0], params["crop"][:, 1:]
-    assert fraction.min() >= 0.5 and fraction.max() <= 0.9 and place.min() >= 0 and place.max() <= 1
+    fraction, location = params["crop"][:, 0], params["crop"][:, 1:]
+    assert fraction.min() >= 0.5 and fraction.max() <= 0.9 and location.min() >= 0 and location.max() <= 1
 
 
 def test_intensity_formulas_written_out():
     image, params = noise(2, 3, 4, 5, dtype=torch.float64), torch.tensor([[0.5], [1.25]], dtype=torch.float64)
-    brighter, stronger = Brightness(0, 2).apply(image, params), Contrast(0.5, 2).apply(image, params)
+    brighter, stronger = IntensityShift(0, 2).apply(image, params), Contrast(0.5, 2).apply(image, params)
     clamped = ClampIntensity(0.2, 0.6).apply(image, params[:, :0])
     scaled, unit = IntensityScaling(0.5, 2).apply(image, params), UnitRange().apply(image, params[:, :0])
-    solarised = Solarisation().apply(image, params)
+    solarized = Solarization().apply(image, params)
     for row in range(2):
         least, most = min(image[row].flatten().tolist()), max(image[row].flatten().tolist())
         for channel in range(3):
@@ -188,7 +196,7 @@ def test_intensity_formulas_written_out():
                     assert clamped[row, channel, i, j].item() == min(max(value, 0.2), 0.6)
                     assert scaled[row, channel, i, j].item() == pytest.approx(factor * value)
                     inverted = 1 - value if value >= factor else value
-                    assert solarised[row, channel, i, j].item() == pytest.approx(inverted)
+                    assert solarized[row, channel, i, j].item() == pytest.approx(inverted)
                     assert unit[row, channel, i, j].item() == pytest.approx((value - least) / (most - least))
 
 
@@ -216,25 +224,26 @@ def test_unit_range_does_not_blow_up_the_rounding_of_a_constant():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Brightness(0.3, -0.3),
-        lambda: Brightness(0.0, float("nan")),
-        lambda: Brightness(0.0, 1.0, probability=1.5),
+        lambda: IntensityShift(0.3, -0.3),
+        lambda: IntensityShift(0.0, float("nan")),
+        lambda: IntensityShift(0.0, 1.0, probability=1.5),
         lambda: Contrast(0.0, 1.0),
         lambda: IntensityScaling(0.0, 1.0),
         lambda: ClampIntensity(1.0, 0.0),
         lambda: IntensityScaling(0.5, 1.0, limits=(1.0, 0.0)),
         lambda: Contrast(0.5, 1.0, mean="median"),
-        lambda: Solarisation(float("nan")),
+        lambda: Solarization(float("nan")),
         lambda: CropResize(1.2),
         lambda: CropResize(0.0),
-        lambda: CropResize(0.5, place=(0.0, 1.2)),
+        lambda: CropResize(0.5, location=(0.0, 1.2)),
         lambda: CropResize(0.5, spatial_dims=4),
         lambda: Mirror(2),
         lambda: Mirror((0, -2)),
+        lambda: Mirror(0, axis_probability=1.1),
         lambda: Rotation(-3.0),
         lambda: Rotation((1.0, 2.0), spatial_dims=3),
-        lambda: Turn(50.0),
-        lambda: Turn(0.0),
+        lambda: StepRotation(50.0),
+        lambda: StepRotation(0.0),
         lambda: Scaling(0.0, 1.0),
         lambda: Translation(-0.1),
         lambda: ElasticDeformation(-1.0),

@@ -8,7 +8,7 @@ from operation_cases import generator, noise
 from scipy.ndimage import gaussian_filter
 
 from monai_cl_ext.transforms import pcl_policy
-from monai_cl_ext.transforms.elastic import dense_displacement
+from monai_cl_ext.transforms.operations.elastic import dense_displacement
 
 MARGIN = 60  # pixels at the edges, where the release's noise is smoothed with the zeros outside
 

@@ -11,10 +11,11 @@ from scipy import ndimage
 from skimage.color import rgb2lab
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from monai_cl_ext.transforms import batched_slic, connectivity, slic
-from monai_cl_ext.transforms.connectivity import connected_components, enforce_connectivity
-from monai_cl_ext.transforms.lab import lab_features
-from monai_cl_ext.transforms.slic import grid_cells
+from monai_cl_ext.transforms import batched_slic
+from monai_cl_ext.transforms.superpixels import connectivity, slic
+from monai_cl_ext.transforms.superpixels.connectivity import connected_components, enforce_connectivity
+from monai_cl_ext.transforms.superpixels.lab import lab_features
+from monai_cl_ext.transforms.superpixels.slic import grid_cells
 
 SIZES = {2: (45, 38), 3: (20, 18, 13)}
 both_dimensions = pytest.mark.parametrize("dims", [2, 3])

@@ -18,7 +18,7 @@ from skimage.segmentation import slic
 import monai_cl_ext.transforms as ours
 from monai_cl_ext.metrics import superpixel_report
 from monai_cl_ext.transforms import Superpixel, Superpixeld, batched_slic
-from monai_cl_ext.transforms.superpixel_backends import BACKENDS
+from monai_cl_ext.transforms.superpixels.backends import BACKENDS
 
 PACKAGES = {"opencv_slic": "cv2", "opencv_lsc": "cv2", "opencv_seeds": "cv2", "simpleitk": "SimpleITK"}
 AFFINE = torch.tensor([[0, -1.5, 0, 10], [2.0, 0, 0, -4], [0, 0, 3, 7], [0, 0, 0, 1]], dtype=torch.float64)

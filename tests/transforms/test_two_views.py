@@ -76,7 +76,7 @@ def test_the_random_state_decides_the_views(make):
 
 def test_labels_move_with_their_images_and_read_nearest():
     label = torch.randint(5, (1, 24, 24), dtype=torch.uint8)
-    policy = ViewPolicy([Rotation(90)], padding="zeros")
+    policy = ViewPolicy([Rotation(90)], padding_mode="zeros")
     data = {"image": label.float(), "label": label}
     made = TwoViewsd(["image", "label"], policy, mode=["nearest", "nearest"]).set_random_state(0)(data)
     for view in ("1", "2"):

@@ -16,9 +16,9 @@ from monai_cl_ext.transforms import (
     Scaling,
     Translation,
     ViewPolicy,
-    axis_reading,
     identity_policy,
 )
+from monai_cl_ext.transforms.policies import axis_sampling
 
 
 def warped(operations, image, params, **kwargs):
@@ -73,7 +73,7 @@ def test_crop_never_leaves_the_image():
 
 def test_translation_moves_by_whole_voxels():
     image, label = noise(1, 1, 10, 20, dtype=torch.float64), torch.ones(1, 1, 10, 20, dtype=torch.uint8)
-    policy = ViewPolicy([Translation(0.5)], padding="zeros")
+    policy = ViewPolicy([Translation(0.5)], padding_mode="zeros")
     view = policy.apply({"image": image, "label": label}, torch.tensor([[0.2, -0.1]]))
     torch.testing.assert_close(view["image"][:, :, 2:, :-2], image[:, :, :-2, 2:], atol=1e-6, rtol=0)
     assert view["image"][:, :, :2].abs().max() < 1e-6 and view["image"][:, :, :, -2:].abs().max() < 1e-6
@@ -87,16 +87,16 @@ def test_border_padding_repeats_the_edge_and_labels_hold_zero():
     assert view["label"][:, :, :3].max() == 0
 
 
-def test_affine_run_equals_bilinear_reading_written_out():
+def test_affine_run_equals_bilinear_sampling_written_out():
     """Rotation, then scaling, then crop, on sides that differ: the place of every pixel by hand, in float64."""
     height, width, angle, factor, fraction, place = 12, 18, 33.0, 1.25, 0.5, (0.25, 0.75)
     image = noise(1, 1, height, width, dtype=torch.float64)
     operations = [Rotation(90), Scaling(0.5, 2.0), CropResize(0.5)]
-    found = warped(operations, image, [[angle, factor, fraction, *place]], padding="zeros")
+    found = warped(operations, image, [[angle, factor, fraction, *place]], padding_mode="zeros")
     c, s = cos(radians(angle)), sin(radians(angle))
     for i in range(height):
         for j in range(width):
-            y, x = i + 0.5 - height / 2, j + 0.5 - width / 2  # pixels from the centre
+            y, x = i + 0.5 - height / 2, j + 0.5 - width / 2  # pixels from the center
             y = fraction * y + (place[0] - 0.5) * (1 - fraction) * height  # the crop came last: undone first
             x = fraction * x + (place[1] - 0.5) * (1 - fraction) * width
             y, x = y / factor, x / factor
@@ -133,12 +133,12 @@ RUNS = {
 def test_one_grid_equals_one_operation_after_the_other(run, dims):
     operations = run(dims)
     image = smooth_image(3, (96, 72) if dims == 2 else (60, 48, 54))
-    together = ViewPolicy(operations, spatial_dims=dims, padding="zeros")
+    together = ViewPolicy(operations, spatial_dims=dims, padding_mode="zeros")
     params = together.make_params(3, generator())
     expected, inside = image, torch.ones_like(image)
     for operation, part in zip(operations, params.split([each.columns for each in operations], dim=1), strict=True):
-        expected = warped([operation], expected, part, padding="zeros")
-        inside = warped([operation], inside, part, padding="zeros")
+        expected = warped([operation], expected, part, padding_mode="zeros")
+        inside = warped([operation], inside, part, padding_mode="zeros")
     found = together.apply({"image": image}, params)["image"]
     # One grid still reads what the step in between would have pushed out of the image; compare where none was.
     kept = inside > 0.999
@@ -148,7 +148,7 @@ def test_one_grid_equals_one_operation_after_the_other(run, dims):
 
 
 def test_elastic_displacement_at_control_points_is_the_drawn_one():
-    """A ramp reads its own coordinate: the centre pixel of an odd image is the middle control point."""
+    """A ramp reads its own coordinate: the center pixel of an odd image is the middle control point."""
     ramp = torch.arange(33.0).reshape(1, 1, 33, 1).expand(-1, -1, -1, 21).double()
     params = torch.zeros(1, 2, 3, 3)
     params[0, 0, 1, 1], params[0, 1, 1, 1] = 0.1, 0.3  # fractions of the sides, first axis first
@@ -211,18 +211,18 @@ def distinct(*size):
 
 @pytest.mark.parametrize("padding", ["border", "zeros"])
 @pytest.mark.parametrize("size", [None, (9, 4, 6)])
-@pytest.mark.parametrize("way", ["_mixed", "_multiplied"])
-def test_reading_axis_by_axis_equals_reading_a_grid(padding, size, way, monkeypatch):
-    monkeypatch.setattr(axis_reading, "_mixed", getattr(axis_reading, way))  # on a CPU also as on a GPU
+@pytest.mark.parametrize("way", ["_by_rows", "_by_matrix"])
+def test_sampling_axis_by_axis_equals_sampling_a_grid(padding, size, way, monkeypatch):
+    monkeypatch.setattr(axis_sampling, "_by_rows", getattr(axis_sampling, way))  # on a CPU also as on a GPU
     operations = [CropResize((0.4, 0.9), spatial_dims=3), Mirror((0, 2), 3), Translation(0.3, spatial_dims=3)]
     view = {"image": noise(2, 2, 7, 10, 8, dtype=torch.float64), "label": distinct(7, 10, 8).repeat(2, 1, 1, 1, 1)}
-    policy = ViewPolicy(operations, size, spatial_dims=3, padding=padding)
+    policy = ViewPolicy(operations, size, spatial_dims=3, padding_mode=padding)
     params = policy.make_params(2, generator(3))
     (warp,) = policy.steps
-    facts = warp.prepare(params, (7, 10, 8))
-    assert {"places0", "places1", "places2"} <= set(facts)
+    sampling = warp.prepare(params, (7, 10, 8))
+    assert {"coordinate0", "coordinate1", "coordinate2"} <= set(sampling)
     # A turn too small to see takes the way of all other matrices.
-    turned = ViewPolicy([*operations, Rotation(1e-9, spatial_dims=3)], size, spatial_dims=3, padding=padding)
+    turned = ViewPolicy([*operations, Rotation(1e-9, spatial_dims=3)], size, spatial_dims=3, padding_mode=padding)
     expected = turned.apply(view, torch.cat([params, torch.full((2, 3), 1e-10)], dim=1))
     found = policy.apply(view, params)
     torch.testing.assert_close(found["image"], expected["image"], atol=1e-9, rtol=0)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rotations about the center, by any angle or by multiples of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_cl_ext.arguments import positive_number
+
+from .matrices import rotation_matrix
+from .operation import AffineOperation, uniform
+
+
+class Rotation(AffineOperation):
+    """Random rotation about the center by angles from U(-degrees, degrees).
+
+    In 2D one angle rotates the first axis towards the second, as ``torch.rot90`` does. In 3D three angles rotate about
+    the first, then the second, then the third axis.
+
+    Args:
+        degrees: largest angle, or in 3D one for each axis.
+        spatial_dims: 2 or 3.
+        probability: chance of each sample to be rotated.
+    """
+
+    def __init__(self, degrees: float | Sequence[float], spatial_dims: int = 2, probability: float = 1.0) -> None:
+        angles = 1 if spatial_dims == 2 else 3
+        super().__init__([0.0] * angles, spatial_dims, probability)
+        degrees = list(degrees) if isinstance(degrees, Sequence) else [degrees] * angles
+        if len(degrees) != angles or not all(0 <= angle < float("inf") for angle in degrees):
+            raise ValueError(f"Rotation in {spatial_dims}D takes one or {angles} angles of at least 0, found {degrees}")
+        self.degrees = torch.tensor(degrees, dtype=torch.float32)
+
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Angles in degrees, (B, 1) or (B, 3)."""
+        return uniform((batch_size, len(self.degrees)), -self.degrees, self.degrees, generator)
+
+    def scaled(self, strength: float) -> Rotation:
+        """Smaller angles."""
+        return Rotation([strength * angle for angle in self.degrees.tolist()], self.spatial_dims, self.probability)
+
+    def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
+        """Rotations from output to input coordinates."""
+        return rotation_matrix(params, self.spatial_dims)
+
+
+class StepRotation(AffineOperation):
+    """Random rotation by a multiple of ``step`` degrees, all multiples within 360 degrees equally likely.
+
+    Args:
+        step: angle in degrees that divides 360.
+        spatial_dims: 2 or 3; the axes are those of ``Rotation``, each with a multiple of its own.
+        probability: chance of each sample to be rotated; one of the multiples is 0.
+    """
+
+    def __init__(self, step: float = 90.0, spatial_dims: int = 2, probability: float = 1.0) -> None:
+        super().__init__([0.0] * (1 if spatial_dims == 2 else 3), spatial_dims, probability)
+        self.step = positive_number("StepRotation's step", step)
+        if 360 % self.step:
+            raise ValueError(f"StepRotation's step must divide 360 degrees, found {step!r}")
+
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Angles in degrees, (B, 1) or (B, 3)."""
+        multiples = int(360 / self.step)
+        return self.step * torch.randint(multiples, (batch_size, self.columns), generator=generator).float()
+
+    def scaled(self, strength: float) -> StepRotation:
+        """The same angles, less often."""
+        return StepRotation(self.step, self.spatial_dims, strength * self.probability)
+
+    def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
+        """Rotations from output to input coordinates."""
+        return rotation_matrix(params, self.spatial_dims)

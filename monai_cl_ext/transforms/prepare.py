@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a collated batch to views and tags, as ``prepare_batch`` of a trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+from torch import Tensor
+
+from monai_cl_ext.distributed import rank
+from monai_cl_ext.seeds import mix_seed
+from monai_cl_ext.types import Batch, Tags, View
+
+from .plain import plain
+from .policies.policy import MAPS, ViewPolicy
+
+TAGS = ("volume", "position", "partition")
+STREAM = 0x7669657773  # separates the views' random numbers from the trainer's of the same seed and epoch
+
+
+class SeededPrepare(PrepareBatch):
+    """A MONAI prepare_batch whose random numbers are a function of (seed, rank, epoch, calls since the epoch began)."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = int(seed)
+        self._generator: torch.Generator | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Seeds an epoch from (seed, rank, epoch); call it before the epoch's first batch."""
+        self._generator = torch.Generator().manual_seed(mix_seed(STREAM, self.seed, rank(), epoch))
+
+    @property
+    def generator(self) -> torch.Generator:
+        """The epoch's generator, of epoch 0 where none was set; created on first use, when the rank is known."""
+        if self._generator is None:
+            self.set_epoch(0)
+        assert self._generator is not None
+        return self._generator
+
+    def original(self, batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> View:
+        """The maps of the batch as plain tensors on the device, "image" in floating point."""
+        if "image" not in batch:
+            raise KeyError(f"the batch holds no 'image', only {sorted(batch)}; name the image key 'image'")
+        maps = {name: plain(batch[name]) for name in MAPS if name in batch}
+        maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
+        if not maps["image"].is_floating_point():
+            maps["image"] = maps["image"].float()
+        return maps
+
+
+class PrepareViews(SeededPrepare):
+    """Makes the views of a batch on the device, as ``prepare_batch`` of a MONAI trainer.
+
+    Batches may hold plain tensors or MetaTensors; views and tags are plain tensors.
+
+    With ``set_epoch`` called at the start of each epoch (``handlers.EpochSeed`` does), the views are a function of
+    (seed, rank, epoch, iteration).
+
+    Args:
+        policies: one policy for each view, in the order of the views.
+        made_from: for each view the index of an earlier view that it is made from, or None for the batch itself;
+            None makes all of them from the batch.
+        seed: the run's seed.
+        superpixels: function from the images (B, C, *S) of a view to integers (B, *S) or (B, 1, *S) on their device,
+            such as ``batched_slic``. With it each view that is made from the batch gets the map of its own image
+            instead of the batch's; a view made from another view gets that one's map, warped alike. None warps the
+            batch's map, where it has one.
+
+    Raises:
+        ValueError: when ``made_from`` has another length than ``policies`` or names a view that is not earlier.
+    """
+
+    def __init__(
+        self,
+        policies: Sequence[ViewPolicy],
+        made_from: Sequence[int | None] | None = None,
+        seed: int = 0,
+        superpixels: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.superpixels = superpixels
+        self.policies = list(policies)
+        self.made_from = [None] * len(self.policies) if made_from is None else list(made_from)
+        earlier = (source is None or 0 <= source < view for view, source in enumerate(self.made_from))
+        if len(self.made_from) != len(self.policies) or not all(earlier):
+            raise ValueError(
+                f"made_from must hold one entry for each of the {len(self.policies)} policies, None or the index of an "
+                f"earlier view, found {made_from!r}"
+            )
+
+    def __call__(
+        self,
+        batchdata: Batch,
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[list[View], Tags, tuple[Tags], dict[str, Any]]:
+        """The views and tags of a batch.
+
+        Args:
+            batchdata: "image" (B, C, *S); "label", "superpixel" (B, 1, *S) and tags where the dataset has them.
+            device: where the views are made.
+            non_blocking: copy to the device without waiting.
+            kwargs: more arguments of ``Tensor.to`` for the maps, such as ``memory_format``.
+
+        Returns:
+            (views, tags, (tags,), {}): the network is called as ``network(views, tags)``.
+
+        Raises:
+            KeyError: when the batch has no image.
+            ValueError: when ``superpixels`` gives no integer map of the image's size.
+        """
+        batch = self.original(batchdata, device, non_blocking, **kwargs)
+        if self.superpixels is not None:
+            batch.pop("superpixel", None)
+        views: list[View] = []
+        for policy, source in zip(self.policies, self.made_from, strict=True):
+            view = policy(batch if source is None else views[source], self.generator)
+            if source is None and self.superpixels is not None:
+                view = {**view, "superpixel": _own_map(self.superpixels, view["image"])}
+            views.append(view)
+        tags = {
+            name: plain(batchdata[name]).to(device=device, non_blocking=non_blocking)
+            for name in TAGS
+            if name in batchdata
+        }
+        return views, tags, (tags,), {}
+
+
+def _own_map(superpixels: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """The maps (B, 1, *S) that the function makes of the images (B, C, *S)."""
+    maps = superpixels(image)
+    found, expected = tuple(maps.shape), (len(image), *image.shape[2:])
+    if found not in (expected, (len(image), 1, *image.shape[2:])) or maps.dtype.is_floating_point:
+        raise ValueError(
+            f"superpixels must give integers {expected} for images {tuple(image.shape)}, found {maps.dtype} "
+            f"{found}; give a function of a whole batch such as batched_slic"
+        )
+    return maps.reshape(len(image), 1, *image.shape[2:])

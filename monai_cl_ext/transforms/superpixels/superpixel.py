@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Superpixel maps as MONAI transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor, get_track_meta
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_tensor
+from torch import Tensor
+
+from monai_cl_ext.arguments import one_of, positive_integer, positive_number
+
+from ..plain import plain
+from .backends import BACKENDS
+
+
+class Superpixel(Transform):
+    """The superpixel map, or supervoxel map, of one image.
+
+    Segments are connected through faces and numbered from 0; the map is deterministic. Colors are compared in Lab, a
+    single channel as a gray picture, whatever its range: ``compactness`` means the same in every backend as in
+    scikit-image's SLIC of RGB pictures.
+
+    Args:
+        n_segments: approximate number of segments of a map.
+        compactness: weight of location against lightness 0 ... 100; higher gives squarer segments. ``felzenszwalb`` and
+            ``opencv_seeds`` have no such weight.
+        backend: ``"skimage"`` (SLIC, the reference), ``"felzenszwalb"``, ``"opencv_slic"``, ``"opencv_lsc"``,
+            ``"opencv_seeds"``, ``"simpleitk"`` (SLIC), or ``"torch"`` (``batched_slic``, on the image's device).
+            ``skimage``, ``simpleitk`` and ``torch`` take 2D and 3D, the others 2D. A constant image becomes a grid, by
+            ``felzenszwalb`` and ``opencv_lsc`` a single segment.
+
+    Raises:
+        ImportError: when the backend's package is missing.
+        ValueError: when an argument is out of range, or an image has another number of axes or values that are not
+            finite.
+    """
+
+    backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
+
+    def __init__(self, n_segments: int = 100, compactness: float = 10.0, backend: str = "skimage") -> None:
+        self.n_segments = positive_integer("n_segments", n_segments)
+        self.compactness = positive_number("compactness", compactness)
+        self.method = one_of("backend", backend, BACKENDS)
+        BACKENDS[backend].load()
+
+    def __call__(self, img: np.ndarray | Tensor) -> Tensor:
+        """The map (1, *S) int32 of an image (C, *S), on its device; of a MetaTensor, with its metadata."""
+        image = convert_to_tensor(img, track_meta=get_track_meta())
+        values = plain(image)
+        if values.ndim not in (3, 4) or values.numel() == 0:
+            raise ValueError(f"an image must be (C, H, W) or (C, H, W, D) and not empty, found {tuple(values.shape)}")
+        values = values.detach() if values.dtype == torch.float64 else values.detach().float()
+        if not values.isfinite().all():
+            raise ValueError("an image has values that are not finite: replace NaN and infinity before superpixels")
+        labels = BACKENDS[self.method](values, self.n_segments, self.compactness)[None].int().to(values.device)
+        return MetaTensor(labels).copy_meta_from(image) if isinstance(image, MetaTensor) else labels
+
+
+class Superpixeld(MapTransform):
+    """``Superpixel`` of the given keys as a dictionary transform; the images do not change.
+
+    Args:
+        keys: images (C, *S).
+        n_segments, compactness, backend: as in ``Superpixel``.
+        output_key: where the map (1, *S) int32 goes: one name for one key, or as many names as keys.
+        allow_missing_keys: leave out keys that an item does not have.
+    """
+
+    backend = Superpixel.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        n_segments: int = 100,
+        compactness: float = 10.0,
+        backend: str = "skimage",
+        output_key: str | Sequence[str] = "superpixel",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.output_key = (output_key,) if isinstance(output_key, str) else tuple(output_key)
+        if len(self.output_key) != len(self.keys) or len(set(self.output_key)) != len(self.output_key):
+            raise ValueError(
+                f"output_key must name a different entry for each of the keys {self.keys}, found {output_key!r}"
+            )
+        self.superpixel = Superpixel(n_segments, compactness, backend)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with the map of each key."""
+        item = dict(data)
+        for key, output_key in self.key_iterator(item, self.output_key):
+            item[output_key] = self.superpixel(item[key])
+        return item
+
+
+SuperpixelD = SuperpixelDict = Superpixeld

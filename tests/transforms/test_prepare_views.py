@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From collated batches to views, tags, augmented images and labels."""
+
+from functools import partial
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.engines import PrepareBatch, SupervisedTrainer
+from monai.losses import DiceCELoss
+from operation_cases import noise
+
+from monai_cl_ext.transforms import (
+    ElasticDeformation,
+    IntensityShift,
+    Mirror,
+    PrepareAugmented,
+    PrepareViews,
+    Rotation,
+    ViewPolicy,
+    batched_slic,
+    gcl_finetune_policy,
+    gcl_policy,
+    identity_policy,
+)
+from monai_cl_ext.transforms import prepare as prepare_module
+
+
+def batch(label: bool = True) -> dict[str, torch.Tensor]:
+    items = {
+        "image": noise(6, 1, 24, 24),
+        "label": torch.randint(4, (6, 1, 24, 24), dtype=torch.uint8),
+        "volume": torch.arange(6),
+        "position": torch.linspace(0.1, 1.0, 6, dtype=torch.float64),
+        "partition": torch.arange(6) % 4,
+    }
+    if not label:
+        del items["label"]
+    return items
+
+
+def prepare(seed: int = 0) -> PrepareViews:
+    return PrepareViews([identity_policy(), gcl_policy(), gcl_policy()], seed=seed)
+
+
+def images(prepared) -> torch.Tensor:
+    return torch.stack([view["image"] for view in prepared[0]])
+
+
+def test_views_and_tags_in_monai_s_form():
+    data = batch()
+    made, tags, args, kwargs = prepare()(data, torch.device("cpu"), False)
+    assert isinstance(prepare(), PrepareBatch)
+    assert [set(view) for view in made] == [{"image", "label"}] * 3
+    assert torch.equal(made[0]["image"], data["image"])
+    assert not torch.allclose(made[1]["image"], made[2]["image"])
+    assert set(tags) == {"volume", "position", "partition"} and args == (tags,) and kwargs == {}
+    assert all(torch.equal(tags[name], data[name]) and tags[name].dtype == data[name].dtype for name in tags)
+
+
+def test_tags_that_the_dataset_lacks_are_left_out():
+    made, tags, _, _ = prepare()({"image": noise(2, 1, 24, 24), "volume": torch.arange(2)})
+    assert set(tags) == {"volume"} and [set(view) for view in made] == [{"image"}] * 3
+
+
+def test_views_are_a_function_of_seed_and_epoch():
+    first, again, later, other_seed = (prepare(seed) for seed in (5, 5, 5, 6))
+    first(batch())  # what was drawn before an epoch began leaves no trace in it
+    for views_of, epoch in ((first, 3), (again, 3), (later, 4), (other_seed, 3)):
+        views_of.set_epoch(epoch)
+    one, two = images(first(batch())), images(first(batch()))
+    assert torch.equal(one, images(again(batch()))) and torch.equal(two, images(again(batch())))
+    assert not torch.allclose(one[1:], two[1:])
+    assert not torch.allclose(one[1:], images(later(batch()))[1:])
+    assert not torch.allclose(one[1:], images(other_seed(batch()))[1:])
+
+
+def test_ranks_draw_differently_and_no_sum_of_numbers_collides(monkeypatch):
+    draws = []
+    for rank in range(4):
+        monkeypatch.setattr(prepare_module, "rank", lambda rank=rank: rank)
+        for seed in range(4):
+            for epoch in range(4):
+                made = prepare(seed)
+                made.set_epoch(epoch)
+                draws.append(torch.rand(1, generator=made.generator).item())
+    assert len(set(draws)) == 64
+
+
+def test_the_views_draw_other_numbers_than_the_trainer():
+    """EpochSeed seeds torch itself from (seed, rank, epoch); a view must not repeat its stream."""
+    from monai_cl_ext.seeds import mix_seed
+
+    made = prepare(7)
+    made.set_epoch(2)
+    assert made.generator.initial_seed() != mix_seed(7, 0, 2)
+
+
+def test_a_view_can_be_made_from_another():
+    brighter = ViewPolicy([IntensityShift(1.0, 1.0)])
+    made, _, _, _ = PrepareViews([brighter, brighter, brighter], made_from=[None, 0, None])(batch())
+    for view, offset in zip(made, (1.0, 2.0, 1.0), strict=True):
+        torch.testing.assert_close(view["image"], batch()["image"] + offset)
+
+
+# superpixels
+
+
+def blocks(rows: int = 24, columns: int = 24, side: int = 6) -> torch.Tensor:
+    """A map (rows, columns) of square segments, no two of one number."""
+    return torch.arange(rows)[:, None] // side * (columns // side) + torch.arange(columns) // side
+
+
+def block_images() -> dict[str, torch.Tensor]:
+    """Images (6, 1, 24, 24) that show the number of each pixel's block, shuffled in each image, and a cached map."""
+    numbers = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i))[blocks()] for i in range(6)])
+    return {"image": numbers[:, None].float() + 1, "superpixel": torch.full((6, 1, 24, 24), 99, dtype=torch.int32)}
+
+
+def test_each_view_of_the_batch_has_the_map_of_its_own_image():
+    prepared = PrepareViews([gcl_policy(), gcl_policy()], superpixels=partial(batched_slic, n_segments=9), seed=1)
+    made = prepared(block_images())[0]
+    for view in made:
+        assert torch.equal(view["superpixel"][:, 0], batched_slic(view["image"], n_segments=9))
+        assert view["superpixel"].dtype == torch.int32
+    assert not torch.equal(made[0]["superpixel"], made[1]["superpixel"])
+
+
+@pytest.mark.parametrize("channel", [True, False])
+def test_a_map_may_come_with_or_without_a_channel(channel):
+    data = block_images()
+    expected = data["image"].long()
+    (view,), *_ = PrepareViews(
+        [identity_policy()], superpixels=lambda images: images.long() if channel else images[:, 0].long()
+    )(data)
+    assert torch.equal(view["superpixel"], expected) and (data["superpixel"] == 99).all()
+
+
+def test_views_made_from_others_carry_their_maps_along():
+    """The image shows the number of its pixel's segment: inside a block, wherever it went, the map says the same."""
+    brighter = ViewPolicy([IntensityShift(0.25, 0.25)])
+    spatial = ViewPolicy([Mirror((0, 1)), Rotation(40.0), ElasticDeformation(0.05, 3)], padding_mode="zeros")
+    seen = []
+
+    def segments(images):
+        seen.append(images)
+        return images.round().int()
+
+    prepared = PrepareViews([brighter, brighter, spatial, spatial], [None, None, 0, 1], seed=3, superpixels=segments)
+    first, second, third, fourth = prepared(block_images())[0]
+    assert len(seen) == 2 and seen[0] is first["image"] and seen[1] is second["image"]
+    for source, view in ((first, third), (second, fourth)):
+        shown = view["image"] - 0.25
+        inside = ((shown - shown.round()).abs() < 1e-4) & (shown > 0.5)
+        assert inside.float().mean() > 0.4
+        assert (view["superpixel"] == shown.round())[inside].float().mean() > 0.999
+        assert view["superpixel"].dtype == torch.int32 and not torch.equal(view["superpixel"], source["superpixel"])
+    assert not torch.equal(third["superpixel"], fourth["superpixel"])
+
+
+def test_without_a_function_the_cached_map_moves_with_the_image():
+    data = block_images()
+    data["superpixel"] = data["image"].int()
+    flip = ViewPolicy([Mirror((1,), axis_probability=1.0)])
+    (view, again), *_ = PrepareViews([flip, flip], [None, 0])(data)
+    assert torch.equal(view["superpixel"], data["superpixel"].flip(3))
+    assert torch.equal(view["superpixel"], view["image"].round().int()) and torch.equal(
+        again["superpixel"], data["superpixel"]
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda images: images, lambda images: images[0].long(), lambda images: images[:, 0, 1:].long()]
+)
+def test_maps_that_are_none_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"superpixels must give integers \(6, 24, 24\)"):
+        PrepareViews([identity_policy()], superpixels=wrong)(block_images())
+
+
+def test_a_bundle_s_configuration_makes_superpixels():
+    slic = {"_target_": "monai_cl_ext.transforms.batched_slic", "_mode_": "callable", "n_segments": 4}
+    policy = {"_target_": "monai_cl_ext.transforms.identity_policy"}
+    config = {"views": {"_target_": "monai_cl_ext.transforms.PrepareViews", "policies": [policy], "superpixels": slic}}
+    (view,), *_ = ConfigParser(config).get_parsed_content("views")(block_images())
+    assert torch.equal(view["superpixel"][:, 0], batched_slic(block_images()["image"], n_segments=4))
+
+
+# bad input, metatensors and labels
+
+
+@pytest.mark.parametrize("made_from", [[None], [0, None, None], [None, 2, 0], [None, -1, 0]])
+def test_a_view_made_from_a_later_one_is_refused(made_from):
+    with pytest.raises(ValueError, match="made_from"):
+        PrepareViews([identity_policy()] * 3, made_from=made_from)
+
+
+def test_metatensors_whole_numbers_and_memory_format():
+    data = batch() | {"image": MetaTensor(torch.randint(255, (6, 3, 24, 24)))}
+    made, _, _, _ = prepare()(data, "cpu", memory_format=torch.channels_last)
+    image = made[0]["image"]
+    assert type(image) is torch.Tensor and image.dtype == torch.float32
+    assert image.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_augmented_batches_suit_monai_s_losses():
+    augmented = PrepareAugmented(gcl_finetune_policy(), seed=1)
+    image, label = augmented(batch(), torch.device("cpu"), False)
+    assert image.shape == label.shape == (6, 1, 24, 24) and label.dtype == torch.int64 and label.max() < 4
+    loss = DiceCELoss(to_onehot_y=True, softmax=True)(torch.zeros(6, 4, 24, 24), label)
+    assert loss.isfinite()
+    again = PrepareAugmented(gcl_finetune_policy(), seed=1)(batch(), torch.device("cpu"), False)
+    assert torch.equal(image, again[0])
+
+
+def test_augmentation_without_labels_is_a_clear_error():
+    with pytest.raises(KeyError, match="needs 'label' in the batch, found"):
+        PrepareAugmented(gcl_finetune_policy())(batch(label=False))
+    with pytest.raises(KeyError, match="no 'image'"):
+        prepare()({"volume": torch.arange(3)})
+
+
+def test_a_bundle_s_configuration_makes_them():
+    policy = {"_target_": "monai_cl_ext.transforms.gcl_policy", "size": [16, 12], "location": [0.0, 1.0]}
+    config = {"views": {"_target_": "monai_cl_ext.transforms.PrepareViews", "policies": [policy, policy], "seed": 3}}
+    made = ConfigParser(config).get_parsed_content("views")(batch())[0]
+    assert [tuple(view["image"].shape) for view in made] == [(6, 1, 16, 12)] * 2
+
+
+def test_monai_s_trainer_learns_from_augmented_batches():
+    network = torch.nn.Conv2d(1, 4, 3, padding=1)
+    before = network.weight.clone()
+    SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[batch(), batch()],
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), 0.1),
+        loss_function=DiceCELoss(to_onehot_y=True, softmax=True),
+        prepare_batch=PrepareAugmented(gcl_finetune_policy()),
+        to_kwargs={"memory_format": torch.channels_last},
+    ).run()
+    assert not torch.equal(network.weight, before)
