@@ -129,10 +129,10 @@ def test_views_takes_policies_from_files_and_one_strength(monkeypatch, few_pictu
 
 @pytest.mark.parametrize(
     "options, message",
-    [(["--polcy=gcl"], "views has no option --polcy; it has --data_dir"), (["--policy=storng"], "policy is one"),
+    [(["--polcy=gcl"], "views has no option --polcy; it has --data_dir"), (["--policy=storng"], "policy must be one"),
      (["--strengths=[2]"], "strengths must be"), (["--strengths=a"], "strengths must be"),
      (["--images=0"], "images must be"), (["--checkpoint=x"], "checkpoint x: found no network"),
-     (["--network=x", "--checkpoint=y"], "x"), (["--pick=strong"], "pick must be one of strong,0.25"),
+     (["--network=x.json"], "network x.json: no JSON file"), (["--pick=strong"], "pick must be one of strong,0.25"),
      (["--pick=0.5"], "pick must be one of strong,0.25"), (["--slice_axis=4"], "slice_axis must be")],
 )  # fmt: skip
 def test_mistakes_in_views_end_in_one_line_and_write_nothing(options, message, monkeypatch, few_pictures, tmp_path):

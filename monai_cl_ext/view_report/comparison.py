@@ -51,11 +51,10 @@ def compare_views(settings: ViewSettings, sample: Sample, space: Space | None = 
     spaces = {"pixels": pixels, "network": space or network_space(sample.image.shape[1])}
     original = Setting("none", 0.0, identity_policy(settings.size), {})
     choices = settings.choices(sample.image.shape[1], sample.volumetric).values()
-    references: dict[str, Tensor] = {}
+    repeated, references = sample.image[:MAPPED].repeat_interleave(REPEATED, dim=0), dict[str, Tensor]()
     found = []
     for choice in tqdm([original, *choices], "Views", leave=False):
         first, second = (make_views(sample.image, choice.policy, mix_seed(settings.seed, view)) for view in (1, 2))
-        repeated = sample.image[:MAPPED].repeat_interleave(REPEATED, dim=0)
         many = make_views(repeated, choice.policy, mix_seed(settings.seed, 3))
         references = references or {name: features_of(first, spaces[name]) for name in spaces}
         distances, rows = {}, many
@@ -92,16 +91,17 @@ def network_space(network: str | Path | int, checkpoint: str | Path | None = Non
         ValueError: when the network is not known or does not fit the weights or, in use, the views.
     """
     unet = {"network_def": {**UNET, "in_channels": network}}
-    parser = ConfigParser(unet if isinstance(network, int) else ConfigParser.load_config_file(network))
-    if "network_def" not in parser:
-        raise ValueError(f"network {network}: expected an entry 'network_def', found none; name the network so")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = parser.get_parsed_content("network_def").eval()
     try:
+        parser = ConfigParser(unet if isinstance(network, int) else ConfigParser.load_config_file(network))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = parser.get_parsed_content("network_def").eval()
         embed = net if isinstance(net, MultiCropViT) else stages(net).embed
-    except TypeError as error:
-        raise ValueError(f"network {network}: {error}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error.__cause__ or error}".splitlines()[0]
+        raise ValueError(
+            f"network {network}: no JSON file whose network_def makes a known network ({reason})"
+        ) from error
     if checkpoint is not None:
         load_pretrained(net, checkpoint, part="all" if embed is net else "encoder")
     standardize = ViewPolicy([parser.get_parsed_content("standardisation")] if "standardisation" in parser else [])

@@ -58,6 +58,8 @@ class ViewSettings:
         """
         found = {}
         for name in dict.fromkeys(self.policies):
+            if name not in NAMES and not Path(name).is_file():
+                raise ValueError(f"policy must be one of {', '.join(NAMES)} or a JSON file, found {name!r}")
             for strength in sorted({*map(float, self.strengths)} - {0}):
                 try:
                     config = _config(name, channels, volumetric)
@@ -74,8 +76,6 @@ class ViewSettings:
 def _config(name: str, channels: int, volumetric: bool) -> Any:
     """A policy's configuration: no colors where there are none; of slices nothing is clipped, axis 0 is mirrored."""
     if name not in NAMES:
-        if not Path(name).is_file():
-            raise FileNotFoundError(f"policy is one of {', '.join(NAMES)} or a JSON file, found {name!r}")
         return ConfigParser.load_config_file(name)[KEY]
     config: dict[str, Any] = {"_target_": f"monai_cl_ext.transforms.{name}_policy"}
     if name in JITTERED:

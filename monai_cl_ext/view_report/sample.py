@@ -79,9 +79,7 @@ def read_sample(cases: Sequence[dict[str, Any]], images: int, side: int, slice_a
             f"found {len(image)} image(s) of {patients} patient(s); give {FEWEST} or more, of at least two patients"
         )
     kind = f"slices along axis {slice_axis}" if volumetric else "pictures"
-    told = (
-        f"Found {len(cases)} files of {len(set(owners))} patients; shown: {len(image)} {kind} of {patients} patients."
-    )
+    told = f"Found {len(cases)} files of {len(set(owners))} patients; used: {len(image)} {kind} of {patients} patients."
     return Sample(image, torch.from_numpy(np.unique(shown, return_inverse=True)[1]), names, told, volumetric)
 
 

@@ -104,7 +104,7 @@ def test_strengths_rise_from_above_0_and_each_policy_comes_once():
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"policies": ["storng"]}, "policy is one of strong, weak, .* found 'storng'"),
+    ({"policies": ["storng"]}, "policy must be one of strong, weak, .* found 'storng'"),
     ({"policies": ["none.json"]}, "or a JSON file, found 'none.json'"),
     ({"strengths": [0]}, "strengths must be"), ({"strengths": []}, "strengths must be"),
     ({"strengths": [2]}, "strengths must be"), ({"strengths": ["a"]}, "strengths must be"),

@@ -28,7 +28,7 @@ def test_class_folders(tmp_path):
     write_pictures(tmp_path, [f"{name}/{number}.png" for name in ("sick", "well") for number in range(8)])
     sample = read(tmp_path)
     assert sample.image.shape == (12, 3, 32, 32) and not sample.volumetric
-    assert sample.told == "Found 16 files of 16 patients; shown: 12 pictures of 12 patients."
+    assert sample.told == "Found 16 files of 16 patients; used: 12 pictures of 12 patients."
     assert len(sample.patient.unique()) == 12
 
 
@@ -49,7 +49,7 @@ def test_a_table_tells_patients_and_gray_pictures_have_one_channel(tmp_path):
 def test_a_plain_folder_of_pictures_whose_names_hold_anything(tmp_path):
     write_pictures(tmp_path, [f"$p_{number}^{{é}} ü.png" for number in range(12)])
     sample = read(tmp_path)
-    assert sample.told == "Found 12 files of 12 patients; shown: 12 pictures of 12 patients."
+    assert sample.told == "Found 12 files of 12 patients; used: 12 pictures of 12 patients."
     assert all(name.startswith("$p_") and name.endswith("^{é} ü") for name in sample.names)
 
 
@@ -59,7 +59,7 @@ def test_volumes_give_slices_spread_over_patients(tmp_path):
             write_volume(tmp_path / f"patient{patient}_frame0{frame}.nii.gz", 9, 2 * patient + frame)
     sample = read(tmp_path)
     assert sample.image.shape == (12, 1, 32, 32) and sample.volumetric
-    assert sample.told == "Found 6 files of 3 patients; shown: 12 slices along axis 2 of 3 patients."
+    assert sample.told == "Found 6 files of 3 patients; used: 12 slices along axis 2 of 3 patients."
     assert sorted(sample.patient[:3].tolist()) == [0, 1, 2] and set(sample.names) == {f"patient{n}" for n in range(3)}
     assert sample.image.flatten(1).float().std(dim=1).min() > 0.05  # the empty slices are left out
     assert "axis 0" in read(tmp_path, slice_axis=0).told
@@ -70,7 +70,7 @@ def test_a_decathlon_is_read_by_its_list_and_a_file_that_it_lacks_is_named(tmp_p
         write_volume(tmp_path / f"imagesTr/case{number}.nii.gz", 9, number)
     entries = [{"image": f"imagesTr/case{number}.nii.gz"} for number in range(2)]
     (tmp_path / "dataset.json").write_text(json.dumps({"training": entries}))
-    assert read(tmp_path).told.startswith("Found 2 files of 2 patients; shown: 12 slices")
+    assert read(tmp_path).told.startswith("Found 2 files of 2 patients; used: 12 slices")
     (tmp_path / "imagesTr/case1.nii.gz").unlink()
     with pytest.raises(FileNotFoundError, match="case1.nii.gz: listed as image"):
         find_images(tmp_path)
