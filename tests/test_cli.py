@@ -173,9 +173,9 @@ def test_a_reader_of_the_output_may_end_early(tmp_path):
     assert "Traceback" not in ended.stderr and "BrokenPipe" not in ended.stderr
 
 
-@pytest.mark.parametrize("command", [["study", "run"], ["report"], ["phantom"], ["advise"]])
+@pytest.mark.parametrize("command", [["study", "run"], ["report"], ["phantom"], ["views"]])
 def test_a_folder_that_links_to_itself_is_named(command, monkeypatch, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    name = "--run_dir" if command == ["report"] else "--output" if command != ["advise"] else "--data_dir"
+    name = "--run_dir" if command == ["report"] else "--output" if command != ["views"] else "--data_dir"
     status = run(monkeypatch, *command, f"{name}={tmp_path / 'loop'}")
     assert isinstance(status, str) and "loop" in status and "\n" not in status

@@ -162,7 +162,7 @@ def _refuse_changed_bundles(record: Path, bundles: Sequence[Bundle]) -> None:
 
 
 def whole_path(folder: str) -> Path:
-    """The absolute path without links; a link to itself, of which Path.resolve makes a RuntimeError, is refused later."""
+    """The absolute path without links; Path.resolve would raise a RuntimeError on a link to itself."""
     return Path(os.path.realpath(str(folder)))
 
 

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from monai.networks.nets import BasicUNet
 
 from monai_cl_ext.networks import MultiCropViT, stages
-from monai_cl_ext.transforms import Brightness, ViewPolicy, identity_policy, scale_policy
+from monai_cl_ext.transforms import IntensityShift, ViewPolicy, identity_policy, scale_policy
 from monai_cl_ext.view_report.comparison import (
     auc,
     compare_views,
@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_and_another_seed_other_views(found):
 
 def test_draws_are_the_same_at_every_strength():
     images = view_samples.smooth(60)  # more than a batch
-    policy = ViewPolicy([Brightness(-0.5, 0.5)])
+    policy = ViewPolicy([IntensityShift(-0.5, 0.5)])
     offsets = (make_views(images, policy, 0) - images).mean(dim=(1, 2, 3))
     halved = (make_views(images, scale_policy(policy, 0.5), 0) - images).mean(dim=(1, 2, 3))
     assert torch.allclose(halved, offsets / 2, atol=1e-6) and offsets.std() > 0.1

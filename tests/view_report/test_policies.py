@@ -85,7 +85,7 @@ def test_the_policy_of_a_bundle_or_of_an_earlier_overlay_is_read(tmp_path):
     ("{", "JSONDecodeError"), ("{}", "KeyError: 'view_policy'"), ("[1]", "no view_policy"),
     ('{"view_policy": {"_target_": "monai_cl_ext.transforms.strong_policy", "hue": "@hue"}, "hue": 1}', "hue"),
     ('{"view_policy": {"_target_": "monai_cl_ext.transforms.strong_policy", "spatial_dims": 3}}', "spatial_dims=3"),
-    ('{"view_policy": {"_target_": "monai_cl_ext.transforms.Brightness", "low": 0, "high": 1}}', "no view_policy"),
+    ('{"view_policy": {"_target_": "monai_cl_ext.transforms.IntensityShift", "low": 0, "high": 1}}', "no view_policy"),
     ('{"view_policy": {"_target_": "monai_cl_ext.transforms.ViewPolicy", "operations": '
      '[{"_target_": "monai_cl_ext.transforms.BoxErasing"}]}}', "no weaker form"),
     ('{"view_policy": {"_target_": "monai_cl_ext.transforms.strong"}}', "strong"),
