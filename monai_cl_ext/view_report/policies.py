@@ -15,7 +15,7 @@ from monai_cl_ext.transforms import ViewPolicy, scale_policy
 
 NAMES = ("strong", "weak", "weak_med", "basic", "simclr", "gcl", "gcl_intensity", "pcl")
 JITTERED = ("strong", "weak", "weak_med", "simclr")
-NO_COLORS = {"saturation": 0, "hue": 0, "grey_probability": 0}
+NO_COLORS = {"color": False}
 KEY, MOST_STRENGTHS = "view_policy", 5
 
 
