@@ -18,7 +18,7 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.nets import BasicUNet
 from PIL import Image
-from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
+from workflows import BUNDLES, SMALL, copy_bundle, message_of, parsed, run, workflow
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.handlers.fingerprint import fingerprint
@@ -99,6 +99,17 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_inference_of_pictures_names_nothing_of_ours_but_the_network():
     text = (BUNDLES / "dino_classification" / "configs" / "inference.json").read_text()
     assert set(re.findall(r"monai_cl_ext[\w.]*", text)) == {"monai_cl_ext.networks.ViTClassifier"}
+
+
+def test_inference_of_pictures_follows_no_link_and_passes_hidden_files_over(tmp_path):
+    for name in ("a.png", "sub/b.JPG", "sub/.c.png", ".cache/d.png", "e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("up", "sub/up", "sub/again"):  # glob would go round and round
+        (tmp_path / name).symlink_to(tmp_path)
+    for folder in (str(tmp_path), f"{tmp_path}/"):
+        found = parsed("dino_classification", "inference", dataset_dir=folder).get_parsed_content("datalist")
+        assert [path.replace("//", "/") for path in found] == [f"{tmp_path}/a.png", f"{tmp_path}/sub/b.JPG"]
 
 
 @pytest.mark.parametrize("name", NAMES)
