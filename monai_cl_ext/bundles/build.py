@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from pathlib import Path
@@ -59,7 +60,7 @@ def bundle_files(name: str) -> Mapping[str, str]:
         raise FileNotFoundError(f"found no bundle {name!r} in the package; it has {', '.join(bundle_names())}")
     own = BUNDLES / name
     layers = [*(SOURCE / layer for layer in (SHARED, *_read(own / "metadata.json")["layers"])), own]
-    header, readme = _page(own / "README.md")
+    header, page = _page(own / "README.md")
     metadata = _metadata(layers, header)
     stages = metadata["pretrain_stages"]
     names = {path.stem for layer in layers for path in layer.glob("*.json")} - {BASE, "metadata", *stages}
@@ -72,7 +73,7 @@ def bundle_files(name: str) -> Mapping[str, str]:
         **{f"configs/{config}.json": json_text(_ordered(content)) for config, content in sorted(configs.items())},
         **{place: path.read_text(encoding="utf-8") for place, path in files.items()},
         METADATA: json_text(metadata),
-        "docs/README.md": readme,
+        "docs/README.md": _readme(page, layers, name, metadata),
     }
 
 
@@ -133,8 +134,17 @@ def _read(path: Path) -> Config:
 
 
 def _page(path: Path) -> tuple[Config, str]:
-    """What the head of a bundle's page gives for metadata.json, and the README below it."""
-    _, head, readme = path.read_text(encoding="utf-8").split("---\n", 2)
+    """What the head of a bundle's page gives for metadata.json, and the page below it."""
+    _, head, page = path.read_text(encoding="utf-8").split("---\n", 2)
     entries = [line.split(": ", 1) for line in head.splitlines()]
     references = [value for name, value in entries if name == "reference"]
-    return {**{name: value for name, value in entries if name != "reference"}, "references": references}, readme.lstrip()
+    return {**{name: value for name, value in entries if name != "reference"}, "references": references}, page.lstrip()
+
+
+def _readme(page: str, layers: Iterable[Path], name: str, metadata: Config) -> str:
+    """The page with what the layers hold in the places of its comments, such as ``<!-- data -->``."""
+    parts = {path.stem: path.read_text(encoding="utf-8").strip() for layer in layers for path in layer.glob("pages/*.md")}
+    cited = [textwrap.fill(f"[{number}] {text}.", 120) for number, text in enumerate(metadata["references"], start=1)]
+    parts["references"] = "\n\n".join(["## References", *cited])
+    text = re.sub(r"(?m)^<!-- (\w+) -->$", lambda found: parts[found[1]], page)
+    return text.replace("{bundle}", name).replace("{stage}", metadata["pretrain_stages"][-1])
