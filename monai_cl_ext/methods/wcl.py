@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import NTXentLoss, WeakGraphContrastiveLoss
+from monai_cl_ext.losses import NTXentLoss, WeakGraphContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods.instance import InstanceContrast
 from monai_cl_ext.networks import wcl_head
 from monai_cl_ext.types import Losses, Tags, View
@@ -57,5 +56,5 @@ class WCL(InstanceContrast):
 
     def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor]:
         """Those of NT-Xent; the graph's change as the network learns."""
-        rows = torch.eye(len(views[0]["image"]), dtype=torch.bool).repeat(len(views), len(views))
-        return rows.clone().fill_diagonal_(False), (~rows).fill_diagonal_(False)
+        samples = sample_tags(len(views[0]["image"]), views[0]["image"].device)
+        return pair_matrices(self.loss.rules(tags, samples, len(views)), len(views) * len(samples))
