@@ -41,7 +41,7 @@ def test_the_demo_needs_no_more_than_the_extra_study():
 def test_the_four_rooms_do_not_know_each_other(room):
     known = {
         name.split(".")[1]
-        for path in (ROOT / "monai_cl_ext" / room).glob("*.py")
+        for path in (ROOT / "monai_cl_ext" / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         for name in _imported(node)
         if name.startswith("monai_cl_ext.")

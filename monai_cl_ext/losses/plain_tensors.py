@@ -23,7 +23,7 @@ def plain_tensors(function: Callable[Arguments, Result]) -> Callable[Arguments, 
 
     @wraps(function)
     def with_plain_tensors(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})  # type: ignore
+        return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
 
     return with_plain_tensors
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import PartitionContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods.method import Method, trained_encoder
-from monai_cl_ext.networks import FlatProjectionHead
+from monai_cl_ext.networks import FlatMLPHead
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -46,7 +46,7 @@ class GCLGlobal(Method):
         super().__init__()
         self.encoder = trained_encoder(network)
         positions = prod(self.encoder.bottleneck_size(image_size))
-        self.head = FlatProjectionHead(self.encoder.channels[-1] * positions, features, hidden)
+        self.head = FlatMLPHead(self.encoder.channels[-1] * positions, features, hidden)
         self.loss = PartitionContrastiveLoss(strategy, temperature)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:

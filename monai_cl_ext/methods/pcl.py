@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.losses import PositionContrastiveLoss, SupervisedContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.networks import projection_head
+from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags, View
 
 POSITIVES = ("position", "partition", "view")
@@ -48,7 +48,7 @@ class PCL(InstanceContrast):
     ) -> None:
         super().__init__(network)
         self.positives = one_of("positives", positives, POSITIVES)
-        self.head = projection_head(self.encoder.channels[-1], features)
+        self.head = mlp_head(self.encoder.channels[-1], features)
         self.position_loss = PositionContrastiveLoss(threshold, temperature, base_temperature)
         self.label_loss = SupervisedContrastiveLoss(temperature, base_temperature)
 

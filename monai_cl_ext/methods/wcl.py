@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import NTXentLoss, WeakGraphContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.networks import wcl_head
+from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -40,7 +40,9 @@ class WCL(InstanceContrast):
     ) -> None:
         super().__init__(network)
         width = self.encoder.channels[-1]
-        self.head, self.graph_head = (wcl_head(width, features, hidden) for _ in range(2))
+        self.head, self.graph_head = (
+            mlp_head(width, features, hidden=hidden, layers=3, batch_norm=True) for _ in range(2)
+        )
         self.graph_weight = graph_weight
         self.loss, self.graph_loss = NTXentLoss(temperature), WeakGraphContrastiveLoss(temperature)
 
