@@ -65,7 +65,9 @@ def score_predictions(
             present = ((prediction == index + 1).any(), (reference == index + 1).any())
             for metric in METRICS:
                 value = float(found[metric][index])
-                names = map(well_formed, (case_name(case["image"]), str(case["patient"]), name))  # pandas takes no others
+                names = map(
+                    well_formed, (case_name(case["image"]), str(case["patient"]), name)
+                )  # pandas takes no others
                 rows.append((*names, metric, value, present[0] != present[1]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
