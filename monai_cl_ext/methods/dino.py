@@ -32,7 +32,7 @@ class DINO(Method):
     Args:
         network: the network to pre-train.
         out_dim: number of outputs of the heads; smaller batches want fewer than the paper's 65,536.
-        hidden, bottleneck, normalise_last_layer: see ``networks.DINOHead``.
+        hidden, bottleneck, normalize_last_layer: see ``networks.DINOHead``.
         global_crops: how many views, the first ones, the teacher sees.
         student_temperature, center_momentum: see ``losses.DINOLoss``.
         teacher_temperature: divides the teacher's logits.
@@ -50,7 +50,7 @@ class DINO(Method):
         out_dim: int = 65536,
         hidden: int = 2048,
         bottleneck: int = 256,
-        normalise_last_layer: bool = True,
+        normalize_last_layer: bool = True,
         global_crops: int = 2,
         student_temperature: float = 0.1,
         center_momentum: float = 0.9,
@@ -59,7 +59,7 @@ class DINO(Method):
     ) -> None:
         super().__init__()
         backbone, width = _backbone(network)
-        head = DINOHead(width, out_dim, hidden, bottleneck, normalise_last_layer)
+        head = DINOHead(width, out_dim, hidden, bottleneck, normalize_last_layer)
         started = CropNetwork(backbone, head)
         self.student = copy.deepcopy(started)
         self.teacher = MomentumTeacher(started)

@@ -9,9 +9,9 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import PartitionContrastiveLoss
+from monai_cl_ext.losses import PartitionContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods.method import Method, trained_encoder
-from monai_cl_ext.networks import FlatProjectionHead
+from monai_cl_ext.networks import FlatMLPHead
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -46,7 +46,7 @@ class GCLGlobal(Method):
         super().__init__()
         self.encoder = trained_encoder(network)
         positions = prod(self.encoder.bottleneck_size(image_size))
-        self.head = FlatProjectionHead(self.encoder.channels[-1] * positions, features, hidden)
+        self.head = FlatMLPHead(self.encoder.channels[-1] * positions, features, hidden)
         self.loss = PartitionContrastiveLoss(strategy, temperature)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
@@ -57,9 +57,8 @@ class GCLGlobal(Method):
 
     def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor]:
         """The loss's own rules, written out for all rows."""
-        positive, negative = self.loss.rules(tags["partition"], tags["volume"])
-        rows = slice(0, len(views) * len(tags["partition"]))
-        return positive.tile(rows).fill_diagonal_(False), negative.tile(rows).fill_diagonal_(False)
+        samples = sample_tags(len(tags["partition"]), tags["partition"].device)
+        return pair_matrices(self.loss.rules(tags, samples, len(views)), len(views) * len(samples))
 
     def embed(self, image: Tensor) -> Tensor:
         """Global average of the bottleneck, (B, channels[-1])."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.losses import LocalContrastiveLoss
 from monai_cl_ext.methods.method import Method
-from monai_cl_ext.networks import map_projection_head, region_projection, stages
+from monai_cl_ext.networks import pointwise_head, region_projection, stages
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -59,7 +59,7 @@ class GCLLocal(Method):
         for parameter in self.stages.decoder_parameters(blocks):
             parameter.requires_grad_(True)
         width, dims = self.stages.decoder_channels[blocks - 1], self.stages.spatial_dims
-        self.head = map_projection_head(width, dims)
+        self.head = pointwise_head(width, dims)
         projection = None if features is None else region_projection(width, region_size, features, dims)
         self.loss = LocalContrastiveLoss(strategy, region_size, regions, negatives, temperature, projection)
         self.train()

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of
-from monai_cl_ext.losses import PositionContrastiveLoss, SupervisedContrastiveLoss
-from monai_cl_ext.losses.rules import same, sample_tags
+from monai_cl_ext.losses import PositionContrastiveLoss, SupervisedContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.networks import projection_head
+from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags, View
 
 POSITIVES = ("position", "partition", "view")
@@ -49,7 +48,7 @@ class PCL(InstanceContrast):
     ) -> None:
         super().__init__(network)
         self.positives = one_of("positives", positives, POSITIVES)
-        self.head = projection_head(self.encoder.channels[-1], features)
+        self.head = mlp_head(self.encoder.channels[-1], features)
         self.position_loss = PositionContrastiveLoss(threshold, temperature, base_temperature)
         self.label_loss = SupervisedContrastiveLoss(temperature, base_temperature)
 
@@ -66,12 +65,12 @@ class PCL(InstanceContrast):
 
     def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor]:
         """The loss's own rule, written out; every row that is not positive repels."""
+        samples = sample_tags(len(views[0]["image"]), tags["volume"].device)
         if self.positives == "position":
-            rule = self.position_loss.positive(tags["position"])
+            rules = self.position_loss.rules(tags, samples, len(views))
         else:
-            rule = same(self._labels(tags, len(views[0]["image"])))
-        rows = rule.tile(slice(None)).repeat(len(views), len(views))
-        return rows.fill_diagonal_(False), (~rows).fill_diagonal_(False)
+            rules = self.label_loss.rules({"label": self._labels(tags, len(samples))}, samples, len(views))
+        return pair_matrices(rules, len(views) * len(samples))
 
     def _labels(self, tags: Tags, count: int) -> Tensor:
         """Rows with one label attract, (B,)."""

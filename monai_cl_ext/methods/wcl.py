@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import NTXentLoss, WeakGraphContrastiveLoss
+from monai_cl_ext.losses import NTXentLoss, WeakGraphContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.networks import wcl_head
+from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -41,7 +40,9 @@ class WCL(InstanceContrast):
     ) -> None:
         super().__init__(network)
         width = self.encoder.channels[-1]
-        self.head, self.graph_head = (wcl_head(width, features, hidden) for _ in range(2))
+        self.head, self.graph_head = (
+            mlp_head(width, features, hidden=hidden, layers=3, batch_norm=True) for _ in range(2)
+        )
         self.graph_weight = graph_weight
         self.loss, self.graph_loss = NTXentLoss(temperature), WeakGraphContrastiveLoss(temperature)
 
@@ -57,5 +58,5 @@ class WCL(InstanceContrast):
 
     def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor]:
         """Those of NT-Xent; the graph's change as the network learns."""
-        rows = torch.eye(len(views[0]["image"]), dtype=torch.bool).repeat(len(views), len(views))
-        return rows.clone().fill_diagonal_(False), (~rows).fill_diagonal_(False)
+        samples = sample_tags(len(views[0]["image"]), views[0]["image"].device)
+        return pair_matrices(self.loss.rules(tags, samples, len(views)), len(views) * len(samples))
