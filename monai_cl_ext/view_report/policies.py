@@ -11,6 +11,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_cl_ext.arguments import positive_integer, probability
+from monai_cl_ext.bundles import shared_overlay
 from monai_cl_ext.transforms import ViewPolicy, scale_policy
 
 NAMES = ("strong", "weak", "weak_med", "basic", "simclr", "gcl", "gcl_intensity", "pcl")
@@ -68,9 +69,16 @@ class ViewSettings:
                 except Exception as error:
                     reason = f"{type(error).__name__}: {error.__cause__ or error}".splitlines()[0]
                     raise ValueError(f"policy {name}: no {KEY} of 2D views with weaker forms ({reason})") from error
-                overlay = {KEY: config, "strength": strength}
+                overlay = {KEY: config, **_local_crop(name), "strength": strength}
                 found[f"{name},{strength:g}"] = Setting(name, strength, policy, overlay)
         return found
+
+
+def _local_crop(name: str) -> dict[str, Any]:
+    """The area of the local crops that bundles of DINO make under a policy of Cheng et al.; other bundles have none."""
+    path = shared_overlay(f"policy_{name}") if name in NAMES else None
+    found = ConfigParser.load_config_file(path) if path and path.is_file() else {}
+    return {key: value for key, value in found.items() if key != KEY}
 
 
 def _config(name: str, channels: int, volumetric: bool) -> Any:
