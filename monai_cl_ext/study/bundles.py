@@ -59,8 +59,18 @@ class Bundle:
         return dict(self.read("metadata").get("overlays", {}))
 
     def configs(self, *stages: str) -> list[str]:
-        """Names of the files of a run, such as "train", "evaluate", and then of the overlays for the first of them."""
+        """Names of the files of a run, such as "train", "evaluate", and then of the overlays for the first of them.
+
+        Raises:
+            ValueError: when an overlay itself names its stages, which nothing would read.
+        """
         known = self.known_overlays
+        for overlay in self.overlays:
+            for key in {"stages", "pretrain_stages"} & self.read(overlay).keys():
+                raise ValueError(
+                    f"{self.path(overlay)} holds {key!r}, which belongs into {self.path('metadata')}: "
+                    f'"overlays": {{"{overlay}": {{"{key}": [...]}}}}'
+                )
         concerned = [name for name in self.overlays if stages[0] in known.get(name, {}).get("stages", [stages[0]])]
         return [*stages, *concerned]
 
@@ -120,17 +130,11 @@ class Bundle:
 
         Raises:
             FileNotFoundError: when it has none of such a name.
-            ValueError: when an overlay itself names its stages, which nothing would read.
         """
         bundle = Bundle(self.folder, tuple(overlays))
         object.__setattr__(bundle, "_read", self._read)
         for overlay in overlays:
-            named = [key for key in ("stages", "pretrain_stages") if key in bundle.read(overlay)]
-            if named:
-                raise ValueError(
-                    f"{bundle.path(overlay)} holds {named[0]!r}, which belongs into {bundle.path('metadata')}: "
-                    f'"overlays": {{"{overlay}": {{"{named[0]}": [...]}}}}'
-                )
+            bundle.path(overlay)
         return bundle
 
     def copy(self, folder: Path) -> Bundle:

@@ -59,7 +59,7 @@ def test_an_absent_bundle_or_overlay_is_named(bundle, tmp_path):
 
 def test_an_overlay_that_names_its_stages_itself_is_refused(bundle, tmp_path):
     with pytest.raises(ValueError, match=r"old.json holds 'stages', .*metadata.json: .overlays.: {.old.: {.stages.:"):
-        find_bundle("mine+old", [tmp_path])
+        find_bundle("mine+old", [tmp_path]).configs("train")
 
 
 def test_overlays_concern_the_stages_that_they_name(bundle):
