@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := dev,dicom,docs,mlflow,pictures,report,slurm,study,superpixels,vit
 
-.PHONY: install lint types tests test demo docs format clean
+.PHONY: install lint types tests test demo docs bundles format clean
 
 define environment
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, found ' + sys.version)"
@@ -47,6 +47,9 @@ demo: $(VENV)/installed_demo
 
 docs: install
 	$(BIN)/sphinx-build -E -W --keep-going -b html docs docs/_build/html
+
+bundles: install
+	$(BIN)/python -m monai_cl_ext.bundles bundles
 
 format: install
 	$(BIN)/ruff check --fix .
