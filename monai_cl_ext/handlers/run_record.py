@@ -29,7 +29,7 @@ class RunRecord:
     """Writes ``run_<stage>.json`` when a run begins, after each epoch and when it completes, for the report page.
 
     A run that is resumed, or goes on in another federated round, adds to its record. Of a trainer whose state has
-    ``views`` and ``tags`` (``engines.PretrainTrainer``) the first batch is kept in ``batch.pt``, see ``batch_record``.
+    ``views`` and ``tags`` (``engines.MethodTrainer``) the first batch is kept in ``batch.pt``, see ``batch_record``.
     The first process writes; nothing waits for the device but the copy of that one batch.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.handlers import ClipEachGradient, DropGradients
 from monai_cl_ext.methods import Method
 
@@ -30,7 +30,7 @@ def run(batches, make_handlers, epochs=1, **arguments):
     method = Two()
     decay = arguments.pop("decay", 0.0)
     optimizer = torch.optim.SGD(method.parameters(), lr=1.0, weight_decay=decay)
-    engine = PretrainTrainer(
+    engine = MethodTrainer(
         torch.device("cpu"), epochs, [{"image": batch} for batch in batches], method, optimizer,
         lambda batch, *_, **__: ([batch], {}, ({},), {}), train_handlers=make_handlers(method, optimizer), **arguments,
     )  # fmt: skip

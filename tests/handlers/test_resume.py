@@ -7,7 +7,7 @@ from ignite.engine import Events
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler
 
-from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.handlers import EpochSeed, FiniteLoss, Resume, SaveWeights
 from monai_cl_ext.methods import Method
 from monai_cl_ext.transforms import PrepareViews, gcl_policy
@@ -50,7 +50,7 @@ def make(folder, resume, epochs=4, rate=0.05, width=4, seed=0):
             {"epochs": epochs, "rate": rate, "sizes": (12, 12)},
         ),
     ]
-    return PretrainTrainer(
+    return MethodTrainer(
         torch.device("cpu"), epochs, loader, method, optimizer, views, train_handlers=handlers, non_blocking=True
     )
 

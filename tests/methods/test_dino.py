@@ -9,7 +9,7 @@ from monai.networks.nets import BasicUNet
 from torch import nn
 
 from monai_cl_ext.losses import DINOLoss
-from monai_cl_ext.methods import DINO, regularised_groups
+from monai_cl_ext.methods import DINO, weight_decay_groups
 from monai_cl_ext.networks import MultiCropViT, load_pretrained, stages
 
 SIZES = (16, 16, 8, 8, 8)
@@ -141,14 +141,14 @@ def test_mistakes_are_named():
 
 
 def test_weight_decay_spares_biases_and_vectors():
-    decayed, free = regularised_groups(method_of(vit(), normalise_last_layer=False))
+    decayed, free = weight_decay_groups(method_of(vit(), normalise_last_layer=False))
     assert "weight_decay" not in decayed and free["weight_decay"] == 0.0
     assert {parameter.ndim for parameter in free["params"]} == {1}
     assert {parameter.ndim for parameter in decayed["params"]} == {2, 3, 4}
     method = method_of(vit())
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    groups = regularised_groups(method)
+    groups = weight_decay_groups(method)
     assert {id(each) for group in groups for each in group["params"]} == {id(each) for each in trained}
     biased = nn.Module()
     biased.table_bias = nn.Parameter(torch.zeros(3, 3))
-    assert [len(group["params"]) for group in regularised_groups(biased)] == [0, 1]
+    assert [len(group["params"]) for group in weight_decay_groups(biased)] == [0, 1]

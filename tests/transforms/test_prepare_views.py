@@ -15,7 +15,7 @@ from monai_cl_ext.transforms import (
     ElasticDeformation,
     IntensityShift,
     Mirror,
-    PrepareAugmented,
+    PrepareImage,
     PrepareViews,
     Rotation,
     ViewPolicy,
@@ -203,6 +203,51 @@ def test_metatensors_whole_numbers_and_memory_format():
     assert image.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_every_tensor_that_is_no_map_is_a_tag():
+    data = batch() | {"class": torch.arange(6), "position": torch.rand(6, 3), "name": list("abcdef")}
+    _, tags, (again,), _ = prepare()(data)
+    assert set(tags) == {"volume", "position", "partition", "class"} & set(data) and again is tags
+    assert tags["position"].shape == (6, 3) and torch.equal(tags["class"], torch.arange(6))
+
+
+def test_an_evaluator_gets_the_image_under_a_policy_and_its_target():
+    data = {"image": torch.rand(4, 1, 8, 8), "class": torch.tensor([1, 0, 2, 1], dtype=torch.int32)}
+    image, target = PrepareImage(gcl_finetune_policy(size=[6, 6]), "class")(data, "cpu")
+    assert image.shape == (4, 1, 6, 6) and target.dtype == torch.int64 and target.tolist() == [1, 0, 2, 1]
+    with pytest.raises(KeyError, match=r"expected 'class' in the batch, found \['image'\]"):
+        PrepareImage(identity_policy(), "class")({"image": data["image"]})
+
+
+def test_a_batch_without_images_is_a_clear_error():
+    with pytest.raises(KeyError, match="no 'image'"):
+        prepare()({"volume": torch.arange(3)})
+
+
+def test_a_bundle_s_configuration_makes_superpixels():
+    slic = {"_target_": "monai_cl_ext.transforms.batched_slic", "_mode_": "callable", "n_segments": 4}
+    policy = {"_target_": "monai_cl_ext.transforms.identity_policy"}
+    config = {"views": {"_target_": "monai_cl_ext.transforms.PrepareViews", "policies": [policy], "superpixels": slic}}
+    (view,), *_ = ConfigParser(config).get_parsed_content("views")(block_images())
+    assert torch.equal(view["superpixel"][:, 0], batched_slic(block_images()["image"], n_segments=4))
+
+
+# bad input, metatensors and labels
+
+
+@pytest.mark.parametrize("made_from", [[None], [0, None, None], [None, 2, 0], [None, -1, 0]])
+def test_a_view_made_from_a_later_one_is_refused(made_from):
+    with pytest.raises(ValueError, match="made_from"):
+        PrepareViews([identity_policy()] * 3, made_from=made_from)
+
+
+def test_metatensors_whole_numbers_and_memory_format():
+    data = batch() | {"image": MetaTensor(torch.randint(255, (6, 3, 24, 24)))}
+    made, _, _, _ = prepare()(data, "cpu", memory_format=torch.channels_last)
+    image = made[0]["image"]
+    assert type(image) is torch.Tensor and image.dtype == torch.float32
+    assert image.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_augmented_batches_suit_monai_s_losses():
     augmented = PrepareAugmented(gcl_finetune_policy(), seed=1)
     image, label = augmented(batch(), torch.device("cpu"), False)
@@ -225,19 +270,3 @@ def test_a_bundle_s_configuration_makes_them():
     config = {"views": {"_target_": "monai_cl_ext.transforms.PrepareViews", "policies": [policy, policy], "seed": 3}}
     made = ConfigParser(config).get_parsed_content("views")(batch())[0]
     assert [tuple(view["image"].shape) for view in made] == [(6, 1, 16, 12)] * 2
-
-
-def test_monai_s_trainer_learns_from_augmented_batches():
-    network = torch.nn.Conv2d(1, 4, 3, padding=1)
-    before = network.weight.clone()
-    SupervisedTrainer(
-        device=torch.device("cpu"),
-        max_epochs=1,
-        train_data_loader=[batch(), batch()],
-        network=network,
-        optimizer=torch.optim.SGD(network.parameters(), 0.1),
-        loss_function=DiceCELoss(to_onehot_y=True, softmax=True),
-        prepare_batch=PrepareAugmented(gcl_finetune_policy()),
-        to_kwargs={"memory_format": torch.channels_last},
-    ).run()
-    assert not torch.equal(network.weight, before)
