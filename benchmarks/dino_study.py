@@ -32,29 +32,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from adviser_check import rank_correlation
 from filelock import FileLock
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 from PIL import Image
 
-from monai_cl_ext.advise import advise, read_sample, write_advice
-from monai_cl_ext.advise.comparison import MEASURES, Comparer
-from monai_cl_ext.advise.policies import choose_policy
-from monai_cl_ext.advise.settings import Setting
-from monai_cl_ext.advise.spaces import CHECKPOINT, RANDOM, checkpoint_space
+from monai_cl_ext.data import find_pictures
 from monai_cl_ext.files import write_text
 from monai_cl_ext.metrics.classification import classification_scores
 from monai_cl_ext.study.bundles import Bundle, find_bundle
 from monai_cl_ext.study.scheduler import alone
 from monai_cl_ext.study.stage import run_stage
+from monai_cl_ext.view_report.comparison import auc, compare_views, network_space
+from monai_cl_ext.view_report.policies import ViewSettings
+from monai_cl_ext.view_report.sample import read_sample
 
 POLICIES = ["strong", "weak", "weak_med"]
 SCORES = ["auroc", "aupr"]
 CLASSIFIERS = {"network": "probe", "nearest_neighbours": "kNN"}
 PREDICTIONS = {"network": "predictions.csv", "nearest_neighbours": "predictions_nearest_neighbours.csv"}
 PARTS = {"test": "eval", "validation": "eval/validation"}
-DISTANCES, ADVICE = "distances.json", "advice/advice.json"
+DISTANCES, MEASURES = "distances.json", ["auc", "positive", "negative"]
 PAIRS = [("weak", "strong"), ("weak_med", "strong"), ("weak_med", "weak")]
 PAPER = {
     "MESSIDOR-2": {"auroc": (0.838, 0.848, 0.823), "aupr": (0.523, 0.597, 0.523)},
@@ -121,8 +119,7 @@ class Study:
 
     def run(self) -> None:
         """Runs every cell in a process of its own; one that fails does not stop the others."""
-        cells = ["advice"] if self.arguments.strengths else []
-        cells += [f"{arm}/seed_{seed}" for seed in self.arguments.seeds for arm in self.arms]
+        cells = [f"{arm}/seed_{seed}" for seed in self.arguments.seeds for arm in self.arms]
         environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.arguments.workers))}
 
         def run(cell: str) -> bool:
@@ -161,18 +158,17 @@ class Study:
             shutil.rmtree(states)  # large, and of no use once the cell is done
 
     def distances(self, weights: Path) -> dict[str, dict[str, float]]:
-        """The adviser's measures of validation pictures in the features of the weights, for views of each policy."""
-        sample = read_sample(self.data, size=self.arguments.size, table=self.root / "validation.csv", progress=False)
-        compare = Comparer(sample, [checkpoint_space(weights, self.root / "network.json")], self.arguments.size, seed=0)
-        views = [Setting(policy, 1.0, choose_policy(policy, channels=3).policy) for policy in POLICIES]
-        return {setting.name: compare(setting).spaces[CHECKPOINT].measures for setting in views}
-
-    def advise(self) -> None:
-        """The adviser's scores of the ladder, from the pictures of the pre-training alone."""
-        file, strengths = self.root / ADVICE, sorted({0.0, *self.arguments.strengths})
-        if not file.is_file() or [row["strength"] for row in json.loads(file.read_text())["scores"]] != strengths:
-            options = {"size": self.arguments.size, "table": self.root / "pretrain.csv", "progress": False}
-            write_advice(advise(self.data, "strong", strengths=strengths, **options), file.parent)
+        """AUC and mean distances of pairs of validation pictures in the weights' features, for each policy's views."""
+        cases = find_pictures(self.data, self.root / "validation.csv")
+        sample = read_sample(cases, images=500, side=2 * self.arguments.size)
+        space = network_space(self.root / "network.json", weights)
+        settings = ViewSettings(POLICIES, [1.0], size=self.arguments.size)
+        found = {}
+        for one in compare_views(settings, sample, space)[1:]:
+            positive, negative = one.distances["network"]
+            values = auc(positive, negative), float(positive.mean()), float(negative.mean())
+            found[one.policy] = dict(zip(MEASURES, values, strict=True))
+        return found
 
 
 def arm_of(strength: float) -> str:
@@ -243,22 +239,6 @@ def compare_arms(root: Path, seeds: dict[str, list[int]], resamples: int) -> lis
     return found
 
 
-def adviser_check(study: Study, scores: pd.DataFrame) -> dict[str, Any]:
-    """The adviser's score of each strength beside the AUROC after training, and their rank correlation."""
-    advice, rows = json.loads((study.root / ADVICE).read_text()), []
-    means = scores[scores["score"] == "auroc"].groupby(["arm", "classifier", "part"])["value"].mean()
-    for rung, scored in zip(advice["strengths"], advice["scores"], strict=True):
-        if (arm := arm_of(rung["strength"])) in means.index:
-            after = {f"{CLASSIFIERS[kind]} {part}": value for (kind, part), value in means[arm].items()}
-            rows.append({"strength": rung["strength"], "auc": rung["spaces"][RANDOM]["measures"]["auc"]})
-            rows[-1] |= {"score": scored["score"], **after}
-    table, correlations = pd.DataFrame(rows), []
-    for column in table.columns[3:]:
-        found = rank_correlation(table["score"].to_list(), table[column].to_list())
-        correlations.append({"AUROC": column, "n": len(table), **found})
-    return {"suggested": advice["suggestion"]["strength"], "strengths": rows, "correlations": correlations}
-
-
 def collect(study: Study) -> dict[str, Any]:
     """All results of the cells that are done."""
     arguments, root = study.arguments, study.root
@@ -274,12 +254,11 @@ def collect(study: Study) -> dict[str, Any]:
         cell, measured = {"arm": arm, "seed": seed}, json.loads(file.read_text())
         distances += [{**cell, "views": views, **measures} for views, measures in measured.items()]
         seconds += [{**cell, "stage": f.stem, "seconds": float(f.read_text())} for f in file.parent.glob("*.done")]
-    results = {
+    return {
         "arguments": vars(arguments), "split": json.loads((root / "split.json").read_text()), "seconds": seconds,
         "seeds": seeds, "scores": scores.to_dict("records"), "distances": distances,
         "estimates": compare_arms(root, seeds, arguments.resamples),
     }  # fmt: skip
-    return results | ({"adviser": adviser_check(study, scores)} if (root / ADVICE).is_file() else {})
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -319,7 +298,7 @@ def report(results: dict[str, Any], command: str) -> str:
     split = ", ".join(f"{part} {count['pictures']} of {count['patients']}" for part, count in results["split"].items())
     seconds = pd.DataFrame(results["seconds"]).groupby("stage", sort=False)["seconds"].sum()
     spent = ", ".join(f"{stage} {value / 60:.1f}" for stage, value in seconds.items())
-    distances = pd.DataFrame(results["distances"]).groupby(["views", "arm"], sort=False)[list(MEASURES)].mean()
+    distances = pd.DataFrame(results["distances"]).groupby(["views", "arm"], sort=False)[MEASURES].mean()
     text = [
         f"# Views of DINO on photographs\n\n    {command}\n\ntorch {torch.__version__}, {os.cpu_count()} cores, "
         f"{time.strftime('%Y-%m-%d')}; minutes of all cells by stage: {spent}.\nPictures of "
@@ -339,15 +318,6 @@ def report(results: dict[str, Any], command: str) -> str:
         "AUC of every arm's network (row) with every policy's views (column):",
         markdown(distances["auc"].unstack("views")[POLICIES].reset_index()),
     ]
-    if found := results.get("adviser"):
-        text += [
-            f"## The adviser's check\n\nSuggested strength: {found['suggested']:g}. AUC and score are the adviser's, "
-            "of pictures of the pre-training before any training; the others are AUROC after it, mean over seeds. "
-            "The validation patients chose the probe's epoch.",
-            markdown(pd.DataFrame(found["strengths"])),
-            "Spearman's rank correlation of the adviser's score with each, over n strengths; p over all pairings:",
-            markdown(pd.DataFrame(found["correlations"])),
-        ]
     return "\n\n".join(text) + "\n"
 
 
@@ -379,7 +349,7 @@ def main() -> None:
     if arguments.cell:
         arm, _, seed = arguments.cell.partition("/seed_")
         with FileLock(study.root / arguments.cell / ".lock"):  # of a study that was killed a cell may still run
-            return study.run_cell(arm, int(seed)) if seed else study.advise()
+            return study.run_cell(arm, int(seed))
     study.root.mkdir(parents=True, exist_ok=True)
     with alone(study.root):
         if not arguments.table:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import fire
@@ -66,59 +65,42 @@ class Commands:
         page = write_report(str(run_dir), None if output is None else str(output))
         print(f"report written to {page}")
 
-    def advise(
-        self,
-        data_dir: str,
-        output: str = "runs/advice",
-        policy: str = "strong",
-        checkpoint: str | None = None,
-        network: str | None = None,
-        images: int = 500,
-        size: int = 96,
-        strengths: float | Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
-        seed: int = 0,
-        slice_axis: int = 2,
-        table: str | None = None,
-        series: str | None = None,
-        patient_pattern: str | None = None,
-    ) -> None:
-        """Looks at how strongly to augment your images, and suggests a strength: a page, numbers and an overlay.
+    def views(
+        self, data_dir: str, output: str = "runs/views", policy: Any = "strong,weak", strengths: Any = (0.25, 0.5, 1),
+        pick: Any = "", checkpoint: str | None = None, network: str | None = None, images: int = 500, size: int = 96,
+        slice_axis: int = 2, seed: int = 0,
+    ) -> None:  # fmt: skip
+        """Shows your images under view policies and strengths, and how far apart positive and negative pairs lie.
 
-        Two views of each image are compared with views of two patients, over strengths of a policy and for each of
-        its operations alone. Some minutes at most, no training. OUTPUT receives advice.html, advice.json,
-        view_policy.json and figures/.
+        Writes views.html, views.json and figures/ in about a minute, and view_policy.json where a policy is picked.
 
         Args:
             data_dir: Folder of pictures, of class folders, with a labels.csv, of NIfTI volumes or with a dataset.json.
             output: Folder to write to.
-            policy: strong, weak, weak_med, basic, simclr, gcl, gcl_intensity, pcl, or a JSON file with a view_policy.
-            checkpoint: Weights of a network whose features are looked at as well.
-            network: JSON file whose network_def builds that network, such as its bundle's configuration.
+            policy: Of strong, weak, weak_med, basic, simclr, gcl, gcl_intensity, pcl and JSON files with a view_policy.
+            strengths: What part of each policy, from 0 to 1; at most five.
+            pick: Policy and strength whose overlay is written, such as strong,0.5.
+            checkpoint: Weights of the network whose features are compared; without, they are random.
+            network: JSON file whose network_def builds that network; without, it is MONAI's UNet.
             images: How many images at most, spread over the patients.
             size: Side of the views in pixels; best that of the training.
-            strengths: What part of the policy, from 0 to 1, such as [0.25,0.5,1].
-            seed: Of the sample and the views.
             slice_axis: Axis of a volume that counts the slices.
-            table: CSV file with the columns image and patient, when it is not DATA_DIR/labels.csv.
-            series: Pattern below DATA_DIR of folders that hold one DICOM series each, such as "*/T2SPIR/DICOM_anon".
-            patient_pattern: Regular expression whose first group is the patient in a file's name.
+            seed: Of the sample and the views.
         """
-        from monai_cl_ext.advise import advise, write_advice
-        from monai_cl_ext.advise.spaces import RANDOM
-        from monai_cl_ext.advise.suggestion import CAUTION
-        from monai_cl_ext.visualize.advice_report import write_advice_report
+        from monai_cl_ext.view_report.comparison import compare_views, network_space
+        from monai_cl_ext.view_report.policies import ViewSettings
+        from monai_cl_ext.view_report.report import write_views
+        from monai_cl_ext.view_report.sample import find_images, read_sample
 
-        steps = [strengths] if isinstance(strengths, float | int) else strengths
-        advice = advise(
-            str(data_dir), str(policy), checkpoint=checkpoint, network=network, images=images, size=size,
-            strengths=steps, seed=seed, slice_axis=slice_axis, table=table, series=series,
-            patient_pattern=patient_pattern,
-        )  # fmt: skip
-        page = write_advice_report(advice, write_advice(advice, str(output)))
-        for rung in advice.strengths:
-            auc, score = rung.spaces[RANDOM].measures["auc"], advice.scores[rung.strength]
-            print(f"strength {rung.name}: AUC {auc:.3f}, score {score:.2f}")
-        print(f"suggested strength of the policy {policy}: {advice.strength:g}. {CAUTION}\npage written to {page}")
+        if checkpoint and not network:
+            raise ValueError(f"checkpoint {checkpoint}: found no network; give the JSON file of its network_def too")
+        picked = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in _listed(pick))
+        settings = ViewSettings([str(name) for name in _listed(policy)], _listed(strengths), picked, size, seed)
+        space = network_space(network, checkpoint) if network else None  # a mistake shows before images are read
+        sample = read_sample(find_images(str(data_dir)), images, 2 * size, slice_axis, seed)
+        told = f"{network or 'MONAI UNet'}, {checkpoint or 'not trained'}"
+        page = write_views(settings, sample, told, compare_views(settings, sample, space), str(output))
+        print(f"page written to {page}")
 
     def study(self) -> Any:
         """Label-efficiency studies: study plan, study run, study report.
@@ -150,6 +132,11 @@ def main() -> None:
         if found is None:
             raise
         sys.exit(f"monai-cl: {found}")
+
+
+def _listed(value: Any) -> list[Any]:
+    """The parts of an option that Fire read as text, number or list."""
+    return value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _refuse_unknown_options(commands: object, arguments: list[str]) -> None:

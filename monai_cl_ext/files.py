@@ -1,30 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file is complete or as it was, whatever becomes of the process that writes it."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
-from collections.abc import Iterable, Sequence
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
-def write_text(path: Path, text: str) -> None:
-    """All of the text, or none of it when the disk is full or the process is killed.
+from monai_cl_ext.finite import check_finite, listed
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TEMPORARY = re.compile(r"\.(?P<target>.+)\.(?P<process>[0-9]{1,9})", re.DOTALL)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, which replaces it when the block ends and is removed when the block fails.
+
+    Its name holds the number of the process: the next write of ``path`` removes what a killed process left behind, and
+    leaves alone what a living one is writing.
 
     Raises:
         OSError: when it cannot be written; the file is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        remove_leftovers(path.parent, re.escape(path.name))
+        yield temporary
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        sentence = f"{error.strerror}: nothing of it was written; free space and run again"
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        remedy = "free space and run again" if error.errno in FULL else "give a folder that is there and writable"
+        sentence = f"{error.strerror}: nothing of it was written; {remedy}"
         raise OSError(error.errno, sentence, str(path)) from error
+
+
+def remove_leftovers(folder: Path, names: str) -> None:
+    """Removes the temporary files that killed processes left in a folder.
+
+    Args:
+        folder: where the files were to be written; nothing is done when it is missing.
+        names: regular expression of the names of those files.
+    """
+    if folder.is_dir():
+        for path in list(folder.iterdir()):
+            found = TEMPORARY.fullmatch(path.name)
+            if found and re.fullmatch(names, found["target"]) and not _lives_elsewhere(int(found["process"])):
+                with suppress(OSError):  # one that cannot be removed is in nobody's way
+                    path.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text atomically.
+
+    Raises:
+        OSError: when it cannot be written; the file is as it was.
+    """
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
@@ -33,3 +79,73 @@ def write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     csv.writer(text).writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text.getvalue())
+
+
+def save_tensors(path: Path, content: Any) -> None:
+    """Saves tensors atomically by ``torch.save``, once they are found to be finite; the folder is made when missing.
+
+    Args:
+        path: file to write.
+        content: a tensor, or nested mappings and lists of tensors and plain values.
+
+    Raises:
+        FloatingPointError: when a tensor holds NaN or infinity, see ``finite.check_finite``.
+        ValueError: when an object could not be read back with ``weights_only=True``.
+        OSError: when it cannot be written. In all three cases the file is as it was.
+    """
+    check_finite(path, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        with open(temporary, "wb") as file:
+            try:
+                torch.save(content, file)
+            except RuntimeError as error:  # torch closes its archive after a failed write, and complains of that alone
+                raise error.__context__ or error from None
+        objects = get_unsafe_globals_in_checkpoint(temporary)
+        if objects:
+            raise ValueError(
+                f"{path} was not written: it would hold {listed(sorted(objects))}, which only code can read back;"
+                " keep tensors, Python's numbers, text, lists and dictionaries"
+            )
+
+
+def load_tensors(path: Path) -> Any:
+    """Loads what ``torch.save`` wrote, on the CPU and with ``weights_only=True``; checksums are verified.
+
+    Raises:
+        ValueError: when it is damaged, no such file, or holds objects.
+    """
+    try:
+        if zipfile.is_zipfile(path):  # what torch wrote before its version 1.6 is not, and has no checksums
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch.load does not look
+            if damaged:
+                raise zipfile.BadZipFile(f"the checksum of {damaged} does not fit")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes surface as any of a dozen classes
+        raise ValueError(f"{path}: cannot be read as a checkpoint ({_cause(path, error)})") from error
+
+
+def _cause(path: Path, error: Exception) -> str:
+    """The objects in the file that were refused, or else the error; what torch says of the former is a page long."""
+    objects: list[str] = []
+    with suppress(Exception):  # a damaged file
+        objects = get_unsafe_globals_in_checkpoint(path)
+    if objects:
+        return f"it holds objects of {listed(sorted(objects))}, which may run code"
+    brief = isinstance(error, (OSError, zipfile.BadZipFile))
+    return f"{type(error).__name__}: {error}" if brief else type(error).__name__
+
+
+def _lives_elsewhere(process: int) -> bool:
+    """Whether this is the number of another living process; taken for granted where asking would end that process."""
+    if process == os.getpid():
+        return False
+    if os.name == "posix":
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # it lives, and is another user's
+            return True
+    return True

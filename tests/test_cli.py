@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line writes phantoms and answers mistakes in one line."""
 
+import json
 import subprocess
 import sys
 
@@ -106,26 +107,36 @@ def test_mistakes_in_a_study_end_in_one_line_and_write_nothing(options, message,
     assert not (tmp_path / "study").exists()
 
 
-def test_advise_writes_page_numbers_and_overlay(monkeypatch, tmp_path, capsys):
+def test_views_writes_page_numbers_figures_and_the_picked_overlay(monkeypatch, tmp_path, capsys):
     write_phantom(tmp_path / "data", patients=4, seed=0)
-    options = ["--policy=gcl", "--images=16", "--size=24", "--strengths=1"]
-    assert run(monkeypatch, "advise", tmp_path / "data", "--output", tmp_path / "out", *options) == 0
-    shown = capsys.readouterr().out
-    assert "strength 0: AUC 1.000, score 0.00" in shown and "does not predict the result of training" in shown
-    assert f"page written to {tmp_path / 'out' / 'advice.html'}" in shown
+    options = ["--policy=gcl,basic", "--images=16", "--size=24", "--strengths=0.5,1", "--pick", "basic,1.0"]
+    assert run(monkeypatch, "views", tmp_path / "data", "--output", tmp_path / "out", *options) == 0
+    assert f"page written to {tmp_path / 'out' / 'views.html'}" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "advice.html", "advice.json", "figures", "view_policy.json",
+        "views.html", "views.json", "figures", "view_policy.json",
     }  # fmt: skip
+    overlay = json.loads((tmp_path / "out" / "view_policy.json").read_text())
+    assert overlay["policy"] == "basic" and overlay["strength"] == 1
+
+
+def test_views_takes_policies_from_files_and_one_strength(monkeypatch, few_pictures, tmp_path):
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"view_policy": {"_target_": "monai_cl_ext.transforms.gcl_policy"}}))
+    options = ["--policy", f"{own},weak", "--size=16", "--strengths=0.5", "--pick", f"{own},0.5"]
+    assert run(monkeypatch, "views", few_pictures, "--output", tmp_path / "out", *options) == 0
+    assert json.loads((tmp_path / "out" / "view_policy.json").read_text())["strength"] == 0.5
 
 
 @pytest.mark.parametrize(
     "options, message",
-    [(["--polcy=gcl"], "advise has no option --polcy; it has --data_dir"), (["--policy=storng"], "policy must be one"),
-     (["--strengths=[2]"], "strengths must be"), (["--images=0"], "images must be"), (["--checkpoint=x"], "belong"),
-     (["--network=x", "--checkpoint=y"], "network x: found no such file")],
+    [(["--polcy=gcl"], "views has no option --polcy; it has --data_dir"), (["--policy=storng"], "policy must be one"),
+     (["--strengths=[2]"], "strengths must be"), (["--strengths=a"], "strengths must be"),
+     (["--images=0"], "images must be"), (["--checkpoint=x"], "checkpoint x: found no network"),
+     (["--network=x.json"], "network x.json: no JSON file"), (["--pick=strong"], "pick must be one of strong,0.25"),
+     (["--pick=0.5"], "pick must be one of strong,0.25"), (["--slice_axis=4"], "slice_axis must be")],
 )  # fmt: skip
-def test_mistakes_in_advice_end_in_one_line_and_write_nothing(options, message, monkeypatch, few_pictures, tmp_path):
-    status = run(monkeypatch, "advise", few_pictures, "--output", tmp_path / "out", "--size=16", *options)
+def test_mistakes_in_views_end_in_one_line_and_write_nothing(options, message, monkeypatch, few_pictures, tmp_path):
+    status = run(monkeypatch, "views", few_pictures, "--output", tmp_path / "out", "--size=16", *options)
     assert isinstance(status, str) and message in status and "\n" not in status
     assert not (tmp_path / "out").exists()
 
@@ -162,9 +173,9 @@ def test_a_reader_of_the_output_may_end_early(tmp_path):
     assert "Traceback" not in ended.stderr and "BrokenPipe" not in ended.stderr
 
 
-@pytest.mark.parametrize("command", [["study", "run"], ["report"], ["phantom"], ["advise"]])
+@pytest.mark.parametrize("command", [["study", "run"], ["report"], ["phantom"], ["views"]])
 def test_a_folder_that_links_to_itself_is_named(command, monkeypatch, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    name = "--run_dir" if command == ["report"] else "--output" if command != ["advise"] else "--data_dir"
+    name = "--run_dir" if command == ["report"] else "--output" if command != ["views"] else "--data_dir"
     status = run(monkeypatch, *command, f"{name}={tmp_path / 'loop'}")
     assert isinstance(status, str) and "loop" in status and "\n" not in status

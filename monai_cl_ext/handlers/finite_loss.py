@@ -11,8 +11,9 @@ from torch import Tensor
 class FiniteLoss:
     """Raises FloatingPointError at the end of an epoch in which the loss was NaN or infinite.
 
-    The check stays on the device during the epoch. Attach it before the handlers that save, so that nothing broken is
-    kept: the run can be resumed from the last good epoch. (Ignite's TerminateOnNan reads the loss at every iteration.)
+    The check stays on the device during the epoch. Attach it before the handlers that validate and save, so that no
+    time is lost: the run can be resumed from the last good epoch. A step that breaks the weights after the last loss
+    of an epoch is found by those that save. (Ignite's TerminateOnNan reads the loss at every iteration.)
     """
 
     def __init__(self) -> None:
@@ -38,5 +39,6 @@ class FiniteLoss:
         if self.finite is not None and not bool(self.finite):
             raise FloatingPointError(
                 f"the loss became NaN or infinite in epoch {engine.state.epoch}, expected a finite number; lower the "
-                "learning rate, raise the temperature or look for broken images, then resume from the last good epoch"
+                "learning rate or raise the temperature and start anew, or repair broken images and resume from the "
+                "last good epoch"
             )

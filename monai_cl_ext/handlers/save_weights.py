@@ -7,14 +7,16 @@ import logging
 from pathlib import Path
 
 from ignite.engine import Engine, Events
-from ignite.handlers import DiskSaver
 from torch import nn
 
 from monai_cl_ext.arguments import one_of
+from monai_cl_ext.distributed import rank
+from monai_cl_ext.files import save_tensors
+from monai_cl_ext.finite import check_finite
 
 
 class SaveWeights:
-    """Writes the weights atomically, on the first process.
+    """Writes the weights atomically, on the first process, and only finite ones.
 
     MONAI's CheckpointSaver also writes "final" weights when a run breaks off, and forgets the best metric of an
     interrupted run; here a file of final weights means a completed run, and the best metric lives in the engine's
@@ -24,6 +26,10 @@ class SaveWeights:
         network: the network whose ``state_dict`` is written, not its DistributedDataParallel wrapper.
         path: file to write; its folder is made when missing.
         when: "completed" (attach to a trainer) or "best" (attach to an evaluator with a key metric).
+
+    Raises:
+        FloatingPointError: on saving, when a weight is NaN or infinite; the file is as it was.
+        OSError: on saving, when the file cannot be written; it is as it was.
     """
 
     def __init__(self, network: nn.Module, path: str, when: str = "completed") -> None:
@@ -46,6 +52,9 @@ class SaveWeights:
 
     def save(self, engine: Engine) -> None:
         """Writes the weights now."""
-        saver = DiskSaver(str(self.path.parent), atomic=True, require_empty=False)
-        saver(self.network.state_dict(), self.path.name)
-        self.logger.info("wrote %s", self.path)
+        weights = self.network.state_dict()
+        if rank() > 0:
+            check_finite(self.path, weights)  # all processes stop, since none could go on without the first
+        else:
+            save_tensors(self.path, weights)
+            self.logger.info("wrote %s", self.path)

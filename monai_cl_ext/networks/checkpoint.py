@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-WRAPPINGS = ("state_dict", "model_state_dict", "model", "network", "net", "method")
+from monai_cl_ext.files import load_tensors
+
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "network", "net", "method", "network_weights")
 
 
 def read_state(path_or_state: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
     """The state_dict in a file, on the CPU, or in a mapping, taken out of wrappings such as ``{"model": ...}``.
 
-    Files ending in ``.safetensors`` are read with that package, all others with ``torch.load(weights_only=True)``.
+    Files ending in ``.safetensors`` are read with that package, all others with ``torch.load(weights_only=True)`` and
+    their checksums verified.
 
     Args:
         path_or_state: path of a checkpoint, or the loaded mapping.
@@ -33,19 +35,12 @@ def read_state(path_or_state: str | Path | Mapping[str, Any]) -> dict[str, Tenso
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; weights were asked for, train them first or correct the path")
     try:
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except ImportError:
-        raise
-    except Exception as error:  # damaged bytes surface as any of a dozen classes
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else load_tensors(path)
+    except ValueError as error:
         raise ValueError(
-            f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {str(error).splitlines()[0]}); copy it"
-            " again if it was cut short; if it holds whole objects, save the state_dict alone instead"
+            f"{error}; copy it again if it was cut short; if it holds objects, save the state_dict alone instead"
         ) from error
     return _unwrap(content, str(path))
-
-
-def _read_torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -53,7 +48,10 @@ def _read_safetensors(path: Path) -> Any:
         package = importlib.import_module("safetensors.torch")
     except ImportError as error:
         raise ImportError(f"{path}: install the package safetensors to read this file") from error
-    return package.load_file(path, device="cpu")
+    try:
+        return package.load_file(path, device="cpu")
+    except Exception as error:  # the package has an error of its own
+        raise ValueError(f"{path}: cannot be read as a checkpoint ({error})") from error
 
 
 def _unwrap(content: Any, source: str) -> dict[str, Tensor]:

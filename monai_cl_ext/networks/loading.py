@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, probability
+from monai_cl_ext.finite import listed, not_finite
 from monai_cl_ext.networks.checkpoint import read_state
 from monai_cl_ext.networks.stages import stages
 
@@ -90,16 +91,16 @@ def load_pretrained(
         FileNotFoundError, ImportError: see :func:`~monai_cl_ext.networks.checkpoint.read_state`.
         TypeError: when ``part`` is not ``"all"`` and the class of ``net`` is unknown.
         ValueError: when the file cannot be read, ``exclude`` names nothing, two tensors of the source fit one name,
-            no tensor matches, or fewer than ``minimum``.
+            no tensor matches, or fewer than ``minimum``, or one that is to be loaded holds NaN or infinity.
     """
     probability("minimum", minimum)
+    where = "the given state" if isinstance(path_or_state, Mapping) else str(path_or_state)
     source = read_state(path_or_state)
     mapping = prefixes if isinstance(prefixes, Mapping) else dict.fromkeys(_listed(prefixes), "")
-    found = _renamed(source, net.state_dict().keys(), mapping)
+    found = _renamed(source, net.state_dict().keys(), mapping, where)
     wanted = _wanted(net, _part_prefixes(net, part, blocks), _listed(exclude), buffers)
     fitting = {name: [found[alias] for alias in aliases if alias in found] for name, aliases in wanted.items()}
     report = _compare(net.state_dict(), source, fitting)
-    where = "the given state" if isinstance(path_or_state, Mapping) else str(path_or_state)
     if not report.matched or report.fraction < minimum:
         raise ValueError(
             f"{where} does not fit {type(net).__name__} (part {part!r}): {report}; at least {minimum:.0%} must match."
@@ -107,10 +108,11 @@ def load_pretrained(
             " in exclude, a prefix of the file's names in prefixes, or lower minimum"
         )
     own = net.state_dict()
+    chosen = {name: names[0] for name, names in fitting.items() if names and name not in report.shapes}
+    refuse_not_finite(where, {alias: _as_loaded(source[alias], own[name]) for name, alias in chosen.items()})
     with torch.no_grad():
-        for name, candidates in fitting.items():
-            if candidates and name not in report.shapes:
-                own[name].copy_(source[candidates[0]])
+        for name, alias in chosen.items():
+            own[name].copy_(source[alias])
     level = logging.INFO if report.fraction == 1 else logging.WARNING
     logger.log(level, "%s -> %s (part %r): %s", where, type(net).__name__, part, report)
     return report
@@ -129,6 +131,26 @@ def with_pretrained(net: Network, path: str | Path | None, **arguments: Any) -> 
     else:
         load_pretrained(net, path, **arguments)
     return net
+
+
+def refuse_not_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raises ValueError for weights that hold NaN or infinity.
+
+    Args:
+        where: the file of the weights, or what else they come from.
+        tensors: those that are to be loaded, in the number type of the network.
+    """
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(
+            f"{where}: NaN or infinite are {listed(bad)}; nothing was loaded. The training of these weights failed:"
+            " take those of an earlier epoch, or train them again"
+        )
+
+
+def _as_loaded(tensor: Tensor, own: Tensor) -> Tensor:
+    """In the network's number type, in which large numbers may overflow; an integer would hide that it was NaN."""
+    return tensor.to(own.dtype) if own.is_floating_point() or own.is_complex() else tensor
 
 
 def _part_prefixes(net: nn.Module, part: str, blocks: int) -> list[str] | None:
@@ -165,20 +187,28 @@ def _wanted(
     }
 
 
-def _renamed(source: Mapping[str, Tensor], own: Collection[str], mapping: Mapping[str, str]) -> dict[str, str]:
+def _renamed(
+    source: Mapping[str, Tensor], own: Collection[str], mapping: Mapping[str, str], where: str
+) -> dict[str, str]:
     """For each of the network's names that the source holds, the source's name of it."""
     found: dict[str, str] = {}
     for name, tensor in source.items():
         target = _own_name(name, own, mapping)
         if target is None:
             continue
-        if target in found and not torch.equal(source[found[target]], tensor):
+        if target in found and not _same(source[found[target]], tensor):
             raise ValueError(
-                f"both {found[target]!r} and {name!r} of the source fit {target!r}:"
+                f"{where}: both {found[target]!r} and {name!r} of the source fit {target!r}:"
                 " give prefixes that leave one of them, such as {'student.': ''}"
             )
         found[target] = name
     return found
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Equal shape, number type and values, NaN among them."""
+    alike = first.shape == second.shape and first.dtype == second.dtype
+    return alike and bool(torch.isclose(first, second, rtol=0, atol=0, equal_nan=True).all())
 
 
 def _own_name(name: str, own: Collection[str], mapping: Mapping[str, str]) -> str | None:

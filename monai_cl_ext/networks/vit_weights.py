@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from monai_cl_ext.networks.checkpoint import read_state
-from monai_cl_ext.networks.loading import WRAPPERS, LoadReport, load_pretrained
+from monai_cl_ext.networks.loading import WRAPPERS, LoadReport, load_pretrained, refuse_not_finite
 from monai_cl_ext.networks.vit import MultiCropViT
 
 POSITIONS = "patch_embedding.position_embeddings"
@@ -47,7 +47,7 @@ def load_dino_weights(net: MultiCropViT, path: str | Path) -> LoadReport:
     Raises:
         FileNotFoundError, ImportError: see :func:`~monai_cl_ext.networks.checkpoint.read_state`.
         ValueError: when the file cannot be read, holds a tensor that the network has no place for, or lacks one, or one
-            has another shape; nothing is loaded then.
+            has another shape, or holds NaN or infinity; nothing is loaded then.
     """
     state = read_state(path)
     source = {_bare(name): tensor for name, tensor in state.items()}
@@ -62,6 +62,7 @@ def load_dino_weights(net: MultiCropViT, path: str | Path) -> LoadReport:
             f" place in {type(net).__name__} are {unknown[:6]} ({len(unknown)} in all): give the weights of a plain"
             " ViT, or load_pretrained for a file with this network's own names"
         )
+    refuse_not_finite(str(path), source)
     own = {str(_own_name(name)): tensor for name, tensor in _with_class_position(source).items()}
     surplus = sorted(own.keys() - net.state_dict().keys())
     if surplus:

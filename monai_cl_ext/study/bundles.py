@@ -103,12 +103,13 @@ class Bundle:
         return {name: value for name, value in settings.items() if name in parser}
 
     def with_overlays(self, overlays: Sequence[str]) -> Bundle:
-        """The same bundle under these overlays instead.
+        """The same bundle under these overlays instead; what was read of its files is read no more.
 
         Raises:
             FileNotFoundError: when it has none of such a name.
         """
         bundle = Bundle(self.folder, tuple(overlays))
+        object.__setattr__(bundle, "_read", self._read)
         for overlay in overlays:
             bundle.path(overlay)
         return bundle

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class StudyCommands:
             output: Folder of the study; its plan.json is written.
             probe: Time some steps of each kind of cell.
         """
-        root = Path(str(output)).resolve()
+        root = whole_path(output)
         plan = keep_plan(root, given(arguments))
         cells = tasks(plan, root)
         print(describe(plan, cells, root))
@@ -85,7 +86,7 @@ class StudyCommands:
             launcher: "local", or "slurm" through submitit.
             slurm: Parameters of submitit for each job: "{timeout_min: 240, gpus_per_node: 1}".
         """
-        root = Path(str(output)).resolve()
+        root = whole_path(output)
         plan = keep_plan(root, given(arguments))
         cells = tasks(plan, root)
         print(describe(plan, cells, root))
@@ -136,9 +137,10 @@ def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
     if kept is not None:
         _refuse_changed_bundles(root / ENVIRONMENT, bundles)
     else:
+        card, place = data_card(plan), environment(bundles)  # before the folder is made: they may refuse the data
         root.mkdir(parents=True, exist_ok=True)
-        write_text(root / CARD, data_card(plan).to_csv(index=False))
-        write_text(root / ENVIRONMENT, json.dumps(environment(bundles), indent=1))
+        write_text(root / CARD, card.to_csv(index=False))
+        write_text(root / ENVIRONMENT, json.dumps(place, indent=1))
         write_text(path, plan.to_json())
     return plan
 
@@ -157,6 +159,11 @@ def _refuse_changed_bundles(record: Path, bundles: Sequence[Bundle]) -> None:
                 f"the configs of {bundle.folder} are not those that {record} tells of: "
                 "they have changed since the study began; restore them, or give another --output"
             )
+
+
+def whole_path(folder: str) -> Path:
+    """The absolute path without links; Path.resolve would raise a RuntimeError on a link to itself."""
+    return Path(os.path.realpath(str(folder)))
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from monai_cl_ext.study.bundles import Bundle, find_bundle
 
@@ -56,10 +57,12 @@ def make_recipes(methods: Mapping[str, str], folders: Sequence[str] = ()) -> dic
     parts = {name: CHAIN.split(text.strip()) for name, text in methods.items()}
     trained = [steps[-1] for steps in parts.values() if steps[-1].split("+")[0] != SCRATCH]
     found: dict[str, Bundle] = {}
+    of_folder: dict[Path, Bundle] = {}
 
     def find(text: str) -> Bundle:
         if text not in found:
-            found[text] = find_bundle(text, folders)
+            bundle = find_bundle(text, folders)
+            found[text] = of_folder.setdefault(bundle.folder, bundle).with_overlays(bundle.overlays)
         return found[text]
 
     recipes = {}

@@ -161,11 +161,11 @@ def test_a_study_of_pictures_is_refused_in_one_line(data, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", LISTED)
-def test_advice_ends_in_one_line(kind, data, monkeypatch):
+def test_views_end_in_one_line(kind, data, monkeypatch):
     path = spoilt(data, KINDS[kind])
-    ended = command(monkeypatch, "advise", data / "images", f"--output={data / 'advice'}", "--images=16", "--size=24")
+    ended = command(monkeypatch, "views", data / "images", f"--output={data / 'views'}", "--images=16", "--size=24")
     assert_told(ended, path, KINDS[kind])
-    assert ended.startswith("monai-cl: ") and not (data / "advice").exists()
+    assert ended.startswith("monai-cl: ") and not (data / "views").exists()
 
 
 def test_a_plan_keeps_whole_paths_of_relative_folders(data, monkeypatch):

@@ -127,6 +127,17 @@ def test_inference_of_pictures_names_nothing_of_ours_but_the_network():
     assert set(re.findall(r"monai_cl_ext[\w.]*", text)) == {"monai_cl_ext.networks.ViTClassifier"}
 
 
+def test_inference_of_pictures_follows_no_link_and_passes_hidden_files_over(tmp_path):
+    for name in ("a.png", "sub/b.JPG", "sub/.c.png", ".cache/d.png", "e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("up", "sub/up", "sub/again"):  # glob would go round and round
+        (tmp_path / name).symlink_to(tmp_path)
+    for folder in (str(tmp_path), f"{tmp_path}/"):
+        found = parsed("dino_classification", "inference", dataset_dir=folder).get_parsed_content("datalist")
+        assert [path.replace("//", "/") for path in found] == [f"{tmp_path}/a.png", f"{tmp_path}/sub/b.JPG"]
+
+
 def test_both_bundles_have_the_same_overlays_for_several_gpus():
     for stage in ("pretrain", "train", "evaluate"):
         first, second = (read(name, f"multi_gpu_{stage}") for name in NAMES)

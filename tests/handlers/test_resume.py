@@ -4,71 +4,7 @@
 import pytest
 import torch
 from ignite.engine import Events
-from torch import nn
-from torch.utils.data import DataLoader, RandomSampler
-
-from monai_cl_ext.engines import MethodTrainer
-from monai_cl_ext.handlers import EpochSeed, FiniteLoss, Resume, SaveWeights
-from monai_cl_ext.methods import Method
-from monai_cl_ext.transforms import PrepareViews, gcl_policy
-
-
-class Noisy(Method):
-    """A small convolutional method with dropout, so that every source of randomness matters."""
-
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.network = nn.Sequential(
-            nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Dropout(0.5), nn.Conv2d(width, 1, 3)
-        )
-
-    def forward(self, views, tags):
-        return {"loss": self.network(views[0]["image"]).square().mean()}
-
-
-class Broken(Exception):
-    pass
-
-
-def make(folder, resume, epochs=4, rate=0.05, width=4, seed=0):
-    torch.manual_seed(7)
-    method = Noisy(width)
-    optimizer = torch.optim.Adam(method.parameters(), lr=rate)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(12, 1, 12, 12, generator=generator)
-    data = [{"image": image, "volume": 0, "position": 0.5, "partition": 0} for image in images]
-    views = PrepareViews([gcl_policy()], seed=seed)
-    loader = DataLoader(data, batch_size=4, sampler=RandomSampler(data, replacement=True, num_samples=12))
-    handlers = [
-        EpochSeed(seed, [views]),
-        FiniteLoss(),
-        SaveWeights(method.network, f"{folder}/final.pt"),
-        Resume(
-            {"method": method, "optimizer": optimizer},
-            f"{folder}/resume",
-            resume,
-            {"epochs": epochs, "rate": rate, "sizes": (12, 12)},
-        ),
-    ]
-    return MethodTrainer(
-        torch.device("cpu"), epochs, loader, method, optimizer, views, train_handlers=handlers, non_blocking=True
-    )
-
-
-def break_off(engine, epoch, iteration=2):
-    def handler(engine):
-        if engine.state.epoch == epoch and (engine.state.iteration - 1) % 3 == iteration - 1:
-            raise Broken
-
-    engine.add_event_handler(Events.ITERATION_COMPLETED, handler)
-
-
-def weights(engine):
-    return {name: value.clone() for name, value in engine.method.state_dict().items()}
-
-
-def same(first, second) -> bool:
-    return all(torch.equal(first[name], second[name]) for name in first)
+from noisy_run import Broken, break_off, make, same, weights
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path):
@@ -142,14 +78,6 @@ def test_another_network_is_refused(tmp_path):
     make(tmp_path, resume=False).run()
     with pytest.raises(ValueError, match="does not fit this run"):
         make(tmp_path, resume=True, width=8)
-
-
-def test_a_truncated_state_is_named(tmp_path):
-    make(tmp_path, resume=False).run()
-    path = tmp_path / "resume" / "resume_checkpoint_4.pt"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="resume_checkpoint_4.pt cannot be read"):
-        make(tmp_path, resume=True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):

@@ -198,7 +198,7 @@ class Mapped(Slices):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_the_superpixels_of_view_1_are_kept(dims, tmp_path):
     data = Mapped(dims=dims)
-    mirrored = ViewPolicy([Mirror(0, dims, probability=1.0)], spatial_dims=dims)
+    mirrored = ViewPolicy([Mirror(0, dims, axis_probability=1.0)], spatial_dims=dims)
     policies = [identity_policy(spatial_dims=dims), mirrored, mirrored]
     trainer(tmp_path, RunRecord(tmp_path, "stage"), data=data, policies=policies, epochs=1, batch_size=8).run()
     batch = torch.load(tmp_path / "batch.pt", weights_only=True)

@@ -213,6 +213,68 @@ def test_bad_files_are_named(tmp_path):
     untouched(net, lambda: load_pretrained(net, text), "no tensors found")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "name", ["conv_0.conv_0.conv.weight", "conv_0.conv_1.adn.N.running_var", "upcat_1.upsample.deconv.bias"]
+)
+def test_weights_that_are_not_finite_are_named_and_nothing_is_loaded(tmp_path, value, kind, name):
+    net, source = unet(2), {key: value.to(kind) for key, value in unet(1).state_dict().items()}
+    source[name].view(-1)[-1] = value
+    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in source.items()}}, tmp_path / "a.pt")
+    message = rf"a\.pt: NaN or infinite are module\.{name} \(1 of {source[name].numel()} values\); nothing was loaded"
+    untouched(net, lambda: load_pretrained(net, tmp_path / "a.pt"), message)
+    untouched(net, lambda: with_pretrained(net, tmp_path / "a.pt", minimum=0.1), message)
+    # what is not loaded does not matter
+    part = {"part": "encoder"} if name.startswith("upcat") else {"exclude": [name.rpartition(".")[0]]}
+    assert load_pretrained(net, tmp_path / "a.pt", **part).fraction == 1
+    assert all(torch.isfinite(tensor).all() for tensor in net.state_dict().values())
+
+
+def test_numbers_that_overflow_in_the_networks_type_and_a_counter_that_is_nan_are_refused():
+    net, source = unet(2).half(), unet(1).state_dict()
+    source["conv_0.conv_0.conv.weight"][0] = 1e6
+    untouched(
+        net, lambda: load_pretrained(net, source), r"the given state: NaN or infinite are conv_0\.conv_0\.conv\.w"
+    )
+    counter = "conv_0.conv_0.adn.N.num_batches_tracked"
+    source = {**unet(1).state_dict(), counter: torch.tensor(float("nan"))}
+    untouched(net, lambda: load_pretrained(net, source), rf"NaN or infinite are {counter}")
+
+
+def test_a_shared_tensor_with_nan_is_told_as_nan(tmp_path):
+    source = unet(1)
+    method = nn.ModuleDict({"network": source, "encoder": stages(source)})
+    source.conv_0.conv_0.conv.weight.data[0] = float("nan")
+    torch.save(method.state_dict(), tmp_path / "a.pt")
+    net = unet(2)
+    untouched(
+        net, lambda: load_pretrained(net, tmp_path / "a.pt"), r"a\.pt: NaN or infinite are \S*conv_0\.conv\.weight"
+    )
+
+
+def test_damage_that_torch_does_not_notice_is_refused(tmp_path):
+    net, path = unet(2), tmp_path / "a.pt"
+    source = unet(1).state_dict()
+    torch.save(source, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(source["down_1.convs.conv_0.conv.weight"].numpy().tobytes()) + 1] ^= 1
+    path.write_bytes(content)
+    untouched(
+        net, lambda: load_pretrained(net, path), r"a\.pt: cannot be read as a checkpoint .*checksum.*copy it again"
+    )
+
+
+def test_the_weights_of_nnunet_are_found_and_objects_are_named(tmp_path):
+    source, net, path = unet(1), unet(2), tmp_path / "a.pth"
+    content = {"network_weights": source.state_dict(), "optimizer_state": {"state": {}}, "init_args": {"fold": 0}}
+    torch.save(content, path)
+    load_pretrained(net, path)
+    assert equal(net.state_dict(), source.state_dict())
+    torch.save({**content, "logger": copy.Error()}, path)
+    untouched(net, lambda: load_pretrained(net, path), r"a\.pth: .*objects of copy\.Error.*save the state_dict alone")
+
+
 def test_safetensors_are_read_by_their_package(tmp_path, monkeypatch):
     source, net = unet(1), unet(2)
     path = tmp_path / "weights.safetensors"

@@ -85,3 +85,16 @@ def test_a_scripted_classifier_gives_the_same(size, tmp_path):
     scripted = convert_to_torchscript(net, filename_or_obj=str(tmp_path / "net.ts"))
     torch.testing.assert_close(scripted(image), net(image))
     torch.testing.assert_close(torch.jit.load(str(tmp_path / "net.ts"))(image), net(image))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_backbone_that_is_not_finite_is_named_and_not_loaded(tmp_path, own):
+    net = classifier()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = classifier().state_dict() if own else published(24, 3, 8, 1, 4)
+    name = "backbone.norm.weight" if own else "norm.weight"
+    state[name][3] = float("nan")
+    torch.save(state, tmp_path / "vit.pth")
+    with pytest.raises(ValueError, match=rf"vit\.pth: NaN or infinite are {name} \(1 of 24 values\)"):
+        with_backbone(net, tmp_path / "vit.pth")
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -87,6 +87,19 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path, case):
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["pos_embed", "cls_token", "blocks.1.attn.qkv.weight", "norm.bias"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_weights_that_are_not_finite_are_named_as_in_the_file(tmp_path, name, kind):
+    source = {key: tensor.to(kind) for key, tensor in state().items()} | {"head.bias": torch.full((5,), float("nan"))}
+    net = small()
+    load_dino_weights(net, saved(tmp_path, source))  # a head is not loaded
+    before = copy.deepcopy(net.state_dict())
+    source[name].view(-1)[0] = float("inf")
+    with pytest.raises(ValueError, match=rf"vit\.pth: NaN or infinite are {name} \(1 of"):
+        with_dino_weights(net, saved(tmp_path, {"model": source}))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
 def test_an_empty_path_leaves_the_network_and_an_absent_file_is_an_error(tmp_path):
     net = small()
     before = copy.deepcopy(net.state_dict())

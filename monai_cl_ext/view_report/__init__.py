@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What view policies do to one's own images: pictures of views, distances of positive and negative pairs, a t-SNE."""
