@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contrastive losses: one kernel, one file a loss."""
+"""Contrastive and self-distillation losses: one kernel, one file per loss."""
 
 from monai_cl_ext.losses.dino import DINOLoss
-from monai_cl_ext.losses.forms import joint, pairwise
+from monai_cl_ext.losses.forms import groupwise, joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
-from monai_cl_ext.losses.neighbour_graph import nearest_neighbour_components
+from monai_cl_ext.losses.neighbor_graph import nearest_neighbor_components
 from monai_cl_ext.losses.ntxent import NTXentLoss
 from monai_cl_ext.losses.partition import PartitionContrastiveLoss
 from monai_cl_ext.losses.position import PositionContrastiveLoss
-from monai_cl_ext.losses.rules import Rule, both_known, different, matching, same, sample_tags
+from monai_cl_ext.losses.rules import Rule, Rules, both_known, different, matching, pair_matrices, same, sample_tags
 from monai_cl_ext.losses.superpixel import SuperpixelContrastiveLoss
 from monai_cl_ext.losses.superpixel_graph import SuperpixelGraphContrastiveLoss
 from monai_cl_ext.losses.superpixel_map import average_superpixel_map
@@ -23,6 +23,7 @@ __all__ = [
     "PartitionContrastiveLoss",
     "PositionContrastiveLoss",
     "Rule",
+    "Rules",
     "SuperpixelContrastiveLoss",
     "SuperpixelGraphContrastiveLoss",
     "SupervisedContrastiveLoss",
@@ -31,9 +32,11 @@ __all__ = [
     "both_known",
     "contrast",
     "different",
+    "groupwise",
     "joint",
     "matching",
-    "nearest_neighbour_components",
+    "nearest_neighbor_components",
+    "pair_matrices",
     "pairwise",
     "same",
     "sample_tags",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base temperature of released code: a constant factor on a contrastive loss."""
+"""Base temperature: the constant factor on a contrastive loss in released code."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the tensors that losses of two views and of superpixels are given."""
+"""Shape checks of embeddings, tags and superpixels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ def check_embeddings(z1: Tensor, z2: Tensor) -> None:
         raise ValueError(f"z1 and z2 must both be (B, D), found {tuple(z1.shape)} and {tuple(z2.shape)}")
 
 
+def check_tag(name: str, tag: Tensor, count: int) -> None:
+    """Raises a ValueError unless the tag is (count,)."""
+    if tag.shape != (count,):
+        raise ValueError(f"{name} must be one number per image, ({count},), found {tuple(tag.shape)}")
+
+
 def check_superpixels(features: Tensor, superpixels: Tensor) -> None:
     """Raises a ValueError unless features are (B, C, *S) and superpixels (B, *S)."""
     if features.ndim < 3 or superpixels.shape != features.shape[:1] + features.shape[2:]:
         raise ValueError(
             "features must be (B, C, *S) and superpixels (B, *S), one label for each of their pixels, found"
-            f" {tuple(features.shape)} and {tuple(superpixels.shape)}: bring superpixels to the size of the features by"
-            " nearest neighbours and drop their channel axis"
+            f" {tuple(features.shape)} and {tuple(superpixels.shape)}: resize superpixels to the size of the features"
+            " by nearest-neighbor interpolation and drop their channel axis"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DINO: the student tells from each crop what the teacher sees in another crop of the image."""
+"""DINO loss: cross-entropy between the teacher's and the student's outputs for different crops of an image."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from torch.nn import functional as F
 
 from monai_cl_ext.arguments import positive_integer, positive_number, probability
 from monai_cl_ext.distributed import row_counts, world_size
+from monai_cl_ext.losses.kernel import mean_over_processes
+from monai_cl_ext.losses.plain_tensors import plain_tensors
+from monai_cl_ext.numerics import at_least_float32, without_autocast
 
 
 class DINOLoss(nn.Module):
     """Self-distillation without labels (Caron et al., "Emerging properties in self-supervised vision transformers").
 
-    With logits s_v of student crop v and t_q of teacher crop q, centre c, and temperatures T_s and T_t:
+    With logits s_v of student crop v and t_q of teacher crop q, center c, and temperatures T_s and T_t:
 
         p_q = softmax((t_q - c) / T_t)
         loss = mean over images and over all (q, v) with q != v of -sum over outputs of p_q log softmax(s_v / T_s)
 
     The teacher's crops are the first ones of the student's list; a crop is never paired with itself. After each call in
-    training mode the centre moves to center_momentum * c + (1 - center_momentum) * mean of all teacher rows.
+    training mode the center moves to center_momentum * c + (1 - center_momentum) * mean of all teacher rows.
 
-    Over several processes the centre takes the mean over the rows of all, and each process returns
-    processes * (sum over its images) / (images of all), so that the mean over processes is the loss of one.
+    Over several processes the center takes the mean over the rows of all, and each process returns its part of the mean
+    (see ``losses.kernel.mean_over_processes``).
 
     Args:
         out_dim: number of outputs.
@@ -34,7 +37,7 @@ class DINOLoss(nn.Module):
         center_momentum: from 0 to 1.
 
     Attributes:
-        center: the centre (1, out_dim), a buffer that starts at 0.
+        center: the center (1, out_dim), a buffer that starts at 0.
     """
 
     center: Tensor
@@ -45,10 +48,11 @@ class DINOLoss(nn.Module):
         self.center_momentum = probability("center_momentum", center_momentum)
         self.register_buffer("center", torch.zeros(1, positive_integer("out_dim", out_dim)))
 
+    @plain_tensors
     def forward(
         self, student_crops: Sequence[Tensor], teacher_crops: Sequence[Tensor], teacher_temperature: float | Tensor
     ) -> Tensor:
-        """The loss, a scalar of float32 or float64; 0 where no process has an image.
+        """Mean loss over images and pairs of crops, a scalar of float32 or float64; 0 where no process has an image.
 
         Args:
             student_crops: logits of all crops, each (B, out_dim), with gradient.
@@ -63,24 +67,24 @@ class DINOLoss(nn.Module):
             positive_number("teacher_temperature", teacher_temperature)
         images = sum(row_counts(len(student_crops[0]), student_crops[0].device))
         pairs = len(teacher_crops) * (len(student_crops) - 1)
-        with torch.autocast(student_crops[0].device.type, enabled=False):
+        with without_autocast(student_crops[0].device):
             outputs = [_precise(crop.detach()) for crop in teacher_crops]
             targets = [F.softmax((output - self.center) / teacher_temperature, dim=-1) for output in outputs]
             total = student_crops[0].new_zeros((), dtype=outputs[0].dtype)
             whole = torch.stack(targets).sum(0)
             for index, crop in enumerate(student_crops):
                 others = [target for number, target in enumerate(targets) if number != index]
-                if others:  # the cross-entropy with each of them, summed; local crops share one target in memory
+                if others:  # the sum of the cross-entropies with each of them; local crops share one target in memory
                     target = whole if len(others) == len(targets) else torch.stack(others).sum(0)
                     logits = _precise(crop) / self.student_temperature
                     total = total + F.cross_entropy(logits, target, reduction="sum")
             if self.training and images:
                 self._move_center(outputs, images)
-        return total * world_size() / max(1, pairs * images)
+        return mean_over_processes(total, total.new_full((), pairs * images, dtype=torch.int64))
 
     @torch.no_grad()
     def _move_center(self, outputs: Sequence[Tensor], images: int) -> None:
-        """Moves the centre to the mean of the teacher's outputs for the images of all processes."""
+        """Moves the center towards the mean of the teacher's outputs for the images of all processes."""
         total = torch.cat(list(outputs)).sum(0, keepdim=True)
         if world_size() > 1:
             dist.all_reduce(total)
@@ -101,4 +105,4 @@ class DINOLoss(nn.Module):
 
 
 def _precise(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits.to(at_least_float32(logits.dtype))

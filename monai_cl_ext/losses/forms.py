@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two forms of a contrastive loss, each on one tile of similarities.
+"""The forms of a contrastive loss, each on one tile of similarities.
 
-A form takes the similarities over temperature of some anchors to all rows, (..., T, N), and for each pair whether it
+A form takes the similarities over temperature of T anchors to all rows, (..., T, N), and for each pair whether it
 is positive and whether it is negative (``negative=None``: every pair that is not positive). It returns the sum of its
-terms and their number, and **leaves the gradient of that sum in place of the similarities**: a tile holds all columns
-of its anchors, so their log-sum-exp is final and nothing has to be computed again in the backward pass. ``scratch``
-is memory to work in, as large as the similarities: on a CPU new memory for each tile takes longer than the arithmetic.
+terms and their number, and **overwrites the similarities with the gradient of that sum**: a tile holds all columns
+of its anchors, so their log-sum-exp is final and nothing is recomputed in the backward pass. ``scratch`` is a buffer of
+the similarities' size: allocating one for each tile takes longer on a CPU than the arithmetic.
 
-Who takes no part has the similarity ``lowest(dtype)`` instead of -inf. Thus an anchor without any candidate stays
-finite, with no case of its own, and what is weighted with zero vanishes, while a NaN of the input still shows.
+Masked entries get ``lowest(dtype)`` instead of -inf: an anchor without candidates stays finite without a special case,
+masked entries vanish when multiplied by zero, and a NaN of the input still shows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 
 class Form(Protocol):
-    """What ``contrast`` asks of a form."""
+    """Signature of the forms that ``contrast`` takes."""
 
     def __call__(
         self, similarity: Tensor, positive: Tensor, negative: Tensor | None, scratch: Tensor
@@ -31,15 +31,15 @@ class Form(Protocol):
 
 
 def lowest(dtype: torch.dtype) -> float:
-    """A finite similarity so low that its exponential is zero beside any cosine over temperature."""
+    """Finite similarity of masked entries; its exponential is zero beside any cosine over temperature."""
     return torch.finfo(dtype).min / 2
 
 
 def joint(similarity: Tensor, positive: Tensor, negative: Tensor | None, scratch: Tensor) -> tuple[Tensor, Tensor]:
-    """One term for each anchor that has a positive; positives and negatives share its denominator.
+    """InfoNCE and SupCon: one term per anchor with a positive; all positives and negatives share its denominator.
 
     l(a) = log(sum over P(a) and N(a) of e^s_ak) - mean over p in P(a) of s_ap; InfoNCE for one positive, the "out" form
-    of supervised contrast (Khosla et al. 2020, eq. 2) for several.
+    of supervised contrastive learning (Khosla et al. 2020, eq. 2) for several.
     """
     attraction = scratch.copy_(positive.view(torch.uint8))  # on a CPU ten times as fast as from bool
     positives = attraction.sum(-1, keepdim=True)
@@ -56,7 +56,7 @@ def joint(similarity: Tensor, positive: Tensor, negative: Tensor | None, scratch
 
 
 def pairwise(similarity: Tensor, positive: Tensor, negative: Tensor | None, scratch: Tensor) -> tuple[Tensor, Tensor]:
-    """One term for each directed positive pair; its denominator holds that positive and the anchor's negatives alone.
+    """GCL: one term per directed positive pair; its denominator holds that positive and the anchor's negatives.
 
     l(a, p) = log(e^s_ap + sum over N(a) of e^s_an) - s_ap (Chaitanya et al. 2020, eq. 1); 0 without negatives.
     """
@@ -69,3 +69,39 @@ def pairwise(similarity: Tensor, positive: Tensor, negative: Tensor | None, scra
     torch.exp(repulsion.sub_(strength), out=similarity)
     similarity.mul_(pull.sum(-1, keepdim=True)).sub_(pull)
     return terms.sum(), positive.expand_as(terms).sum()
+
+
+def groupwise(size: int) -> Form:
+    """The pairwise form on rows in groups, such as the regions of a map: each positive has the negatives of its group.
+
+    The N rows are groups of ``size`` consecutive rows, with at most one positive of an anchor in each. With G(p) for
+    the group of p, and G_0(a) for the groups in which a has no positive, its own among them:
+
+    l(a, p) = log(e^s_ap + sum over N(a) in G(p) and G_0(a) of e^s_an) - s_ap (Chaitanya et al. 2020, eq. 3).
+    """
+
+    def form(similarity: Tensor, positive: Tensor, negative: Tensor | None, scratch: Tensor) -> tuple[Tensor, Tensor]:
+        masked = lowest(similarity.dtype)
+        grouped = (-1, size)
+        paired = positive.unflatten(-1, grouped).any(-1)
+        attracted = scratch.copy_(positive.view(torch.uint8)).mul_(similarity).unflatten(-1, grouped).sum(-1)
+        similarity.masked_fill_(positive if negative is None else ~negative, masked)
+
+        groups = similarity.unflatten(-1, grouped)  # a view; its only exponential serves the terms and the gradient
+        peak = groups.amax(-1)
+        repulsion = groups.sub_(peak.unsqueeze(-1)).exp_().sum(-1).log_() + peak
+        shared = repulsion.masked_fill(paired, masked).logsumexp(-1, keepdim=True)
+        strength = torch.logaddexp(shared, repulsion)
+        margin = attracted - strength
+        terms = -F.logsigmoid(margin) * paired
+
+        pull = torch.sigmoid(-margin) * paired
+        pull_of_shared = (pull * (shared - strength).exp()).sum(-1, keepdim=True)
+        push = torch.where(paired, pull * (peak - strength).exp(), pull_of_shared * (peak - shared).exp())
+        groups.mul_(push.unsqueeze(-1))
+        attraction = scratch.copy_(positive.view(torch.uint8))
+        attraction.unflatten(-1, grouped).mul_(pull.unsqueeze(-1))
+        similarity.sub_(attraction)
+        return terms.sum(), paired.expand_as(terms).sum()
+
+    return form

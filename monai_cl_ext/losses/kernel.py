@@ -14,13 +14,16 @@ from torch.nn import functional as F
 
 from monai_cl_ext.distributed import RowGather, world_size
 from monai_cl_ext.losses.forms import Form, joint, lowest
+from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import Rule
+from monai_cl_ext.numerics import at_least_float32, without_autocast
 
-# Similarities held at a time. On the CPU a tile (4 MiB in float32) stays in the cache between the passes over it;
-# on a GPU it is large enough that launching its dozen kernels is cheap beside running them.
+# Similarities in memory at a time. On the CPU a tile (4 MiB in float32) stays in the cache between the passes over it;
+# on a GPU it is so large that launching its dozen kernels costs little beside running them.
 TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}
 
 
+@plain_tensors
 def contrast(
     z: Tensor,
     positive: Rule,
@@ -30,31 +33,34 @@ def contrast(
     form: Form = joint,
     tile: int | None = None,
 ) -> Tensor:
-    """Mean contrastive loss over the terms of a form, in memory that grows with the number of rows, not its square.
+    """Mean contrastive loss over all terms, in memory that grows with the number of rows, not its square.
 
     Each row is an anchor; its candidates are the other rows. A candidate is positive where ``positive`` holds, negative
-    where ``negative`` holds, and takes no part where neither does. No matrix of all pairs is ever kept: similarities
-    live for one tile of anchors, which leaves the loss and, where needed, its gradient behind. A row whose values are
-    not finite makes the loss NaN.
+    where ``negative`` holds, and ignored where neither does. The matrix of all pairs is never materialized: the
+    similarities of one tile of anchors at a time become the loss and, where needed, its gradient. A row with values
+    that are not finite makes the loss NaN.
 
-    Over W processes the rows (N, D) and their tags are those of all processes, with gradient. Each process returns
-    W * (sum over its anchors) / (terms of all processes), so that the mean over processes of loss and gradient, as
-    DistributedDataParallel takes it, is that of one process with all rows. Rows (..., N, D) with leading dimensions
-    are independent problems under one mean; they stay in their process.
+    Over W processes the rows (N, D) and their tags are gathered with gradient, and each process returns its part of the
+    mean (see :func:`mean_over_processes`). Rows (..., N, D) with leading dimensions are independent problems under one
+    mean; they stay in their process.
 
     Args:
-        z: rows (N, D), or (..., N, D), of any scale; normalised here, in float32 at least whatever autocast says.
+        z: rows (N, D), or (..., N, D), of any scale; normalized here, in float32 at least whatever autocast says.
         positive: which pairs attract.
         negative: which pairs repel; by default every pair that is not positive.
         temperature: divides the cosine similarities.
-        form: ``joint`` or ``pairwise``.
+        form: ``joint``, ``pairwise`` or ``groupwise(size)``.
         tile: anchors at a time in each problem; by default as many as suit the device.
 
     Returns:
         The loss, a scalar of float32 or float64; 0, with zero gradient, where no row has a positive.
+
+    Raises:
+        ValueError: when a rule's tags are not on the device of the rows.
     """
-    with torch.autocast(z.device.type, enabled=False):
-        rows = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1)
+    _check_devices(z, positive, negative)
+    with without_autocast(z.device):
+        rows = F.normalize(z.to(at_least_float32(z.dtype)), dim=-1)
         anchors = range(rows.shape[-2])
         if rows.ndim == 2:
             gather = RowGather(len(rows), rows.device)
@@ -65,23 +71,45 @@ def contrast(
         total, terms = _TiledContrast.apply(rows, anchors, positive, negative, temperature, form, tile)
         if world_size() > 1:
             dist.all_reduce(terms)
-        return total * world_size() / terms.clamp_min(1)
+        return mean_over_processes(total, terms)
+
+
+def mean_over_processes(total: Tensor, terms: Tensor) -> Tensor:
+    """This process's part of a mean over the terms of all W processes: W * total / terms.
+
+    The mean of these parts over the processes, as DistributedDataParallel takes it of their gradients, is the loss and
+    gradient of one process with all terms.
+
+    Args:
+        total: sum of this process's terms, a scalar.
+        terms: number of terms of all processes; where it is 0 the result is ``total``.
+    """
+    return total * world_size() / terms.clamp_min(1)
 
 
 def tile_size(device: torch.device, candidates: int, limit: int | None = None) -> int:
-    """Anchors at a time where each has so many candidates in all problems; at least one.
+    """Number of anchors in a tile, at least one.
 
     Args:
         device: of the rows.
-        candidates: similarities of one anchor in each problem, over all problems.
-        limit: similarities that may be held at a time, where the caller needs more memory for each.
+        candidates: similarities of one anchor of each problem, summed over the problems.
+        limit: upper limit of the similarities in memory at a time, for callers that need more memory for each.
     """
     elements = TILE_ELEMENTS.get(device.type, 2**20)
     return max(1, min(elements, limit or elements) // max(1, candidates))
 
 
+def _check_devices(z: Tensor, *rules: Rule | None) -> None:
+    """Tags elsewhere would be copied tile by tile without notice, and each copy would synchronize with the device."""
+    found = {tag.device for rule in rules if rule is not None for tag in rule.tags} - {z.device}
+    if found:
+        raise ValueError(
+            f"tags must be on the device of the rows, {z.device}, found {', '.join(map(str, found))}: move them there"
+        )
+
+
 class _TiledContrast(torch.autograd.Function):
-    """Sum and number of the terms; the gradient is complete when the forward pass is: three products of matrices."""
+    """Sum and number of the terms; the gradient is computed in the forward pass: three matrix products in all."""
 
     @staticmethod
     def forward(
@@ -107,8 +135,8 @@ class _TiledContrast(torch.autograd.Function):
             torch.bmm(scaled, z.mT, out=flat)
             similarity = flat.view(*leading, *size[1:])
             attracts = positive.tile(chosen)
-            for matrix, itself in (similarity, lowest(z.dtype)), (attracts, False):
-                matrix.diagonal(start, -2, -1).fill_(itself)
+            for matrix, fill_value in (similarity, lowest(z.dtype)), (attracts, False):
+                matrix.diagonal(start, -2, -1).fill_(fill_value)
             repels = None if negative is None else negative.tile(chosen)
             part, number = form(similarity, attracts, repels, spare.view_as(similarity))
             total += part

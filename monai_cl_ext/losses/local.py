@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GCL's local loss: a region of a feature map attracts its like in the other view, the other regions repel."""
+"""GCL's local contrastive loss: corresponding regions of feature maps attract, other regions repel."""
 
 from __future__ import annotations
 
@@ -7,44 +7,41 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from monai_cl_ext.arguments import one_of, positive_integer, positive_number
-from monai_cl_ext.distributed import RowGather, world_size
-from monai_cl_ext.losses.forms import lowest, pairwise
+from monai_cl_ext.losses.checks import check_tag
+from monai_cl_ext.losses.forms import groupwise, pairwise
+from monai_cl_ext.losses.gcl_regions import place_corners, released_negatives, released_places
 from monai_cl_ext.losses.kernel import contrast
-from monai_cl_ext.losses.released_regions import place_corners, released_negatives, released_places
-from monai_cl_ext.losses.rules import Rule, both_known, different, same, same_sample
+from monai_cl_ext.losses.plain_tensors import plain_tensors
+from monai_cl_ext.losses.rules import Rule, both_known, different, same, sample_tags
 
 
 class LocalContrastiveLoss(nn.Module):
     """Local contrastive loss over the regions of decoder maps (Chaitanya et al. 2020, section 3.3, eqs. 3 and 4).
 
-    A region is a box of K pixels a side of a map, flattened to K * ... * K * C values, channels last. For a pair of
-    maps that show the same anatomy at the same place, region r of one attracts region r of the other, against the
-    other regions of both maps:
+    A region is a patch of K pixels a side of a map, flattened to K * ... * K * C values, channels last. For a pair of
+    spatially aligned maps, region r of one attracts region r of the other, against the other regions of both maps:
 
     - ``"lr"``: the pairs are the two views of an image.
     - ``"ld"``: the pairs are also, in both views, the images of one partition in different volumes. An image of
-      negative partition lies at no known place and is paired with its own other view alone.
+      negative partition has no known place and is paired with its own other view only.
 
     The loss is the mean over directed terms, both directions of every pair. 9 and 13 regions lie as in the release: on
-    a grid of halves of each axis and, for 13, the quarter points. Over W processes the mean is that of one process with
-    all images, as in :func:`~monai_cl_ext.losses.contrast`; "lr" stays within each process. Memory of "ld" grows with
-    the square of the number of maps: 24 maps of 13 regions take 0.4 MB a copy, 192 take 25 MB.
+    a grid of halves of each axis and, for 13, the quarter points. Over several processes "lr" contrasts within each
+    process and "ld" across all of them; the mean is over the terms of all.
 
     Args:
         strategy: "lr" or "ld".
         region_size: K in pixels.
-        regions: 9 or 13 for the release's places on a 2D map; or the top-left corners themselves, in pixels, (y, x) or
-            (z, y, x) each.
-        negatives: "all" other regions of both maps (the paper); for "lr" also "released", the five places listed
-            for each region in the released code, in both maps.
+        regions: 9 or 13 for the release's regions of a 2D map; or their top-left corners in pixels, (y, x) or (z, y, x)
+            each.
+        negatives: "all" other regions of both maps (the paper); for "lr" also "released", the five negatives that the
+            released code lists for each region, in both maps.
         temperature: divides the cosine similarities; positive.
-        projection: a module that takes each flattened region to the vector that is contrasted, trained with the
-            network; None contrasts the regions as they are.
+        projection: a module that maps each flattened region to the vector that is contrasted, trained with the
+            network; None contrasts the flattened regions themselves.
 
     Raises:
         ValueError: when an argument is out of range, or the release has no such negatives.
@@ -74,11 +71,12 @@ class LocalContrastiveLoss(nn.Module):
         if negatives == "released":
             self.places, self.listed = self._released()
 
+    @plain_tensors
     def forward(self, f1: Tensor, f2: Tensor, partition: Tensor | None = None, volume: Tensor | None = None) -> Tensor:
-        """The loss of a batch of images.
+        """Mean loss of a batch of images.
 
         Args:
-            f1, f2: maps of the two views, (B, C, *S), in which every place stays where it is.
+            f1, f2: maps of the two views, (B, C, *S), spatially aligned.
             partition: for "ld" the image's partition (B,), the same numbers in all volumes; -1 where it has none.
             volume: for "ld" the image's volume (B,), unique over all processes.
 
@@ -89,13 +87,13 @@ class LocalContrastiveLoss(nn.Module):
         vectors = self._vectors(torch.cat([f1, f2]))
         if self.strategy == "lr":
             return self._within_images(torch.cat(vectors.chunk(2), dim=1))
-        tags = [_checked_tag(name, tag, len(f1)) for name, tag in (("partition", partition), ("volume", volume))]
+        tags = [_required(name, tag, len(f1)) for name, tag in (("partition", partition), ("volume", volume))]
         return self._across_images(vectors, *(tag.repeat(2) for tag in tags))
 
     def _vectors(self, maps: Tensor) -> Tensor:
-        """The vectors (M, places, D) of the maps (M, C, *S); the regions first, then places that only repel."""
+        """Vectors (M, places, D) of the maps (M, C, *S); regions first, then places that are negatives only."""
         where = (tuple(maps.shape[2:]), maps.device)
-        if where not in self._pixels:  # once a size: copying it at every step would wait for the device
+        if where not in self._pixels:  # once per size: a copy at every step would synchronize with the device
             self._pixels[where] = self._pixels_of(*where)
         vectors = maps.flatten(2)[..., self._pixels[where]].permute(0, 2, 3, 1).flatten(2)
         return vectors if self.projection is None else self.projection(vectors)
@@ -108,7 +106,7 @@ class LocalContrastiveLoss(nn.Module):
         return ((corner[:, None] + offset) * stride).sum(-1).to(device)
 
     def _within_images(self, z: Tensor) -> Tensor:
-        """Each image is a problem of its own; its rows (B, 2 * places, D) are those of view 1, then of view 2."""
+        """Each image is contrasted on its own; its rows (B, 2 * places, D) are those of view 1, then of view 2."""
         place = torch.arange(z.shape[1] // 2, device=z.device).repeat(2)
         positive, negative = same(place), different(place)
         if self.listed is not None:
@@ -118,38 +116,25 @@ class LocalContrastiveLoss(nn.Module):
         return contrast(z, positive, negative, temperature=self.temperature, form=pairwise)
 
     def _across_images(self, z: Tensor, partition: Tensor, volume: Tensor) -> Tensor:
-        """Each pair of related maps, of z (2B, A, D), is a problem of its own: all pairs at once, then the related."""
-        with torch.autocast(z.device.type, enabled=False):
-            z = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1)
-            gather = RowGather(len(z), z.device)
-            across_volumes = same(partition) & both_known(partition) & different(volume)
-            pairs = same_sample(len(z) // 2, 2, z.device) | across_volumes
-            related = pairs.map_tags(gather).tile(slice(gather.own.start, gather.own.stop))
-            related.diagonal(gather.own.start).fill_(False)
-
-            anchors = z / self.temperature
-            itself = torch.eye(self.regions, dtype=torch.bool, device=z.device)
-            within = (anchors @ z.mT).masked_fill(itself, lowest(z.dtype)).logsumexp(-1)
-            across = torch.einsum("mrd,nsd->mnrs", anchors, gather(z))
-            attracted = across.diagonal(dim1=-2, dim2=-1)
-            across = across.masked_fill(itself, lowest(z.dtype)).logsumexp(-1)
-            terms = -F.logsigmoid(attracted - torch.logaddexp(within.unsqueeze(1), across))
-            number = related.sum() * self.regions
-            if world_size() > 1:
-                dist.all_reduce(number)
-            return (terms * related.unsqueeze(-1)).sum() * world_size() / number.clamp_min(1)
+        """All maps (2B, regions, D), view by view, are contrasted; each group of rows is a map."""
+        sample = sample_tags(len(z) // 2, z.device).repeat(2)
+        across_volumes = same(partition) & both_known(partition) & different(volume)
+        related = _by_group(same(sample) | across_volumes, self.regions)
+        region = torch.arange(self.regions, dtype=torch.int32, device=z.device).repeat(len(z))
+        positive, negative = related & same(region), related & different(region)
+        return contrast(z.flatten(0, 1), positive, negative, temperature=self.temperature, form=groupwise(self.regions))
 
     def _released(self) -> tuple[list[str], Tensor]:
-        """The regions and the places that only repel; whether a place (column) is listed for a region (row)."""
+        """Regions and places that are negatives only; whether a place (column) is a negative of a region (row)."""
         if self.strategy == "ld" or not self.places:
             raise ValueError(
-                "negatives 'released' are those of strategy 'lr' with 9 or 13 regions, found strategy"
+                "negatives 'released' exist for strategy 'lr' with 9 or 13 regions, found strategy"
                 f" {self.strategy!r} with {self.regions} {'regions' if self.places else 'corners'}: use negatives='all'"
             )
         lists = released_negatives(self.regions, self.region_size)
         places = list(dict.fromkeys([*self.places, *(name for names in lists for name in names)]))
-        nobody: list[list[str]] = [[]] * (len(places) - len(lists))
-        return places, torch.tensor([[place in names for place in places] for names in lists + nobody])
+        no_negatives: list[list[str]] = [[]] * (len(places) - len(lists))
+        return places, torch.tensor([[place in names for place in places] for names in lists + no_negatives])
 
     def _corners_on(self, size: Sequence[int]) -> Sequence[Sequence[int]]:
         if self.corners is None:
@@ -185,9 +170,18 @@ def _checked_corners(regions: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     return corners
 
 
-def _checked_tag(name: str, tag: Tensor | None, count: int) -> Tensor:
+def _required(name: str, tag: Tensor | None, count: int) -> Tensor:
     if tag is None:
         raise ValueError(f"strategy 'ld' needs the {name} of each image: call loss(f1, f2, partition, volume)")
-    if tag.shape != (count,):
-        raise ValueError(f"{name} must be one number an image, ({count},), found {tuple(tag.shape)}")
+    check_tag(name, tag, count)
     return tag
+
+
+def _by_group(rule: Rule, size: int) -> Rule:
+    """A rule on tags of groups, for rows in groups of ``size``; the candidates' groups are evaluated once each."""
+    return Rule(
+        tuple(tag.repeat_interleave(size) for tag in rule.tags),
+        lambda anchor, candidate: rule.holds(anchor, tuple(tag[..., ::size] for tag in candidate)).repeat_interleave(
+            size, -1
+        ),
+    )

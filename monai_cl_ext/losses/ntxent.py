@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NT-Xent: the two views of a sample attract, every other view repels."""
+"""NT-Xent, the contrastive loss of SimCLR: the two views of a sample attract, all other rows repel."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
-from monai_cl_ext.distributed import row_counts
 from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
-from monai_cl_ext.losses.rules import same_sample
+from monai_cl_ext.losses.plain_tensors import plain_tensors
+from monai_cl_ext.losses.rules import Rules, same, sample_tags
 
 
 class NTXentLoss(nn.Module):
-    """Normalised temperature-scaled cross-entropy (SimCLR, Chen et al. 2020, eq. 1).
+    """Normalized temperature-scaled cross-entropy (SimCLR, Chen et al. 2020, eq. 1).
 
     Args:
         temperature: divides the cosine similarities; positive.
@@ -24,18 +26,26 @@ class NTXentLoss(nn.Module):
         super().__init__()
         self.temperature = positive_number("temperature", temperature)
 
+    @plain_tensors
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Mean loss over the 2B anchors of both views.
+        """Mean loss over the 2B anchors of both views; 0, with zero gradient, for a single sample.
 
         Args:
             z1, z2: embeddings of the two views, (B, D), of any scale.
 
         Raises:
-            ValueError: when the shapes differ, or all processes together hold fewer than two samples.
+            ValueError: when z1 and z2 are not both (B, D).
         """
         check_embeddings(z1, z2)
-        samples = sum(row_counts(len(z1), z1.device))
-        if samples < 2:
-            raise ValueError(f"a sample needs another to repel, found {samples}; give a batch of at least two samples")
-        positive = same_sample(len(z1), 2, z1.device)
-        return contrast(torch.cat([z1, z2]), positive=positive, temperature=self.temperature)
+        rules = self.rules({}, sample_tags(len(z1), z1.device), views=2)
+        return contrast(torch.cat([z1, z2]), *rules, temperature=self.temperature)
+
+    def rules(self, tags: Mapping[str, Tensor], samples: Tensor, views: int) -> Rules:
+        """Positive and negative pairs among the rows of all views, view by view.
+
+        Args:
+            tags: not read.
+            samples: a number for each sample (B,), unique over all processes; see ``sample_tags``.
+            views: number of views of each sample.
+        """
+        return same(samples.repeat(views)), None

@@ -1,27 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCL: slices near each other along the volume's axis attract, every other slice repels."""
+"""Positional contrastive loss (PCL): slices at nearby positions attract, all other slices repel."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.losses.base_temperature import temperature_factor
-from monai_cl_ext.losses.checks import check_embeddings
+from monai_cl_ext.losses.checks import check_embeddings, check_tag
 from monai_cl_ext.losses.kernel import contrast
-from monai_cl_ext.losses.rules import Rule
+from monai_cl_ext.losses.plain_tensors import plain_tensors
+from monai_cl_ext.losses.rules import Rules, nearer_than, sample_tags
 
-# Positions are quotients: without it, two slices exactly one threshold apart would be positive or not by rounding.
+# Positions are quotients: without it, rounding would decide about slices exactly one threshold apart.
 TOLERANCE = 1e-6
 
 
 class PositionContrastiveLoss(nn.Module):
     """Positional contrastive loss (Zeng et al., "Positional contrastive learning", MICCAI 2021).
 
-    The rows are the two views of each slice. Two rows are positive where their slices lie nearer than a threshold to
-    each other along the volume, in whatever volumes they are; all other rows of the batch share the denominator with
-    the positives. With threshold t, row a at position x_a, and s the cosine over temperature:
+    The rows are the two views of each slice. Two rows are positive where the positions of their slices differ by less
+    than a threshold, whatever their volumes; all other rows of the batch share the denominator with the positives.
+    With threshold t, row a at position x_a, and s the cosine over temperature:
 
         P(a) = {k != a: abs(x_k - x_a) < t}
         l(a) = -mean over p in P(a) of log(e^s_ap / sum over k != a of e^s_ak)
@@ -30,7 +33,7 @@ class PositionContrastiveLoss(nn.Module):
     paper uses the thresholds 0.1 (CHD) and 0.35 (ACDC).
 
     Args:
-        threshold: distance under which slices are positive, a fraction of the volume's length; positive.
+        threshold: distance under which slices are positive, as a fraction of the volume's length; positive.
         temperature: divides the cosine similarities; positive.
         base_temperature: multiplies the loss by temperature / base_temperature, as the released code does with 0.07;
             None leaves it out.
@@ -42,27 +45,28 @@ class PositionContrastiveLoss(nn.Module):
         self.temperature = positive_number("temperature", temperature)
         self.factor = temperature_factor(self.temperature, base_temperature)
 
+    @plain_tensors
     def forward(self, z1: Tensor, z2: Tensor, position: Tensor) -> Tensor:
         """Mean loss over the 2B anchors of both views.
 
         Args:
             z1, z2: embeddings of the two views, (B, D), of any scale.
-            position: of each slice (B,), from 0 to 1 along its volume. A slice at NaN lies nowhere and only repels.
+            position: of each slice (B,), from 0 to 1 along its volume. A slice at NaN has no position and only repels.
 
         Raises:
             ValueError: when shapes do not fit.
         """
         check_embeddings(z1, z2)
-        if position.shape != z1.shape[:1]:
-            raise ValueError(f"position must be one number a slice, ({len(z1)},), found {tuple(position.shape)}")
-        positive = self.positive(position.repeat(2))
-        return self.factor * contrast(torch.cat([z1, z2]), positive, temperature=self.temperature)
+        check_tag("position", position, len(z1))
+        rules = self.rules({"position": position}, sample_tags(len(z1), z1.device), views=2)
+        return self.factor * contrast(torch.cat([z1, z2]), *rules, temperature=self.temperature)
 
-    def positive(self, position: Tensor) -> Rule:
-        """Which rows attract each other, by the positions of their slices."""
-        return nearer_than(self.threshold - TOLERANCE, position.double())
+    def rules(self, tags: Mapping[str, Tensor], samples: Tensor, views: int) -> Rules:
+        """Positive and negative pairs among the rows of all views, view by view.
 
-
-def nearer_than(distance: float, position: Tensor) -> Rule:
-    """Pairs whose positions differ by less than ``distance``."""
-    return Rule((position,), lambda anchor, candidate: (anchor[0] - candidate[0]).abs_() < distance)
+        Args:
+            tags: "position" of each slice (B,).
+            samples: a number for each sample (B,); not read.
+            views: number of views of each slice.
+        """
+        return nearer_than(self.threshold - TOLERANCE, tags["position"].repeat(views).double()), None

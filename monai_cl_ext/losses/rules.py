@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules say which pairs of rows are meant, from facts that each row carries: its tags."""
+"""Rules: predicates that select positive and negative pairs of rows by the rows' tags."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TagValues: TypeAlias = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Rule:
-    """A predicate on the tags of an anchor and of a candidate, evaluated for a tile of pairs at a time.
+    """A predicate on the tags of an anchor and of a candidate, evaluated tile by tile.
 
-    Rules combine with ``&``, ``|`` and ``~``. What a rule says of a row and itself is never asked.
+    Rules combine with ``&``, ``|`` and ``~``. The diagonal, a row paired with itself, is ignored.
 
     Args:
         tags: tensors of shape (..., N), one value per row; leading dimensions as those of the rows, or to be broadcast.
@@ -59,6 +59,10 @@ class Rule:
         )
 
 
+Rules: TypeAlias = tuple[Rule, Rule | None]
+"""The rules (positive, negative) of a loss; None for negatives: every pair that is not positive."""
+
+
 def same(tag: Tensor) -> Rule:
     """Pairs whose tags are equal."""
     return Rule((tag,), lambda anchor, candidate: anchor[0] == candidate[0])
@@ -70,20 +74,35 @@ def different(tag: Tensor) -> Rule:
 
 
 def matching(wanted: Tensor, tag: Tensor) -> Rule:
-    """Pairs in which the candidate's ``tag`` is the one that the anchor has ``wanted``."""
+    """Pairs in which the candidate's ``tag`` equals the anchor's ``wanted``."""
     return Rule((wanted, tag), lambda anchor, candidate: anchor[0] == candidate[1])
 
 
 def both_known(tag: Tensor) -> Rule:
-    """Pairs in which neither tag is negative; -1 stands for "not known"."""
+    """Pairs in which neither tag is negative; -1 stands for "unknown"."""
     return Rule((tag,), lambda anchor, candidate: (anchor[0] >= 0) & (candidate[0] >= 0))
 
 
-def same_sample(count: int, views: int, device: torch.device) -> Rule:
-    """Pairs of rows of one sample; the rows are ``views`` views of this process's ``count`` samples, view by view."""
-    return same(sample_tags(count, device).repeat(views))
+def nearer_than(distance: float, position: Tensor) -> Rule:
+    """Pairs whose positions differ by less than ``distance``."""
+    return Rule((position,), lambda anchor, candidate: (anchor[0] - candidate[0]).abs_() < distance)
 
 
 def sample_tags(count: int, device: torch.device) -> Tensor:
-    """One tag for each of this process's ``count`` samples, int64 (count,), unique over all processes."""
+    """The tags of this process's ``count`` samples, int64 (count,), unique over all processes."""
     return torch.arange(count, device=device) + (rank() << 32)
+
+
+def pair_matrices(rules: Rules, rows: int) -> tuple[Tensor, Tensor]:
+    """Rules evaluated for all pairs of rows, for figures and tests.
+
+    Args:
+        rules: what a loss's ``rules`` returns.
+        rows: number of rows N.
+
+    Returns:
+        (positive, negative), boolean (N, N), False on the diagonal.
+    """
+    positive = rules[0].tile(slice(0, rows))
+    negative = ~positive if rules[1] is None else rules[1].tile(slice(0, rows))
+    return positive.fill_diagonal_(False), negative.fill_diagonal_(False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SuperCL's loss within images: pixels of one superpixel attract, the image's other pixels repel."""
+"""SuperCL's intra-image loss: pixels of one superpixel attract, all other pixels of the image repel."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from monai_cl_ext.arguments import positive_integer, positive_number
 from monai_cl_ext.losses.base_temperature import temperature_factor
 from monai_cl_ext.losses.checks import check_superpixels
 from monai_cl_ext.losses.kernel import contrast, tile_size
+from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import different, same
 
-# Work on a tile holds its similarities, as much to work in, and its rules: 150 MB at this limit, in float32.
+# A tile takes its similarities, as large a buffer, and its rules: 150 MB at this limit, in float32.
 TILE_LIMIT = 2**24
 
 
 class SuperpixelContrastiveLoss(nn.Module):
     """Contrast of the pixels of an image under its superpixels (Zeng et al., SuperCL, 2026, eq. 5).
 
-    The two views of an image show the same anatomy at the same place, so one map of superpixels serves both. The n
-    pixels of each view make the 2n rows of the image, a problem of its own. A row's positives are all other rows of
+    The two views of an image are aligned, so one map of superpixels serves both. The n pixels of each view make the 2n
+    rows of the image, which is contrasted on its own. A row's positives are all other rows of
     its superpixel, in both views; the denominator holds all other 2n - 1 rows. The loss is the mean over rows and
     images. Memory grows with the number of pixels, not its square: four images of 128 x 128 pixels and 64 channels take
     under 0.4 GB beside the maps and their gradients.
 
     Args:
         temperature: divides the cosine similarities; positive.
-        stride: keeps every stride-th pixel, counted row by row through the flattened map.
-        cross_view_only: positives are those in the other view alone; the denominator stays.
+        stride: keeps every stride-th pixel of the map, flattened in row-major order.
+        cross_view_only: positives are in the other view only; the denominator stays.
         base_temperature: multiplies the loss by temperature / base_temperature, as the released code does with 0.07;
             None leaves it out.
     """
@@ -46,11 +47,12 @@ class SuperpixelContrastiveLoss(nn.Module):
         self.cross_view_only = cross_view_only
         self.factor = temperature_factor(self.temperature, base_temperature)
 
+    @plain_tensors
     def forward(self, f1: Tensor, f2: Tensor, superpixels: Tensor) -> Tensor:
         """Mean loss over the pixels of both views of all images.
 
         Args:
-            f1, f2: maps of the two views, (B, C, *S), in which every place stays where it is.
+            f1, f2: maps of the two views, (B, C, *S), spatially aligned.
             superpixels: the superpixel of each pixel of the maps, (B, *S); compared for equality within an image.
 
         Raises:

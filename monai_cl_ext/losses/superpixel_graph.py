@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SuperCL's loss between images: images joined through their average superpixel maps attract."""
+"""SuperCL's inter-image loss: images connected in the nearest-neighbor graph of their superpixel maps attract."""
 
 from __future__ import annotations
 
@@ -10,42 +10,44 @@ from monai_cl_ext.arguments import one_of, positive_number
 from monai_cl_ext.losses.base_temperature import temperature_factor
 from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
-from monai_cl_ext.losses.neighbour_graph import shared_components
-from monai_cl_ext.losses.rules import same, same_sample
+from monai_cl_ext.losses.neighbor_graph import shared_components
+from monai_cl_ext.losses.plain_tensors import plain_tensors
+from monai_cl_ext.losses.rules import same, sample_tags
 from monai_cl_ext.losses.superpixel_map import average_superpixel_map
 
 
 class SuperpixelGraphContrastiveLoss(nn.Module):
     """Contrast of images under weak labels from their superpixels (Zeng et al., SuperCL, 2026, eqs. 6 to 9).
 
-    Each of the 2B feature maps of two views is averaged over its superpixels, and linked to its nearest neighbour
+    Each of the 2B feature maps of two views is averaged over its superpixels, and linked to its nearest neighbor
     among all of them. Rows of z1 and z2 are positive where their maps are in one connected component of that graph, or
-    where they are the two views of one image; the latter does not join components. Positives are averaged outside
+    where they are the two views of one image; the latter does not merge components. Positives are averaged outside
     the logarithm, and all other 2B - 1 rows are in the denominator. No gradient passes through the graph.
 
     Over several processes the graph is one over the maps of all of them.
 
     Args:
         temperature: divides the cosine similarities; positive.
-        normalise: of the maps, "map" or "superpixel"; see :func:`~monai_cl_ext.losses.average_superpixel_map`.
+        normalize: of the maps, "map" or "superpixel"; see :func:`~monai_cl_ext.losses.average_superpixel_map`.
         base_temperature: multiplies the loss by temperature / base_temperature, as the released code does with 0.07;
             None leaves it out.
     """
 
-    def __init__(self, temperature: float = 0.1, normalise: str = "map", base_temperature: float | None = None) -> None:
+    def __init__(self, temperature: float = 0.1, normalize: str = "map", base_temperature: float | None = None) -> None:
         super().__init__()
         self.temperature = positive_number("temperature", temperature)
-        self.normalise = one_of("normalise", normalise, ("map", "superpixel"))
+        self.normalize = one_of("normalize", normalize, ("map", "superpixel"))
         self.factor = temperature_factor(self.temperature, base_temperature)
 
+    @plain_tensors
     def forward(
         self, z1: Tensor, z2: Tensor, f1: Tensor, f2: Tensor, superpixels1: Tensor, superpixels2: Tensor
     ) -> Tensor:
         """Mean loss over the 2B anchors.
 
         Args:
-            z1, z2: embeddings to contrast, (B, D), of any scale.
-            f1, f2: maps that make the graph, (B, C, *S), of two views of the same images in the same order.
+            z1, z2: embeddings of the two views, (B, D), of any scale.
+            f1, f2: feature maps for the graph, (B, C, *S), of the two views of the same images in the same order.
             superpixels1, superpixels2: superpixels of f1 and of f2, (B, *S).
 
         Raises:
@@ -58,8 +60,8 @@ class SuperpixelGraphContrastiveLoss(nn.Module):
                 f" {tuple(f2.shape)}"
             )
         maps = [
-            average_superpixel_map(features.detach(), superpixels, self.normalise)
+            average_superpixel_map(features.detach(), superpixels, self.normalize)
             for features, superpixels in ((f1, superpixels1), (f2, superpixels2))
         ]
-        positive = same(shared_components(*maps)) | same_sample(len(z1), 2, z1.device)
+        positive = same(shared_components(*maps)) | same(sample_tags(len(z1), z1.device).repeat(2))
         return self.factor * contrast(torch.cat([z1, z2]), positive, temperature=self.temperature)

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Supervised contrast: rows of one label attract, every other row repels."""
+"""Supervised contrastive loss: rows of one label attract, all other rows repel."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.losses.base_temperature import temperature_factor
 from monai_cl_ext.losses.kernel import contrast
-from monai_cl_ext.losses.rules import same
+from monai_cl_ext.losses.plain_tensors import plain_tensors
+from monai_cl_ext.losses.rules import Rules, same, sample_tags
 
 
 class SupervisedContrastiveLoss(nn.Module):
@@ -25,6 +28,7 @@ class SupervisedContrastiveLoss(nn.Module):
         self.temperature = positive_number("temperature", temperature)
         self.factor = temperature_factor(self.temperature, base_temperature)
 
+    @plain_tensors
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Mean loss over the anchors that share their label with another row.
 
@@ -37,4 +41,15 @@ class SupervisedContrastiveLoss(nn.Module):
         """
         if z.ndim != 2 or labels.shape != z.shape[:1]:
             raise ValueError(f"z must be (N, D) and labels (N,), found {tuple(z.shape)} and {tuple(labels.shape)}")
-        return self.factor * contrast(z, positive=same(labels), temperature=self.temperature)
+        rules = self.rules({"label": labels}, sample_tags(len(z), z.device), views=1)
+        return self.factor * contrast(z, *rules, temperature=self.temperature)
+
+    def rules(self, tags: Mapping[str, Tensor], samples: Tensor, views: int) -> Rules:
+        """Positive and negative pairs among the rows of all views, view by view.
+
+        Args:
+            tags: "label" of each sample (B,).
+            samples: a number for each sample (B,); not read.
+            views: number of views of each sample.
+        """
+        return same(tags["label"].repeat(views)), None

@@ -79,7 +79,9 @@ class DINO(Method):
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of all crops; the global ones are the first views. Tags are not read."""
         crops = [view["image"] for view in views]
-        return {"loss": self.loss(self.student(crops), self.teacher(crops[: self.global_crops]), self.teacher_temperature)}
+        return {
+            "loss": self.loss(self.student(crops), self.teacher(crops[: self.global_crops]), self.teacher_temperature)
+        }
 
     def after_step(self) -> None:
         """Moves the teacher towards the student."""

@@ -8,8 +8,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import PartitionContrastiveLoss
-from monai_cl_ext.losses.rules import Rules
+from monai_cl_ext.losses import PartitionContrastiveLoss, Rules
 from monai_cl_ext.methods.method import NetworkMethod, joined
 from monai_cl_ext.networks import FlatProjectionHead
 from monai_cl_ext.types import Losses, Tags, View

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.losses import LocalContrastiveLoss

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from monai_cl_ext.losses.rules import Rules
+from monai_cl_ext.losses import Rules
 from monai_cl_ext.methods.method import NetworkMethod, joined
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -22,7 +23,7 @@ class InstanceContrast(NetworkMethod):
         loss: of the whole images; its ``rules`` say which of them are positive.
     """
 
-    loss: nn.Module
+    loss: Any
 
     @abstractmethod
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:

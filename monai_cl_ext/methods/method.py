@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.losses.rules import Rules, sample_tags
+from monai_cl_ext.losses import Rules, pair_matrices, sample_tags
 from monai_cl_ext.networks import stages
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -39,7 +39,7 @@ class Method(nn.Module, ABC):
 
         Args:
             views: the views of the batch in the order of the policies, each with "image" (B,C,*S).
-            tags: every entry of the batch that is not a map, such as "volume", "position" and "partition", each (B,...).
+            tags: every entry of the batch that is not a map, such as "volume", "position" and "partition", (B,...).
 
         Returns:
             "loss", the scalar to be minimized, and its parts, each a scalar.
@@ -65,8 +65,10 @@ class Method(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} gives no embedding of an image; it cannot be probed")
 
     def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules | None:
-        """The loss's positive and negative pairs among the rows of all views; None, the default, where a pair is not one
-        of whole images. See the ``rules`` of a loss."""
+        """The loss's positive and negative pairs among the rows of all views, as the ``rules`` of a loss gives them.
+
+        None, the default, where a pair is not one of whole images.
+        """
         return None
 
     def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor] | None:
@@ -81,7 +83,7 @@ class Method(nn.Module, ABC):
         """
         image = views[0]["image"]
         found = self.rules(tags, sample_tags(len(image), image.device), len(views))
-        return None if found is None else written_out(found, len(views) * len(image))
+        return None if found is None else pair_matrices(found, len(views) * len(image))
 
     def after_step(self) -> None:
         """What must move after each optimizer step (a momentum teacher, a queue); nothing by default."""
@@ -122,11 +124,3 @@ class NetworkMethod(Method):
 def joined(views: Sequence[View]) -> Tensor:
     """The images of all views, one view below the other."""
     return torch.cat([view["image"] for view in views])
-
-
-def written_out(rules: Rules, rows: int) -> tuple[Tensor, Tensor]:
-    """Positive and negative pairs of so many rows as boolean matrices (rows, rows) without their diagonals."""
-    positive, negative = rules
-    attracts = positive.tile(slice(0, rows)).fill_diagonal_(False)
-    repels = ~attracts if negative is None else negative.tile(slice(0, rows))
-    return attracts, repels.fill_diagonal_(False)

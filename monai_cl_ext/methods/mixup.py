@@ -32,7 +32,9 @@ class Mixup(Supervised):
         seed: the run's seed; the draws of an epoch follow from (seed, rank, epoch).
     """
 
-    def __init__(self, network: nn.Module, loss: nn.Module, num_classes: int, alpha: float = 0.1, seed: int = 0) -> None:
+    def __init__(
+        self, network: nn.Module, loss: nn.Module, num_classes: int, alpha: float = 0.1, seed: int = 0
+    ) -> None:
         super().__init__(network, loss)
         self.num_classes = positive_integer("num_classes", num_classes)
         self.alpha = positive_number("alpha", alpha)

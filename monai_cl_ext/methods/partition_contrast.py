@@ -6,8 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import SupervisedContrastiveLoss
-from monai_cl_ext.losses.rules import Rules, sample_tags
+from monai_cl_ext.losses import Rules, SupervisedContrastiveLoss, sample_tags
 from monai_cl_ext.methods.instance import InstanceContrast
 from monai_cl_ext.networks import projection_head
 from monai_cl_ext.types import Losses, Tags

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai.networks.layers.factories import Conv
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import mse_loss
 
 from monai_cl_ext.methods.method import NetworkMethod

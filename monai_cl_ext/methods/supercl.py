@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from monai_cl_ext.losses import SuperpixelContrastiveLoss, SuperpixelGraphContrastiveLoss
@@ -40,7 +40,7 @@ class SuperCL(Method):
         level: of the encoder's features that are guided, as an index into them: -1 is the bottleneck.
         stride: within images every stride-th position takes part.
         cross_view_only: within images, positives in the other view alone.
-        normalise: of the average superpixel maps, "map" or "superpixel".
+        normalize: of the average superpixel maps, "map" or "superpixel".
         temperature: divides the cosine similarities of both losses.
         base_temperature: multiplies both by temperature / base_temperature; the release has 0.07, None leaves it.
     """
@@ -55,7 +55,7 @@ class SuperCL(Method):
         level: int = -1,
         stride: int = 1,
         cross_view_only: bool = False,
-        normalise: str = "map",
+        normalize: str = "map",
         temperature: float = 0.1,
         base_temperature: float | None = None,
     ) -> None:
@@ -66,7 +66,7 @@ class SuperCL(Method):
         self.instance = instance
         self.intra_weight, self.inter_weight, self.level = intra_weight, inter_weight, level
         self.intra_loss = SuperpixelContrastiveLoss(temperature, stride, cross_view_only, base_temperature)
-        self.inter_loss = SuperpixelGraphContrastiveLoss(temperature, normalise, base_temperature)
+        self.inter_loss = SuperpixelGraphContrastiveLoss(temperature, normalize, base_temperature)
 
     @property
     def predictor(self) -> nn.Module:

@@ -26,7 +26,7 @@ class DINOHead(nn.Module):
         out_dim: number of outputs.
         hidden: width of the two hidden layers.
         bottleneck: width of the sphere.
-        normalise_last_layer: keep the magnitudes of the last layer at 1; False trains them, as the release advises for
+        normalize_last_layer: keep the magnitudes of the last layer at 1; False trains them, as the release advises for
             ViT-S.
 
     Attributes:
@@ -39,7 +39,7 @@ class DINOHead(nn.Module):
         out_dim: int = 65536,
         hidden: int = 2048,
         bottleneck: int = 256,
-        normalise_last_layer: bool = True,
+        normalize_last_layer: bool = True,
     ) -> None:
         super().__init__()
         widths = [
@@ -58,7 +58,7 @@ class DINOHead(nn.Module):
         self.last_layer = weight_norm(nn.Linear(bottleneck, positive_integer("out_dim", out_dim), bias=False))
         magnitude = self.last_layer.parametrizations.weight.original0
         nn.init.ones_(magnitude)
-        magnitude.requires_grad_(not normalise_last_layer)
+        magnitude.requires_grad_(not normalize_last_layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (B, out_dim) of the embeddings (B, in_features)."""

@@ -126,7 +126,9 @@ class PrepareImage(PrepareBatch):
             KeyError: when the batch has no such target.
         """
         if self.target not in batchdata:
-            raise KeyError(f"expected {self.target!r} in the batch, found {sorted(batchdata)}; give images with targets")
+            raise KeyError(
+                f"expected {self.target!r} in the batch, found {sorted(batchdata)}; give images with targets"
+            )
         (view,), tags, *_ = self.views(batchdata, device, non_blocking, **kwargs)
         return view["image"], tags[self.target].long()
 

@@ -64,7 +64,7 @@ def test_pretraining_differs_from_the_others_only_in_the_method(name):
     method = {"batch_size", "method", "instance", "policies", "pretext", "task", "restores", "box", "swaps", "patch"}
     method |= {"box_erasing", "patch_swapping", "corruption", "view_policy", "intensity_policy", "spatial_policy"}
     method |= {"positives", "threshold", "temperature", "base_temperature", "intra_weight", "inter_weight", "level"}
-    method |= {"stride", "cross_view_only", "normalise", "n_segments", "compactness", "superpixel_backend"}
+    method |= {"stride", "cross_view_only", "normalize", "n_segments", "compactness", "superpixel_backend"}
     method |= {"superpixels", "view_superpixels", "train", "strength"}
     method |= {"scaled_policy", "scaled_intensity_policy", "scaled_spatial_policy"}
     assert {key for key in {*own, *other} if own.get(key) != other.get(key)} <= method

@@ -39,7 +39,7 @@ def partition_of(labels: Any) -> list[int]:
     return [labels.index(label) for label in labels]
 
 
-def average_oracle(features: Tensor, superpixels: Tensor, normalise: str) -> Tensor:
+def average_oracle(features: Tensor, superpixels: Tensor, normalize: str) -> Tensor:
     """The average superpixel map, pixel by pixel."""
     maps = []
     for image, labels in zip(features, superpixels.flatten(1).tolist(), strict=True):
@@ -47,7 +47,7 @@ def average_oracle(features: Tensor, superpixels: Tensor, normalise: str) -> Ten
         values = []
         for label in labels:
             members = [pixel for pixel, other in zip(pixels, labels, strict=True) if other == label]
-            values.append(sum(members) / (len(labels) if normalise == "map" else len(members)))
+            values.append(sum(members) / (len(labels) if normalize == "map" else len(members)))
         maps.append(torch.stack(values))
     return torch.stack(maps)
 

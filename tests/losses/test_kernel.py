@@ -3,10 +3,10 @@
 
 import pytest
 import torch
-from contrast_oracles import assert_same, joint_oracle, pairwise_oracle, rows
+from contrast_oracles import assert_same, directed_oracle, joint_oracle, pairwise_oracle, rows
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from monai_cl_ext.losses import contrast, different, joint, pairwise, same
+from monai_cl_ext.losses import contrast, different, groupwise, joint, pairwise, same
 
 FORMS = pytest.mark.parametrize("form", [joint, pairwise], ids=["joint", "pairwise"])
 LABEL = torch.tensor([0, 1, 0, 2, 1, 0, 3, 2, 1, 4, 5])  # 3, 4 and 5 are alone
@@ -150,6 +150,37 @@ def test_backward_takes_the_incoming_gradient_and_can_be_repeated(form):
     (once,) = torch.autograd.grad(loss, z, retain_graph=True)
     (thrice,) = torch.autograd.grad(3 * loss, z)
     torch.testing.assert_close(thrice, 3 * once)
+
+
+@pytest.mark.parametrize("leading", [(), (2, 3)], ids=["one-problem", "leading-dimensions"])
+@pytest.mark.parametrize("negative", [None, different(torch.arange(12) % 3)], ids=["all-others", "chosen-negatives"])
+@pytest.mark.parametrize("tile", [1, 5, None])
+def test_groupwise_equals_the_formula_written_out(leading, negative, tile):
+    """Four groups of three rows; rows of one place are positive where their groups are of one kind."""
+    z, place, group = rows(*leading, 12, 5), torch.arange(12) % 3, torch.arange(12) // 3
+    kind = [0, 1, 0, 2]
+
+    def attracts(a, k):
+        return bool(place[a] == place[k]) and kind[a // 3] == kind[k // 3]
+
+    def repels(a, k):
+        return not attracts(a, k) if negative is None else bool(place[a] != place[k])
+
+    def pair(own, a, p):
+        paired = {k // 3 for k in range(12) if k != a and attracts(a, k)} - {p // 3}
+        return directed_oracle(own, a, p, lambda a, n: repels(a, n) and n // 3 not in paired, 0.1)
+
+    pairs = [(a, p) for a in range(12) for p in range(12) if p != a and attracts(a, p)]
+    problems = z.flatten(0, -3) if leading else [z]
+    expected = sum(pair(own, a, p) for own in problems for a, p in pairs) / (len(pairs) * len(problems))
+    positive = same(place) & same(torch.tensor(kind)[group])
+    assert_same(contrast(z, positive, negative, temperature=0.1, form=groupwise(3), tile=tile), expected, z)
+
+
+def test_groupwise_with_one_group_is_pairwise():
+    z, label = rows(10, 4), torch.arange(10) // 2
+    expected = contrast(z, same(label), temperature=0.1, form=pairwise)
+    assert_same(contrast(z, same(label), temperature=0.1, form=groupwise(10)), expected, z)
 
 
 class LargestTensor(TorchDispatchMode):

@@ -42,10 +42,9 @@ def work(rank, folder):
         results[name] = loss.detach(), z.grad
     part = slice(0, 3) if rank == 0 else slice(3, 8)
     results["trained"] = trained_weight(DistributedDataParallel(new_network()), part)
-    try:
-        NTXentLoss()(torch.zeros(rank, 4), torch.zeros(rank, 4))
-    except ValueError as error:
-        results["error"] = str(error)
+    z1, z2 = torch.randn(2, rank, 4, requires_grad=True)
+    alone = NTXentLoss()(z1, z2)
+    results["alone"] = alone.detach(), torch.autograd.grad(alone, z1)[0]
     torch.save(results, f"{folder}/{rank}")
     dist.destroy_process_group()
     os._exit(0)  # with DDP and gloo, torch 2.13 aborts now and then while the interpreter shuts down
@@ -81,5 +80,7 @@ def test_data_parallel_step_is_the_step_of_one(processes):
         torch.testing.assert_close(results["trained"], expected, rtol=0, atol=1e-6)
 
 
-def test_too_few_samples_in_all_is_an_error_everywhere(processes):
-    assert all("found 1" in results["error"] for results in processes)
+def test_one_sample_of_all_processes_costs_nothing(processes):
+    for results in processes:
+        loss, gradient = results["alone"]
+        assert loss.item() == 0 and not gradient.any()

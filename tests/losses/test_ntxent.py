@@ -72,9 +72,19 @@ def test_shapes_that_do_not_fit_are_named(first, second, found):
 
 
 @pytest.mark.parametrize("samples", [0, 1])
-def test_one_sample_has_nothing_to_repel(samples):
-    with pytest.raises(ValueError, match=f"found {samples}.*at least two samples"):
-        NTXentLoss()(torch.zeros(samples, 4), torch.zeros(samples, 4))
+def test_one_sample_has_nothing_to_repel_and_costs_nothing(samples):
+    z = rows(2 * samples, 4).detach().requires_grad_() if samples else torch.zeros(0, 4, requires_grad=True)
+    loss = NTXentLoss()(*z.tensor_split(2))
+    loss.backward()
+    assert loss.item() == 0
+    assert not z.grad.any()
+
+
+def test_one_sample_is_as_in_monai():
+    from monai.losses import ContrastiveLoss
+
+    z = rows(2, 4)
+    assert NTXentLoss(0.25)(*z.chunk(2)).item() == ContrastiveLoss(temperature=0.25)(*z.chunk(2)).item() == 0
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, float("nan")])

@@ -8,7 +8,7 @@ from graph_oracles import assert_never_waits, assert_tiles_change_nothing, avera
 
 from monai_cl_ext.losses import NTXentLoss, SuperpixelGraphContrastiveLoss, average_superpixel_map
 
-NORMALISE = pytest.mark.parametrize("normalise", ["map", "superpixel"])
+NORMALIZE = pytest.mark.parametrize("normalize", ["map", "superpixel"])
 IMAGES = 5
 
 
@@ -19,21 +19,21 @@ def drawn(seed=0, size=(3, 4)):
     return f, torch.randint(-1, 4, (2, IMAGES, *size), generator=generator)
 
 
-def labels_of(f, superpixels, normalise="map"):
-    return components_oracle(average_oracle(f.flatten(0, 1), superpixels.flatten(0, 1), normalise))
+def labels_of(f, superpixels, normalize="map"):
+    return components_oracle(average_oracle(f.flatten(0, 1), superpixels.flatten(0, 1), normalize))
 
 
 def expected_loss(z, labels):
     return joint_oracle(z, lambda a, k: a % IMAGES == k % IMAGES or labels[a] == labels[k], lambda a, k: True, 0.1)
 
 
-@NORMALISE
+@NORMALIZE
 @pytest.mark.parametrize("size", [(3, 4), (2, 3, 2)])
-def test_map_equals_the_oracle_with_gradient(normalise, size):
+def test_map_equals_the_oracle_with_gradient(normalize, size):
     f, superpixels = drawn(size=size)
     f = f[0].requires_grad_()
-    result = average_superpixel_map(f, superpixels[0], normalise)
-    expected = average_oracle(f, superpixels[0], normalise)
+    result = average_superpixel_map(f, superpixels[0], normalize)
+    expected = average_oracle(f, superpixels[0], normalize)
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)
     weight = torch.rand_like(result)
     assert_same((result * weight).sum(), (expected * weight).sum(), f)
@@ -47,18 +47,18 @@ def test_map_is_divided_by_its_pixels_by_default():
     assert own == pytest.approx([10 / 3, 10 / 3, 4, 10 / 3])
 
 
-@NORMALISE
-def test_names_of_superpixels_do_not_matter_to_the_map(normalise):
+@NORMALIZE
+def test_names_of_superpixels_do_not_matter_to_the_map(normalize):
     f, superpixels = drawn()
-    expected = average_superpixel_map(f[0], superpixels[0], normalise)
+    expected = average_superpixel_map(f[0], superpixels[0], normalize)
     for names in superpixels[0] * 10**12 - 7, superpixels[0].int(), superpixels[0] / 3:
-        torch.testing.assert_close(average_superpixel_map(f[0], names, normalise), expected)
+        torch.testing.assert_close(average_superpixel_map(f[0], names, normalize), expected)
 
 
-@NORMALISE
-def test_map_gradcheck(normalise):
+@NORMALIZE
+def test_map_gradcheck(normalize):
     f, superpixels = drawn()
-    function = lambda f: average_superpixel_map(f, superpixels[0], normalise)  # noqa: E731
+    function = lambda f: average_superpixel_map(f, superpixels[0], normalize)  # noqa: E731
     assert torch.autograd.gradcheck(function, f[0].requires_grad_())
 
 
@@ -72,18 +72,18 @@ def test_map_is_float32_under_autocast():
 
 
 def test_map_names_bad_input():
-    with pytest.raises(ValueError, match="normalise must be one of 'map', 'superpixel', found 'cluster'"):
+    with pytest.raises(ValueError, match="normalize must be one of 'map', 'superpixel', found 'cluster'"):
         average_superpixel_map(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4), "cluster")
     with pytest.raises(ValueError, match=r"\(2, 3, 4, 4\) and \(2, 4, 5\)"):
         average_superpixel_map(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 5))
 
 
-@NORMALISE
+@NORMALIZE
 @pytest.mark.parametrize("seed", range(3))
-def test_equals_the_oracle_with_gradient(normalise, seed):
+def test_equals_the_oracle_with_gradient(normalize, seed):
     z, (f, superpixels) = rows(2 * IMAGES, 4), drawn(seed)
-    loss = SuperpixelGraphContrastiveLoss(normalise=normalise)(*z.chunk(2), *f, *superpixels)
-    assert_same(loss, expected_loss(z, labels_of(f, superpixels, normalise)), z)
+    loss = SuperpixelGraphContrastiveLoss(normalize=normalize)(*z.chunk(2), *f, *superpixels)
+    assert_same(loss, expected_loss(z, labels_of(f, superpixels, normalize)), z)
 
 
 def test_the_two_ways_to_average_give_different_graphs():
@@ -164,12 +164,12 @@ def test_bfloat16_autocast_gives_float32():
     torch.testing.assert_close(value, loss(*z.float().chunk(2), *f.float(), *superpixels), rtol=0, atol=0)
 
 
-@NORMALISE
-def test_never_waits_for_the_device(normalise):
+@NORMALIZE
+def test_never_waits_for_the_device(normalize):
     z, (f, superpixels) = rows(2 * IMAGES, 4), drawn()
-    loss = SuperpixelGraphContrastiveLoss(normalise=normalise)
+    loss = SuperpixelGraphContrastiveLoss(normalize=normalize)
     assert_never_waits(loss, *z.chunk(2), *f, *superpixels)
-    assert_never_waits(lambda f, s: average_superpixel_map(f, s, normalise), f[0].requires_grad_(), superpixels[0])
+    assert_never_waits(lambda f, s: average_superpixel_map(f, s, normalize), f[0].requires_grad_(), superpixels[0])
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_shapes_must_fit(changed, shape, found):
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [("temperature", -1), ("base_temperature", 0), ("normalise", "cluster")]
+    ("argument", "value"), [("temperature", -1), ("base_temperature", 0), ("normalize", "cluster")]
 )
 def test_arguments_must_be_in_range(argument, value):
     with pytest.raises(ValueError, match=f"^{argument} must"):

@@ -10,7 +10,7 @@ from monai_cl_ext.losses import (
     SupervisedContrastiveLoss,
     WeakGraphContrastiveLoss,
     kernel,
-    nearest_neighbour_components,
+    nearest_neighbor_components,
 )
 
 
@@ -38,7 +38,7 @@ def expected_loss(z):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_components_are_those_of_scipy(count, seed, dtype):
     x = rows(count, 3, seed=seed).to(dtype)
-    labels = nearest_neighbour_components(x)
+    labels = nearest_neighbor_components(x)
     assert labels.shape == (count,)
     assert not labels.is_floating_point() and not labels.requires_grad
     assert partition_of(labels) == partition_of(components_oracle(x))
@@ -50,14 +50,14 @@ def test_components_are_those_of_scipy(count, seed, dtype):
 def test_the_first_of_equal_neighbours_is_taken(seed):
     x = torch.eye(3)[torch.randint(3, (12,), generator=torch.Generator().manual_seed(seed))]
     x[seed % 12] = 0  # equally near to all
-    assert partition_of(nearest_neighbour_components(x)) == partition_of(components_oracle(x))
+    assert partition_of(nearest_neighbor_components(x)) == partition_of(components_oracle(x))
 
 
 @pytest.mark.parametrize("count", [3, 33, 200])
 def test_copies_of_a_row_are_one_component_whatever_their_scale(count):
     x = rows(1, 257, seed=1) * torch.linspace(0.1, 9, count)[:, None]
-    assert nearest_neighbour_components(x).unique().numel() == 1
-    assert nearest_neighbour_components(x.float(), tile=7).unique().numel() == 1
+    assert nearest_neighbor_components(x).unique().numel() == 1
+    assert nearest_neighbor_components(x.float(), tile=7).unique().numel() == 1
 
 
 @pytest.mark.parametrize("count", [2, 31, 32, 33, 300])
@@ -65,20 +65,20 @@ def test_a_chain_through_all_rows_is_one_component(count):
     """Each row's nearest is the next of a spiral, so the farthest end is count - 1 links away."""
     angle = torch.linspace(0, 1, count, dtype=torch.float64).mul(torch.pi / 2).sin()
     x = torch.stack([angle.cos(), angle.sin()], dim=1)[shuffle(count)]
-    assert nearest_neighbour_components(x).unique().numel() == 1
+    assert nearest_neighbor_components(x).unique().numel() == 1
 
 
 def test_order_and_scale_of_rows_change_no_component():
     x, order = rows(40, 3), shuffle(40)
     scale = torch.logspace(-3, 3, 40, dtype=torch.float64)[:, None]
-    expected = partition_of(nearest_neighbour_components(x)[order])
-    assert partition_of(nearest_neighbour_components((x * scale)[order])) == expected
+    expected = partition_of(nearest_neighbor_components(x)[order])
+    assert partition_of(nearest_neighbor_components((x * scale)[order])) == expected
 
 
 @pytest.mark.parametrize("tile", [1, 7, 50, 100])
 def test_tile_size_changes_no_component(tile):
     x = rows(50, 3)
-    assert torch.equal(nearest_neighbour_components(x, tile=tile), nearest_neighbour_components(x))
+    assert torch.equal(nearest_neighbor_components(x, tile=tile), nearest_neighbor_components(x))
 
 
 def test_components_need_no_matrix_of_all_pairs(monkeypatch):
@@ -86,17 +86,17 @@ def test_components_need_no_matrix_of_all_pairs(monkeypatch):
 
     monkeypatch.setitem(kernel.TILE_ELEMENTS, "cpu", 8 * 256)
     with LargestTensor() as largest:
-        nearest_neighbour_components(torch.randn(256, 4))
+        nearest_neighbor_components(torch.randn(256, 4))
     assert largest.elements == 8 * 256
 
 
 def test_no_rows_have_no_component():
-    assert nearest_neighbour_components(torch.zeros(0, 3)).shape == (0,)
+    assert nearest_neighbor_components(torch.zeros(0, 3)).shape == (0,)
 
 
 def test_components_want_rows():
     with pytest.raises(ValueError, match=r"\(N, D\), found \(2, 3, 4\)"):
-        nearest_neighbour_components(torch.zeros(2, 3, 4))
+        nearest_neighbor_components(torch.zeros(2, 3, 4))
 
 
 def test_equals_the_oracle_with_gradient():
@@ -106,7 +106,7 @@ def test_equals_the_oracle_with_gradient():
 
 def test_halves_are_swapped():
     z = two_views()
-    kept = sum(SupervisedContrastiveLoss()(view, nearest_neighbour_components(view)) for view in z) / 2
+    kept = sum(SupervisedContrastiveLoss()(view, nearest_neighbor_components(view)) for view in z) / 2
     assert abs(WeakGraphContrastiveLoss()(*z) - kept) > 1e-2
 
 
@@ -144,7 +144,7 @@ def test_bfloat16_autocast_gives_float32():
 
 
 def test_never_waits_for_the_device():
-    assert_never_waits(nearest_neighbour_components, rows(7, 3))
+    assert_never_waits(nearest_neighbor_components, rows(7, 3))
     assert_never_waits(WeakGraphContrastiveLoss(), rows(7, 3), rows(7, 3))
 
 

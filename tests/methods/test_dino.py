@@ -141,7 +141,7 @@ def test_mistakes_are_named():
 
 
 def test_weight_decay_spares_biases_and_vectors():
-    decayed, free = weight_decay_groups(method_of(vit(), normalise_last_layer=False))
+    decayed, free = weight_decay_groups(method_of(vit(), normalize_last_layer=False))
     assert "weight_decay" not in decayed and free["weight_decay"] == 0.0
     assert {parameter.ndim for parameter in free["params"]} == {1}
     assert {parameter.ndim for parameter in decayed["params"]} == {2, 3, 4}

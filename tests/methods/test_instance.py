@@ -40,7 +40,11 @@ def pooled(method) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", [SimCLR, PCL, PartitionContrast])
 def test_the_loss_is_that_of_the_positives_on_the_projected_average(kind):
-    options = {SimCLR: {}, PCL: {"threshold": 0.35, "base_temperature": 0.07}, PartitionContrast: {"base_temperature": 0.07}}
+    options = {
+        SimCLR: {},
+        PCL: {"threshold": 0.35, "base_temperature": 0.07},
+        PartitionContrast: {"base_temperature": 0.07},
+    }
     method = kind(network(), temperature=0.2, features=8, **options[kind])
     first, _, last = method.head
     z = (pooled(method) @ first.weight.T + first.bias).relu() @ last.weight.T + last.bias

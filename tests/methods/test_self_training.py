@@ -27,7 +27,9 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Dropout(0.5))
 
 
-def method(net: nn.Module | None = None, dataset: Slices | None = None, epochs: int = 4, rounds: int = 3) -> SelfTraining:
+def method(
+    net: nn.Module | None = None, dataset: Slices | None = None, epochs: int = 4, rounds: int = 3
+) -> SelfTraining:
     return SelfTraining(net or network(), nn.CrossEntropyLoss(), dataset or Slices(), epochs, rounds)
 
 

@@ -53,12 +53,12 @@ def test_the_start_is_the_releases():
     assert DINOHead(4, hidden=4).last_layer.out_features == 65536
 
 
-@pytest.mark.parametrize("normalise", [True, False])
-def test_the_magnitude_is_trained_only_when_it_is_free(normalise):
-    head = small(normalise_last_layer=normalise)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_the_magnitude_is_trained_only_when_it_is_free(normalize):
+    head = small(normalize_last_layer=normalize)
     head(torch.randn(4, 6)).square().sum().backward()
     without = [name for name, parameter in head.named_parameters() if parameter.grad is None]
-    assert without == (["last_layer.parametrizations.weight.original0"] if normalise else [])
+    assert without == (["last_layer.parametrizations.weight.original0"] if normalize else [])
 
 
 def test_outputs_are_float32_under_autocast():

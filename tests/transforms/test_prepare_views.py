@@ -7,8 +7,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.engines import PrepareBatch, SupervisedTrainer
-from monai.losses import DiceCELoss
+from monai.engines import PrepareBatch
 from operation_cases import noise
 
 from monai_cl_ext.transforms import (
@@ -223,46 +222,7 @@ def test_a_batch_without_images_is_a_clear_error():
         prepare()({"volume": torch.arange(3)})
 
 
-def test_a_bundle_s_configuration_makes_superpixels():
-    slic = {"_target_": "monai_cl_ext.transforms.batched_slic", "_mode_": "callable", "n_segments": 4}
-    policy = {"_target_": "monai_cl_ext.transforms.identity_policy"}
-    config = {"views": {"_target_": "monai_cl_ext.transforms.PrepareViews", "policies": [policy], "superpixels": slic}}
-    (view,), *_ = ConfigParser(config).get_parsed_content("views")(block_images())
-    assert torch.equal(view["superpixel"][:, 0], batched_slic(block_images()["image"], n_segments=4))
-
-
 # bad input, metatensors and labels
-
-
-@pytest.mark.parametrize("made_from", [[None], [0, None, None], [None, 2, 0], [None, -1, 0]])
-def test_a_view_made_from_a_later_one_is_refused(made_from):
-    with pytest.raises(ValueError, match="made_from"):
-        PrepareViews([identity_policy()] * 3, made_from=made_from)
-
-
-def test_metatensors_whole_numbers_and_memory_format():
-    data = batch() | {"image": MetaTensor(torch.randint(255, (6, 3, 24, 24)))}
-    made, _, _, _ = prepare()(data, "cpu", memory_format=torch.channels_last)
-    image = made[0]["image"]
-    assert type(image) is torch.Tensor and image.dtype == torch.float32
-    assert image.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_augmented_batches_suit_monai_s_losses():
-    augmented = PrepareAugmented(gcl_finetune_policy(), seed=1)
-    image, label = augmented(batch(), torch.device("cpu"), False)
-    assert image.shape == label.shape == (6, 1, 24, 24) and label.dtype == torch.int64 and label.max() < 4
-    loss = DiceCELoss(to_onehot_y=True, softmax=True)(torch.zeros(6, 4, 24, 24), label)
-    assert loss.isfinite()
-    again = PrepareAugmented(gcl_finetune_policy(), seed=1)(batch(), torch.device("cpu"), False)
-    assert torch.equal(image, again[0])
-
-
-def test_augmentation_without_labels_is_a_clear_error():
-    with pytest.raises(KeyError, match="needs 'label' in the batch, found"):
-        PrepareAugmented(gcl_finetune_policy())(batch(label=False))
-    with pytest.raises(KeyError, match="no 'image'"):
-        prepare()({"volume": torch.arange(3)})
 
 
 def test_a_bundle_s_configuration_makes_them():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The regions of a map that the release of GCL contrasts, and its negatives of each (Chaitanya et al. 2020)."""
+"""Regions of the local loss in GCL's released code, and the negatives of each (Chaitanya et al. 2020)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NEGATIVES_OF_13 = {
 
 
 def released_places(regions: int) -> list[str]:
-    """Names of the 9 or 13 places of the release, in its order.
+    """Names of the 9 or 13 regions of the release, in its order.
 
     Raises:
         ValueError: when ``regions`` is another number.
@@ -37,7 +37,7 @@ def released_places(regions: int) -> list[str]:
 
 
 def released_negatives(regions: int, region_size: int) -> list[list[str]]:
-    """Names of the places that each region is contrasted with in the release; not all of them need be regions.
+    """Names of the negatives of each region in the release; some are places beyond the regions.
 
     Raises:
         ValueError: when the release has no such table: 9 regions have one for any size, 13 for 1 and 3 pixels.
@@ -45,7 +45,7 @@ def released_negatives(regions: int, region_size: int) -> list[list[str]]:
     released_places(regions)
     if regions == 13 and region_size not in _NEGATIVES_OF_13:
         raise ValueError(
-            f"negatives 'released' are known of 13 regions for region_size 1 and 3, found {region_size}:"
+            f"negatives 'released' exist for 13 regions of region_size 1 and 3, found {region_size}:"
             " use negatives='all', or 9 regions"
         )
     table = _NEGATIVES_OF_9 if regions == 9 else _NEGATIVES_OF_13[region_size]
@@ -54,7 +54,7 @@ def released_negatives(regions: int, region_size: int) -> list[list[str]]:
 
 
 def place_corners(places: Sequence[str], region_size: int, size: Sequence[int]) -> list[tuple[int, ...]]:
-    """Top-left corners of ``places`` on a map of the spatial ``size``, in pixels; the release takes size - 4 for K = 3.
+    """Top-left corners of ``places`` on a map of spatial size ``size``, in pixels; the far end is size - 4 for K = 3.
 
     Raises:
         ValueError: when the map is so small that two places coincide.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The graph that links each row to its nearest neighbour, and its connected components."""
+"""Nearest-neighbor graph of rows, and its connected components."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from torch.nn import functional as F
 
 from monai_cl_ext.distributed import RowGather
 from monai_cl_ext.losses.kernel import tile_size
+from monai_cl_ext.losses.plain_tensors import plain_tensors
 
-# Cosines in float64 that differ by less are ties: equal rows must not be told apart by the order of a sum.
+# Cosines in float64 that differ by less are ties: the order of a sum must not distinguish equal rows.
 TIE = 1e-12
 
 
-def nearest_neighbour_components(x: Tensor, *, tile: int | None = None) -> Tensor:
-    """Connected components of the graph in which each row is linked to its nearest neighbour.
+@plain_tensors
+def nearest_neighbor_components(x: Tensor, *, tile: int | None = None) -> Tensor:
+    """Connected components of the graph in which each row is linked to its nearest neighbor.
 
-    Nearness is the cosine, computed in float64; a row is not its own neighbour, the first of equally near rows is
-    taken, and links have no direction. Two rows or more thus make components of at least two. All is done on the
+    Similarity is the cosine, computed in float64; a row is not its own neighbor, the first of equally similar rows
+    wins, and links are undirected. Two rows or more thus make components of at least two. The computation stays on the
     device of ``x``, in a number of steps that depends on N alone, without a matrix of all pairs and without gradient.
     (Zheng et al., "Weakly supervised contrastive learning", ICCV 2021; Zeng et al., SuperCL, 2026, eqs. 7 and 8.)
 
@@ -27,14 +29,14 @@ def nearest_neighbour_components(x: Tensor, *, tile: int | None = None) -> Tenso
         tile: rows at a time; by default as many as suit the device.
 
     Returns:
-        Labels (N,), int64: rows have equal labels where they are in one component. What the numbers are means nothing.
+        Labels (N,), int64: rows have equal labels where they are in one component; the numbers are arbitrary.
 
     Raises:
         ValueError: when x is not (N, D).
     """
     if x.ndim != 2:
         raise ValueError(f"x must be rows (N, D), found {tuple(x.shape)}")
-    return _components(_nearest_neighbours(x.detach(), tile))
+    return _components(_nearest_neighbors(x.detach(), tile))
 
 
 def shared_components(*views: Tensor) -> Tensor:
@@ -48,12 +50,12 @@ def shared_components(*views: Tensor) -> Tensor:
     """
     gather = RowGather(len(views[0]), views[0].device)
     # view by view over all processes, so that ties fall as in one process
-    labels = nearest_neighbour_components(torch.cat([gather(view.detach()) for view in views]))
+    labels = nearest_neighbor_components(torch.cat([gather(view.detach()) for view in views]))
     return labels.view(len(views), sum(gather.counts))[:, gather.own.start : gather.own.stop].flatten()
 
 
-def _nearest_neighbours(x: Tensor, tile: int | None) -> Tensor:
-    """The index of each row's nearest neighbour, (N,); a single row is its own."""
+def _nearest_neighbors(x: Tensor, tile: int | None) -> Tensor:
+    """The index of each row's nearest neighbor, (N,); a single row is its own."""
     rows = F.normalize(x.double(), dim=-1)
     count = len(rows)
     tile = tile or tile_size(x.device, count)
@@ -67,10 +69,10 @@ def _nearest_neighbours(x: Tensor, tile: int | None) -> Tensor:
 
 
 def _components(successor: Tensor) -> Tensor:
-    """Components of a graph in which each node has one link, to its ``successor``: the least node of their cycles.
+    """Components of a graph in which each node has one link, to its ``successor``; each is named by its least node.
 
-    Following the links, every node of a component comes after fewer than N steps to the component's one cycle. Each
-    round doubles the steps taken, and keeps the least node seen on the way.
+    Following the links from any node reaches the component's one cycle in fewer than N steps. Each round doubles the
+    number of steps (pointer jumping) and keeps the least node on the way.
     """
     reached, least = successor, successor
     for _ in range(len(successor).bit_length()):
