@@ -28,6 +28,10 @@ class Method(nn.Module, ABC):
     views: int = 2
     iteration: int = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_forward_pre_hook(_check_views)
+
     @property
     @abstractmethod
     def predictor(self) -> nn.Module:
@@ -46,7 +50,7 @@ class Method(nn.Module, ABC):
         """
 
     def check_views(self, count: int) -> None:
-        """Refuses another number of views than the method takes; the trainer asks once, when it is made.
+        """Refuses another number of views than the method takes; asked by each call, and by a trainer when it is made.
 
         Raises:
             ValueError: names the method, what was found and what is expected.
@@ -119,6 +123,10 @@ class NetworkMethod(Method):
     def embed(self, image: Tensor) -> Tensor:
         """Global average of the bottleneck, (B, channels[-1])."""
         return self.stages.embed(image)
+
+
+def _check_views(method: Method, arguments: tuple) -> None:
+    method.check_views(len(arguments[0]))
 
 
 def joined(views: Sequence[View]) -> Tensor:

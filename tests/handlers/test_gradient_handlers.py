@@ -21,6 +21,12 @@ class Two(Method):
         for layer in (self.first, self.second):
             nn.init.zeros_(layer.weight)
 
+    @property
+    def predictor(self):
+        return self
+
+    views = 1
+
     def forward(self, views, tags):
         return {"loss": (self.first(views[0]["image"]) + self.second(views[0]["image"] / 10)).sum()}
 

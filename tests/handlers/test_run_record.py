@@ -46,6 +46,13 @@ class Whole(Method):
         self.weight = torch.nn.Parameter(torch.ones(2))
         self.loss = PartitionContrastiveLoss("gd")
 
+    @property
+    def predictor(self):
+        return self
+
+    def check_views(self, count):
+        pass
+
     def forward(self, views, tags):
         rows = [self.embed(view["image"]) for view in views]
         return {"loss": self.loss(rows, tags["partition"], tags["volume"])}

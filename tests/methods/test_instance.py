@@ -102,7 +102,7 @@ def test_pairs_are_those_of_the_loss(kind):
 
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match=r"WCL takes 2 view\(s\) of an image, found 3"):
-        WCL(network()).check_views(3)
+        WCL(network())(views(3), TAGS)
 
 
 class Unplaced(PCL):

@@ -92,7 +92,7 @@ def test_three_dimensions():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="found 2: give four"):
+    with pytest.raises(ValueError, match=r"SuperCL takes 4 view\(s\) of an image, found 2"):
         SuperCL(PCL(network()))(views()[:2], TAGS)
     with pytest.raises(ValueError, match=r"needs superpixels in views 1 and 2, which hold \['image'\]"):
         SuperCL(PCL(network()))([{"image": view["image"]} for view in views()], TAGS)

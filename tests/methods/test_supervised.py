@@ -70,7 +70,7 @@ def test_a_tag_can_be_the_target():
 
 
 def test_a_batch_without_its_target_is_named():
-    views, tags, *_ = PrepareViews([identity_policy()])({"image": torch.rand(2, 1, 8, 8), "volume": torch.arange(2)})
+    views, tags, *_ = PrepareViews([identity_policy()])({"image": torch.rand(2, 1, 32, 32), "volume": torch.arange(2)})
     with pytest.raises(KeyError, match=r"needs 'label' in the batch, found \['image', 'volume'\]"):
         Supervised(network(), DiceCELoss())(views, tags)
 

@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from operation_cases import noise
 
+from monai_cl_ext import seeds
 from monai_cl_ext.transforms import (
     ElasticDeformation,
     IntensityShift,
@@ -23,7 +24,6 @@ from monai_cl_ext.transforms import (
     gcl_policy,
     identity_policy,
 )
-from monai_cl_ext.transforms import prepare as prepare_module
 
 
 def batch(label: bool = True) -> dict[str, torch.Tensor]:
@@ -78,7 +78,7 @@ def test_views_are_a_function_of_seed_and_epoch():
 def test_ranks_draw_differently_and_no_sum_of_numbers_collides(monkeypatch):
     draws = []
     for rank in range(4):
-        monkeypatch.setattr(prepare_module, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(seeds, "rank", lambda rank=rank: rank)
         for seed in range(4):
             for epoch in range(4):
                 made = prepare(seed)
@@ -93,7 +93,7 @@ def test_the_views_draw_other_numbers_than_the_trainer():
 
     made = prepare(7)
     made.set_epoch(2)
-    assert made.generator.initial_seed() != mix_seed(7, 0, 2)
+    assert made.generator().initial_seed() != mix_seed(7, 0, 2)
 
 
 def test_a_view_can_be_made_from_another():
