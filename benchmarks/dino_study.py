@@ -82,7 +82,7 @@ class Study:
             "dataset_dir": str(self.data), "seed": seed, "split_seed": self.arguments.split_seed,
             "validation_patients": self.arguments.validation, "test_patients": self.arguments.test,
             "image_size": self.arguments.size, "picture_size": 3 * self.arguments.size // 2,
-            "network_def#num_layers": self.arguments.depth, **self.arguments.settings,
+            "num_layers": self.arguments.depth, **self.arguments.settings,
         }  # fmt: skip
 
     def pretraining(self, seed: int) -> tuple[dict[str, Any], ConfigParser]:

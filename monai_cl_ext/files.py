@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,14 +69,6 @@ def write_text(path: Path, text: str) -> None:
     """
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """A CSV file of the rows, by :func:`write_text`; its folder is made when missing."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text.getvalue())
 
 
 def save_tensors(path: Path, content: Any) -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from monai_cl_ext.files import atomic, load_tensors, remove_leftovers, save_tensors, write_rows, write_text
+from monai_cl_ext.csv_files import write_rows
+from monai_cl_ext.files import atomic, load_tensors, remove_leftovers, save_tensors, write_text
 from monai_cl_ext.finite import listed, not_finite
 
 NAN, INFINITE = float("nan"), float("inf")

@@ -20,7 +20,7 @@ from matplotlib.patches import FancyArrow, Rectangle
 from torch import Tensor
 
 from monai_cl_ext.data import PartitionBatchSampler, SliceDataset, find_cases, volume_transform, write_phantom
-from monai_cl_ext.losses import PartitionContrastiveLoss
+from monai_cl_ext.losses import PartitionContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.transforms import PrepareViews, gcl_policy, identity_policy
 from monai_cl_ext.visualize.drawing import INK
 from monai_cl_ext.visualize.pair_map import COLOUR_OF
@@ -92,10 +92,12 @@ def grid(canvas: Axes, lines: list[Tensor], names: list[str], top: float, partit
 
 
 def kinds(loss: PartitionContrastiveLoss, partition: Tensor, volume: Tensor) -> np.ndarray:
-    """0 takes no part, 1 negative, 2 positive, 3 the row itself; rows are ordered view by view."""
-    positive, negative = loss.rules(partition, volume)
-    rows = slice(0, (2 if loss.strategy == "gr" else 3) * len(partition))
-    return (negative.tile(rows) * 1 + positive.tile(rows) * 2).int().fill_diagonal_(3).numpy()
+    """0 ignored, 1 negative, 2 positive, 3 the diagonal; rows are ordered view by view."""
+    views = 2 if loss.strategy == "gr" else 3
+    tags = {"partition": partition, "volume": volume}
+    rules = loss.rules(tags, sample_tags(len(partition), partition.device), views)
+    positive, negative = pair_matrices(rules, views * len(partition))
+    return (negative * 1 + positive * 2).int().fill_diagonal_(3).numpy()
 
 
 def pairs(canvas: Axes, partition: Tensor, volume: Tensor, top: float) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,8 @@ from monai.engines import Trainer
 
 import monai_cl_ext
 from monai_cl_ext.distributed import rank, world_size
+from monai_cl_ext.event_files import EventFiles
+from monai_cl_ext.files import write_text
 from monai_cl_ext.handlers.batch_record import batch_record
 from monai_cl_ext.handlers.fingerprint import fingerprint
 
@@ -28,7 +29,8 @@ from monai_cl_ext.handlers.fingerprint import fingerprint
 class RunRecord:
     """Writes ``run_<stage>.json`` when a run begins, after each epoch and when it completes, for the report page.
 
-    A run that is resumed, or goes on in another federated round, adds to its record. Of a trainer whose state has
+    A run that is resumed, or goes on in another federated round, adds to its record. The record names the TensorBoard
+    files in its folder that are this run's, see ``EventFiles``. Of a trainer whose state has
     ``views`` and ``tags`` (``engines.MethodTrainer``) the first batch is kept in ``batch.pt``, see ``batch_record``.
     The first process writes; nothing waits for the device but the copy of that one batch.
 
@@ -49,6 +51,8 @@ class RunRecord:
         self.data = {part: data_card(content) for part, content in (data or {}).items()}
         self.record: dict[str, Any] = {}
         self.started: float | None = None
+        self.earlier: dict[str, Any] = {}
+        self.events: EventFiles | None = None
         self.asked = 0.0
 
     @property
@@ -72,16 +76,18 @@ class RunRecord:
 
     def _forget(self, engine: Engine) -> None:
         self.started = None
+        self.earlier = self._earlier() if engine.state.epoch else {}
+        self.events = EventFiles(self.folder, self.earlier.get("event_files", ()))
 
     def _begin(self, engine: Engine) -> None:
         """Begins at the first epoch that is run, since a resumed run that had completed starts and runs none."""
         if self.started is not None:
             return
-        earlier = self._earlier() if engine.state.epoch > 1 else {}
+        assert self.events is not None
         self.record = {
             "stage": self.stage,
             "trains": isinstance(engine, Trainer),
-            "begun": earlier.get("begun", time.time()),
+            "begun": self.earlier.get("begun", time.time()),
             "completed": False,
             "settings": self.settings,
             "data": self.data,
@@ -89,10 +95,11 @@ class RunRecord:
             "device": _device_name(engine.state.device),
             "threads": torch.get_num_threads(),
             "processes": world_size(),
+            "event_files": self.events.update(),
             "max_epochs": engine.state.max_epochs,
-            "images": earlier.get("images", 0),
-            "seconds": earlier.get("seconds", 0.0),
-            "data_wait_seconds": earlier.get("data_wait_seconds", 0.0),
+            "images": self.earlier.get("images", 0),
+            "seconds": self.earlier.get("seconds", 0.0),
+            "data_wait_seconds": self.earlier.get("data_wait_seconds", 0.0),
         }
         self.started = time.perf_counter() - self.record["seconds"]
         self.record["epochs"] = engine.state.epoch - 1
@@ -120,7 +127,7 @@ class RunRecord:
             DiskSaver(str(self.folder), atomic=True, require_empty=False)(batch_record(engine), "batch.pt")
 
     def _write(self, engine: Engine) -> None:
-        assert self.started is not None
+        assert self.started is not None and self.events is not None
         seconds = time.perf_counter() - self.started
         self.record |= {
             "epochs": engine.state.epoch,
@@ -128,6 +135,7 @@ class RunRecord:
             "seconds": seconds,
             "images_per_second": self.record["images"] / seconds,
             "peak_memory_bytes": _peak_memory(engine.state.device),
+            "event_files": self.events.update(),
         }
         self._save()
 
@@ -138,9 +146,7 @@ class RunRecord:
 
     def _save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{self.path.name}.{os.getpid()}"
-        temporary.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
-        temporary.replace(self.path)
+        write_text(self.path, json.dumps(self.record, indent=1))
 
 
 def data_card(content: Any) -> dict[str, Any]:

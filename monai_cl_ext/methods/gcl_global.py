@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import PartitionContrastiveLoss, Rules
 from monai_cl_ext.methods.method import NetworkMethod, joined
-from monai_cl_ext.networks import FlatProjectionHead
+from monai_cl_ext.networks import FlatMLPHead
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -44,7 +44,7 @@ class GCLGlobal(NetworkMethod):
     ) -> None:
         super().__init__(network)
         positions = prod(self.stages.bottleneck_size(image_size))
-        self.head = FlatProjectionHead(self.stages.channels[-1] * positions, features, hidden)
+        self.head = FlatMLPHead(self.stages.channels[-1] * positions, features, hidden)
         self.loss = PartitionContrastiveLoss(strategy, temperature)
         self.views = self.loss.views
 

@@ -10,7 +10,7 @@ from torch import nn
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.losses import LocalContrastiveLoss
 from monai_cl_ext.methods.method import NetworkMethod, joined
-from monai_cl_ext.networks import map_projection_head, region_projection
+from monai_cl_ext.networks import pointwise_head, region_projection
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -54,7 +54,7 @@ class GCLLocal(NetworkMethod):
         self.batch_norm = one_of("batch_norm", batch_norm, ("train", "eval"))
         self.blocks = blocks
         width, dims = self.stages.decoder_channels[blocks - 1], self.stages.spatial_dims
-        self.head = map_projection_head(width, dims)
+        self.head = pointwise_head(width, dims)
         projection = None if features is None else region_projection(width, region_size, features, dims)
         self.loss = LocalContrastiveLoss(strategy, region_size, regions, negatives, temperature, projection)
         self.train()

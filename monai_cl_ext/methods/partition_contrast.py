@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import Rules, SupervisedContrastiveLoss, sample_tags
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.networks import projection_head
+from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags
 
 
@@ -32,7 +32,7 @@ class PartitionContrast(InstanceContrast):
         features: int = 512,
     ) -> None:
         super().__init__(network)
-        self.head = projection_head(self.stages.channels[-1], features)
+        self.head = mlp_head(self.stages.channels[-1], features)
         self.loss = SupervisedContrastiveLoss(temperature, base_temperature)
 
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:

@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import PositionContrastiveLoss
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.networks import projection_head
+from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags
 
 
 class PCL(InstanceContrast):
     """Positional contrastive learning (Zeng et al., "Positional contrastive learning", MICCAI 2021).
 
-    The bottleneck's global average passes a two-layer head. Slices whose positions differ by less than the threshold are
-    positive, whatever their volume; the two views of a slice always are.
+    The bottleneck's global average passes a two-layer head. Slices whose positions differ by less than the threshold
+    are positive, whatever their volume; the two views of a slice always are.
 
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
@@ -34,7 +34,7 @@ class PCL(InstanceContrast):
         features: int = 512,
     ) -> None:
         super().__init__(network)
-        self.head = projection_head(self.stages.channels[-1], features)
+        self.head = mlp_head(self.stages.channels[-1], features)
         self.loss = PositionContrastiveLoss(threshold, temperature, base_temperature)
 
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import NTXentLoss
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.networks import projection_head
+from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags
 
 
@@ -24,7 +24,7 @@ class SimCLR(InstanceContrast):
 
     def __init__(self, network: nn.Module, temperature: float = 0.1, features: int = 128) -> None:
         super().__init__(network)
-        self.head = projection_head(self.stages.channels[-1], features)
+        self.head = mlp_head(self.stages.channels[-1], features)
         self.loss = NTXentLoss(temperature)
 
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WCL: two views of an image attract, and so do images that nearest neighbours join in the other view."""
+"""WCL: two views of an image attract, and so do images that nearest neighbors join in the other view."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import NTXentLoss, WeakGraphContrastiveLoss
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.networks import wcl_head
+from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags
 
 
@@ -15,7 +15,7 @@ class WCL(InstanceContrast):
     """Weakly supervised contrastive learning (Zheng et al., "Weakly supervised contrastive learning", ICCV 2021).
 
     The bottleneck's global average passes two heads of three layers each. One carries NT-Xent, the other the loss under
-    the weak labels of the nearest-neighbour graph; the losses are added.
+    the weak labels of the nearest-neighbor graph; the losses are added.
 
     The release trains a ResNet with heads of 4,096 hidden units on batches of 4,096 with the LARS optimizer; width and
     optimizer for a U-Net are open, here the heads are as wide as the bottleneck and the optimizer is the bundle's.
@@ -38,7 +38,9 @@ class WCL(InstanceContrast):
     ) -> None:
         super().__init__(network)
         width = self.stages.channels[-1]
-        self.head, self.graph_head = (wcl_head(width, features, hidden) for _ in range(2))
+        self.head, self.graph_head = (
+            mlp_head(width, features, hidden=hidden, layers=3, batch_norm=True) for _ in range(2)
+        )
         self.graph_weight = graph_weight
         self.loss, self.graph_loss = NTXentLoss(temperature), WeakGraphContrastiveLoss(temperature)
 

@@ -14,9 +14,9 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data import PictureDataset
 from monai_cl_ext.distributed import rank
-from monai_cl_ext.files import write_rows
 from monai_cl_ext.metrics.classification import SCORES, bootstrap_intervals, classification_scores
 from monai_cl_ext.metrics.gathering import gather_objects
 from monai_cl_ext.metrics.nearest_neighbours import NearestNeighbours

@@ -16,8 +16,8 @@ from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import affine_to_spacing
 
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.distributed import rank
-from monai_cl_ext.files import write_rows
 from monai_cl_ext.metrics.gathering import gather_objects
 from monai_cl_ext.metrics.segmentation import SCORES, segmentation_scores
 

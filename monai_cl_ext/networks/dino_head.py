@@ -1,36 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DINO's head: three layers, the unit sphere, and one prototype for each output."""
+"""DINO head: three-layer perceptron, L2 normalization, weight-normalized output layer."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from monai.networks.layers import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.numerics import at_least_float32, without_autocast
 
 
 class DINOHead(nn.Module):
-    """Linear-GELU-Linear-GELU-Linear, L2 norm, then a weight-normalised layer without bias (Caron et al. 2021).
+    """Linear-GELU-Linear-GELU-Linear, L2 normalization, weight-normalized layer without bias (Caron et al. 2021).
 
-    While the magnitudes of the last layer are 1, an output is the cosine of the row and a prototype. The layers before
-    start truncated-normal with standard deviation 0.02 and without bias, as released. The outputs are float32 at least
-    even under autocast: bfloat16 cosines divided by a temperature of 0.04 would be off by a tenth.
+    While the magnitudes of the last layer are 1, an output is the cosine similarity to a prototype. Weights of the
+    layers before it are initialized truncated-normal with standard deviation 0.02, biases as 0. The outputs are float32
+    at least, even under autocast: bfloat16 cosines divided by a temperature of 0.04 would be off by a tenth.
 
     Args:
         in_features: width of the embeddings.
         out_dim: number of outputs.
         hidden: width of the two hidden layers.
-        bottleneck: width of the sphere.
-        normalize_last_layer: keep the magnitudes of the last layer at 1; False trains them, as the release advises for
-            ViT-S.
+        bottleneck: width of the normalized embedding.
+        normalize_last_layer: keeps the magnitudes of the last layer at 1; False trains them.
 
     Attributes:
-        last_layer: the weight-normalised layer, which does not move in the first epoch of a run.
+        last_layer: the weight-normalized layer, frozen in the first epoch of a run.
     """
 
     def __init__(
@@ -63,5 +62,5 @@ class DINOHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (B, out_dim) of the embeddings (B, in_features)."""
         x = self.layers(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return self.last_layer(F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1))
+        with without_autocast(x.device):
+            return self.last_layer(F.normalize(x.to(at_least_float32(x.dtype)), dim=-1))

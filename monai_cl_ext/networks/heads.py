@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heads between a network and a loss; they are thrown away after pre-training."""
+"""Heads between a network and a loss, discarded after pre-training."""
 
 from __future__ import annotations
 
@@ -9,49 +9,53 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import one_of, positive_integer
 
 
-def projection_head(in_features: int, features: int = 128, hidden: int | None = None) -> nn.Sequential:
-    """Two-layer head Linear -> ReLU -> Linear, with biases (Chen et al. 2020, section 4.2).
+def mlp_head(
+    in_features: int,
+    features: int = 128,
+    *,
+    hidden: int | None = None,
+    layers: int = 2,
+    batch_norm: bool = False,
+    bias: bool = True,
+    output_norm: bool = False,
+) -> nn.Sequential:
+    """Multilayer perceptron on embeddings: projection or prediction head of contrastive and siamese methods.
+
+    Linear, batch normalization (optional) and ReLU for each hidden layer, then the last Linear. The default is SimCLR's
+    head; WCL has ``layers=3, batch_norm=True``, BYOL and SwAV ``batch_norm=True``, the projector of SimSiam
+    ``layers=3, batch_norm=True, bias=False, output_norm=True``. With normalization a training batch needs two rows.
 
     Args:
         in_features: width of the embeddings, for example ``stages(net).channels[-1]``.
         features: width of the result.
-        hidden: width between the layers; ``in_features`` when None.
+        hidden: width of the hidden layers; ``in_features`` when None.
+        layers: number of Linear layers.
+        batch_norm: normalize each hidden layer.
+        bias: Linear layers have biases.
+        output_norm: batch normalization without scale and shift after the last layer.
 
     Returns:
         A module from (B, in_features) to (B, features).
     """
-    positive_integer("in_features", in_features)
-    positive_integer("features", features)
+    widths = [positive_integer("in_features", in_features)]
     width = in_features if hidden is None else positive_integer("hidden", hidden)
-    return nn.Sequential(nn.Linear(in_features, width), nn.ReLU(inplace=True), nn.Linear(width, features))
+    widths += [width] * (positive_integer("layers", layers) - 1)
+    head = nn.Sequential()
+    for before, after in zip(widths, widths[1:], strict=False):
+        head.append(nn.Linear(before, after, bias=bias))
+        if batch_norm:
+            head.append(nn.BatchNorm1d(after))
+        head.append(nn.ReLU(inplace=True))
+    head.append(nn.Linear(widths[-1], positive_integer("features", features), bias=bias))
+    if output_norm:
+        head.append(nn.BatchNorm1d(features, affine=False))
+    return head
 
 
-def wcl_head(in_features: int, features: int = 128, hidden: int | None = None) -> nn.Sequential:
-    """WCL's three-layer head: Linear -> BN -> ReLU twice, then Linear, all with biases (Zheng et al. 2021, release).
+class FlatMLPHead(nn.Module):
+    """Two-layer perceptron without bias on the flattened bottleneck map (GCL's g1, Chaitanya et al. 2020).
 
-    The release has 4096 and 256 for ``hidden`` and ``features`` on a ResNet-50. In training a batch needs two rows.
-
-    Args:
-        in_features: width of the embeddings, for example ``stages(net).channels[-1]``.
-        features: width of the result.
-        hidden: width between the layers; ``in_features`` when None.
-
-    Returns:
-        A module from (B, in_features) to (B, features).
-    """
-    positive_integer("in_features", in_features)
-    positive_integer("features", features)
-    width = in_features if hidden is None else positive_integer("hidden", hidden)
-    layers: list[nn.Module] = []
-    for before in (in_features, width):
-        layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.Linear(width, features))
-
-
-class FlatProjectionHead(nn.Module):
-    """GCL's g1: the bottleneck map, flattened, -> Linear -> ReLU -> Linear, both without bias (Chaitanya et al. 2020).
-
-    The weights start Glorot-uniform, as in the release. The head belongs to one image size.
+    Weights are initialized Glorot-uniform, as in the release. The head belongs to one image size.
 
     Args:
         in_features: channels times positions of the bottleneck map; 4608 at 192x192 for GCLUNet.
@@ -61,13 +65,11 @@ class FlatProjectionHead(nn.Module):
 
     def __init__(self, in_features: int, features: int = 128, hidden: int = 1024) -> None:
         super().__init__()
-        self.first = nn.Linear(
-            positive_integer("in_features", in_features), positive_integer("hidden", hidden), bias=False
-        )
-        self.activation = nn.ReLU(inplace=True)
-        self.last = nn.Linear(hidden, positive_integer("features", features), bias=False)
-        nn.init.xavier_uniform_(self.first.weight)
-        nn.init.xavier_uniform_(self.last.weight)
+        self.in_features = in_features
+        self.layers = mlp_head(in_features, features, hidden=hidden, bias=False)
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Projections (B, features) of the maps (B, C, *S).
@@ -76,18 +78,18 @@ class FlatProjectionHead(nn.Module):
             ValueError: when C times S is not ``in_features``.
         """
         flat = feature_map.flatten(1)
-        if flat.shape[1] != self.first.in_features:
+        if flat.shape[1] != self.in_features:
             raise ValueError(
-                f"the head was built for {self.first.in_features} features, found a map of shape"
+                f"the head was built for {self.in_features} features, found a map of shape"
                 f" {tuple(feature_map.shape[1:])}, {flat.shape[1]} features: build it for the size of these images"
             )
-        return self.last(self.activation(self.first(flat)))
+        return self.layers(flat)
 
 
-def map_projection_head(channels: int, spatial_dims: int = 2) -> nn.Sequential:
-    """GCL's g2: two 1x1 convolutions at the decoder's width without bias, BN and ReLU between (Chaitanya et al. 2020).
+def pointwise_head(channels: int, spatial_dims: int = 2) -> nn.Sequential:
+    """Two 1x1 convolutions of a map, with batch normalization and ReLU between (GCL's g2, Chaitanya et al. 2020).
 
-    Weights start as N(0, sqrt(2 / fan-in)); batch normalisation is that of ``GCLUNet``.
+    Weights are initialized as N(0, sqrt(2 / fan-in)), without bias; batch normalization is that of ``GCLUNet``.
 
     Args:
         channels: width of the decoder's map, for example ``stages(net).decoder_channels[blocks - 1]``.
@@ -106,7 +108,7 @@ def map_projection_head(channels: int, spatial_dims: int = 2) -> nn.Sequential:
 
 
 def region_projection(channels: int, region_size: int, features: int = 128, spatial_dims: int = 2) -> nn.Linear:
-    """The layer that all flattened regions share after g2, without bias, as released; starts Glorot-uniform.
+    """Linear layer without bias on flattened regions of a map, shared by all of them; initialized Glorot-uniform.
 
     Args:
         channels: width of the map.

@@ -1,65 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A vision transformer with a linear layer that tells classes, and what loads its backbone."""
+"""Linear classifier on a vision transformer, and the loading of its backbone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.networks.backbones.vit import MultiCropViT
 from monai_cl_ext.networks.checkpoint import read_state
 from monai_cl_ext.networks.loading import WRAPPERS, load_pretrained
-from monai_cl_ext.networks.vit import MultiCropViT
 from monai_cl_ext.networks.vit_weights import load_dino_weights
 
 
 class ViTClassifier(nn.Module):
-    """Logits of classes from the CLS tokens of the last blocks of a ``MultiCropViT`` (Caron et al. 2021, section 4).
+    """Linear classifier on the CLS tokens of the last blocks of a ``MultiCropViT`` (Caron et al. 2021, section 4).
 
-    The linear layer starts normal with standard deviation 0.01, its bias at 0, as in DINO's release. Both kinds of
-    training have the same ``state_dict``.
+    The linear layer is initialized normal with standard deviation 0.01, its bias as 0. The ``state_dict`` has the same
+    names whether the backbone is frozen or not.
 
     Args:
+        backbone: the vision transformer.
         num_classes: number of classes.
-        blocks: how many of the last blocks are read; DINO's release reads 4 of a ViT-S.
-        frozen: the linear probe of the papers: nothing but the linear layer has a gradient, and the backbone stays in
-            evaluation mode. False trains everything.
-        in_channels, img_size, patch_size, hidden_size, mlp_dim, num_layers, num_heads, spatial_dims, drop_path: of the
-            backbone, see :class:`MultiCropViT`.
+        blocks: number of last blocks whose tokens are concatenated; 4 for a ViT-S in DINO's release.
+        frozen: trains the linear layer only (linear probe): the backbone has no gradient and stays in evaluation mode.
+            False trains everything.
 
     Attributes:
-        backbone: the ``MultiCropViT``, whose embeddings (B, hidden_size) it gives when called.
+        backbone: gives the embeddings (B, hidden_size) of images when called.
         linear: the layer on the tokens.
 
     Raises:
-        ValueError: when there are fewer blocks than are to be read.
+        ValueError: when the backbone has fewer blocks.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        blocks: int = 4,
-        frozen: bool = False,
-        in_channels: int = 3,
-        img_size: Sequence[int] | int = 224,
-        patch_size: Sequence[int] | int = 16,
-        hidden_size: int = 384,
-        mlp_dim: int = 1536,
-        num_layers: int = 12,
-        num_heads: int = 6,
-        spatial_dims: int = 2,
-        drop_path: float = 0.0,
-    ) -> None:
+    def __init__(self, backbone: MultiCropViT, num_classes: int, blocks: int = 4, frozen: bool = False) -> None:
         super().__init__()
-        self.blocks = one_of("blocks", blocks, range(1, positive_integer("num_layers", num_layers) + 1))
+        self.blocks = one_of("blocks", blocks, range(1, len(backbone.blocks) + 1))
         self.frozen = frozen
-        self.backbone = MultiCropViT(
-            in_channels, img_size, patch_size, hidden_size, mlp_dim, num_layers, num_heads, spatial_dims, drop_path
-        )
-        self.backbone.requires_grad_(not self.frozen)
-        self.linear = nn.Linear(blocks * hidden_size, positive_integer("num_classes", num_classes))
+        self.backbone = backbone.requires_grad_(not frozen)
+        self.linear = nn.Linear(blocks * backbone.hidden_size, positive_integer("num_classes", num_classes))
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)
         self.train(self.training)
@@ -69,7 +50,7 @@ class ViTClassifier(nn.Module):
         return self.linear(self.backbone.last_blocks(x, self.blocks))
 
     def train(self, mode: bool = True) -> ViTClassifier:
-        """Training mode, but for a frozen backbone."""
+        """Sets the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
@@ -77,7 +58,7 @@ class ViTClassifier(nn.Module):
 
 
 def with_backbone(net: ViTClassifier, path: str | Path | None) -> ViTClassifier:
-    """The classifier with the weights of ``path`` in its backbone, or untouched where it is empty; for use in a config.
+    """Classifier with the weights of ``path`` in its backbone, or unchanged where it is empty; for use in a config.
 
     Args:
         net: the classifier; its linear layer is left alone.

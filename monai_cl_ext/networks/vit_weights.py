@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from monai_cl_ext.networks.backbones.vit import MultiCropViT
 from monai_cl_ext.networks.checkpoint import read_state
 from monai_cl_ext.networks.loading import WRAPPERS, LoadReport, load_pretrained, refuse_not_finite
-from monai_cl_ext.networks.vit import MultiCropViT
 
 POSITIONS = "patch_embedding.position_embeddings"
 NAMES = {

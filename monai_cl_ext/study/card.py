@@ -61,7 +61,7 @@ def _card(cases: Sequence[Case], files: Mapping[str, Any], axis: int, classes: d
         "size": _range(shapes),
         "spacing": _range(spacings),
         "labelled volumes": len(labelled),
-        **{name: sum(label in found for found in present) for label, name in classes.items()},
+        **{f"volumes with {name}": sum(label in found for found in present) for label, name in classes.items()},
     }
 
 

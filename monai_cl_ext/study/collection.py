@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from monai_cl_ext.files import write_text
+from monai_cl_ext.csv_files import write_table
 from monai_cl_ext.study.layout import SCORES, TABLES
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, Task, is_done
@@ -46,5 +46,5 @@ def write_tables(tasks: Sequence[Task], root: Path) -> None:
     """Writes scores.csv and paper_compat.csv of a study from the cells that are done, and says so."""
     for table in TABLES:
         scores = collect_scores(tasks, root, table)
-        write_text(root / table, scores.to_csv(index=False))
+        write_table(root / table, scores)
         print(f"{len(scores)} scores of the finished cells are in {root / table}")

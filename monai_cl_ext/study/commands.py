@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from monai_cl_ext.csv_files import read_table, write_table
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.card import config_hash, data_card, environment
@@ -139,7 +138,7 @@ def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
     else:
         card, place = data_card(plan), environment(bundles)  # before the folder is made: they may refuse the data
         root.mkdir(parents=True, exist_ok=True)
-        write_text(root / CARD, card.to_csv(index=False))
+        write_table(root / CARD, card)
         write_text(root / ENVIRONMENT, json.dumps(place, indent=1))
         write_text(path, plan.to_json())
     return plan
@@ -188,7 +187,7 @@ def describe(plan: Plan, cells: list[Task], root: Path) -> str:
         lines.append(f"  {len(choices)} fine-tunings choose learning rates, on validation patients")
     if plan.transductive:
         lines.append("  TRANSDUCTIVE: pre-training sees the images of validation and test patients")
-    card = pd.read_csv(root / CARD, dtype=str, keep_default_na=False)
+    card = read_table(root / CARD, dtype=str)
     return "\n".join([*lines, "", card.to_string(index=False)])
 
 

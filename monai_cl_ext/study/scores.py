@@ -13,10 +13,12 @@ import torch
 from monai.metrics import compute_surface_dice
 from monai.networks.utils import one_hot
 
+from monai_cl_ext import csv_files
 from monai_cl_ext.data.folders import case_name
 from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
+from monai_cl_ext.names import well_formed
 
 METRICS = ("dice", "jaccard", "hd95", "asd", "surface_dice")
 TEXT = ("method", "volume", "patient", "class", "metric")
@@ -63,7 +65,10 @@ def score_predictions(
             present = ((prediction == index + 1).any(), (reference == index + 1).any())
             for metric in METRICS:
                 value = float(found[metric][index])
-                rows.append((case_name(case["image"]), case["patient"], name, metric, value, present[0] != present[1]))
+                names = map(
+                    well_formed, (case_name(case["image"]), str(case["patient"]), name)
+                )  # pandas takes no others
+                rows.append((*names, metric, value, present[0] != present[1]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -117,5 +122,5 @@ def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
 def read_table(path: Path) -> pd.DataFrame:
     """Scores as they were written: the patient 001 stays 001, and only numbers can be missing."""
     types = dict.fromkeys(TEXT, str)
-    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={"value": [""], "learning_rate": [""]})
+    table = csv_files.read_table(path, dtype=types, na_values={"value": [""], "learning_rate": [""]})
     return table.astype({"value": float}) if "value" in table else table

@@ -10,14 +10,11 @@ from typing import Any
 import pandas as pd
 
 from monai_cl_ext.study.comparison import BEST, HIGHER_IS_BETTER, differences, rows_of, summary
+from monai_cl_ext.study.markup import latex, latex_row, markdown
 
 TITLES = {"dice": "Dice", "jaccard": "Jaccard", "surface_dice": "Surface Dice", "hd95": "HD95", "asd": "ASD"}
 DIGITS = {"hd95": 1, "asd": 2}
 NOTHING = "–"
-LATEX_CHARACTERS = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$"}
-)
 
 
 @dataclass(frozen=True)
@@ -56,12 +53,12 @@ def markdown_table(
     parts = []
     for grid in grids:
         rows = [
-            [f"**{text}**" if (i, j) in grid.best else text.replace("|", r"\|") for j, text in enumerate(row)]
+            [f"**{markdown(text)}**" if (i, j) in grid.best else markdown(text) for j, text in enumerate(row)]
             for i, row in enumerate(grid.rows)
         ]
         lines = [grid.head, ["---"] * len(grid.head), *rows]
-        parts += [grid.caption, "\n".join(f"| {' | '.join(line)} |" for line in lines)]
-    parts += ["\n".join(f"- {note}" for note in notes)] if notes else []
+        parts += [markdown(grid.caption), "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    parts += ["\n".join(f"- {markdown(note)}" for note in notes)] if notes else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,17 +69,17 @@ def latex_table(
     grids, notes = study_grids(scores, metric, reference, selection, unit)
     parts = []
     for grid in grids:
-        cells = [[text.translate(LATEX_CHARACTERS) for text in row] for row in grid.rows]
+        cells = [[latex(text) for text in row] for row in grid.rows]
         for i, j in grid.best:
             cells[i][j] = rf"\textbf{{{cells[i][j]}}}"
-        body = [" & ".join(row) + r" \\" for row in [[text.translate(LATEX_CHARACTERS) for text in grid.head], *cells]]
+        body = [latex_row(row) for row in [[latex(text) for text in grid.head], *cells]]
         parts += [
-            r"\begin{table}", r"\centering", rf"\caption{{{grid.caption.translate(LATEX_CHARACTERS)}}}",
+            r"\begin{table}", r"\centering", rf"\caption{{{latex(grid.caption)}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}", r"\toprule", body[0], r"\midrule", *body[1:],
             r"\bottomrule", r"\end{tabular}",
         ]  # fmt: skip
         if grid is grids[-1]:
-            parts += [rf"\par\footnotesize {note.translate(LATEX_CHARACTERS)}" for note in notes]
+            parts += [rf"\par\footnotesize {latex(note)}" for note in notes]
         parts += [r"\end{table}", ""]
     return "\n".join(parts)
 

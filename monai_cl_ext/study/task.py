@@ -24,6 +24,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from monai_cl_ext.csv_files import write_table
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.errors import root_cause
 from monai_cl_ext.files import write_text
@@ -183,7 +184,7 @@ def run_task(folder: str | Path, *, progress: bool = False) -> None:
             compat = paper_compat_scores(task.scored, predictions, classes, task.slice_axis)
             for name, table in ((SCORES, scores), (PAPER_COMPAT, compat)):
                 marked = table.assign(**{**task.facts, **choices})
-                write_text(folder / name, marked[[*task.facts, *choices, *table.columns]].to_csv(index=False))
+                write_table(folder / name, marked[[*task.facts, *choices, *table.columns]])
         kept = [folder / name for name in TABLES] if task.scored else sorted(folder.glob("models/model*.pt"))
         digests = {path.relative_to(folder).as_posix(): _digest(path) for path in kept}
         write_text(folder / DONE, json.dumps(digests, indent=1))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from monai_cl_ext.visualize.drawing import Drawing, add_legend, legend_height, look, new_figure, styled
 
@@ -43,6 +44,8 @@ def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str]) 
         axes.scatter(times, rows["mean"], s=rows["labelled"].map(sizes), marker=marker, color=colour, linewidths=0)
     if longest > WIDE_RANGE * table["seconds"].min():
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")  # matplotlib's own writes its powers in math text
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0, longest / seconds * 1.08)
     axes.set_xlabel(f"time to one network, pre-training included ({unit})")

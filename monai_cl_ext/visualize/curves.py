@@ -5,8 +5,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_cl_ext.visualize.drawing import COLOURS, LINES, Drawing, new_figure, shorten, styled
-from monai_cl_ext.visualize.records import Curve, Run
+from monai_cl_ext.visualize.drawing import (
+    COLOURS,
+    LINES,
+    Drawing,
+    legend_height,
+    legend_labels,
+    name_handles,
+    new_figure,
+    shorten,
+    styled,
+    wrap,
+)
+from monai_cl_ext.visualize.records import Curve, Record, Run
 
 NAMES = {
     "train_loss": ("Training loss", "loss"),
@@ -20,11 +31,11 @@ SMOOTHED_FROM = 40  # points of a curve
 @styled
 def draw_curves(runs: list[Run]) -> dict[str, list[Drawing]]:
     """For each stage a drawing of each scalar that was logged, with a line for each run."""
-    groups: dict[tuple[str, str], dict[str, tuple[Run, Curve]]] = {}
+    groups: dict[tuple[str, str], dict[str, tuple[Record, Curve]]] = {}
     for run in runs:
-        if run.trained is not None:
-            for tag, curve in run.curves().items():
-                groups.setdefault((run.trained["stage"], tag), {})[run.name] = run, curve
+        for stage, record in run.stages.items():
+            for tag, curve in run.curves(stage).items() if record["trains"] else ():
+                groups.setdefault((stage, tag), {})[run.name] = record, curve
     known = list(NAMES)
     stages = list(dict.fromkeys(stage for stage, _ in groups))
     order = sorted(groups, key=lambda key: (stages.index(key[0]), known.index(key[1]) if key[1] in known else 99))
@@ -34,35 +45,34 @@ def draw_curves(runs: list[Run]) -> dict[str, list[Drawing]]:
     return drawings
 
 
-def _draw(stage: str, tag: str, curves: dict[str, tuple[Run, Curve]]) -> Drawing:
-    title, value_name = NAMES.get(tag, (tag, tag))
-    figure, ((axes,),) = new_figure(2.7 + 0.17 * ((len(curves) + 1) // 2))
-    smoothed = False
-    for number, (name, (_, curve)) in enumerate(curves.items()):
+def _draw(stage: str, tag: str, curves: dict[str, tuple[Record, Curve]]) -> Drawing:
+    title, value_name = NAMES.get(tag, (tag, wrap(shorten(tag, 78), 26)))
+    figure, ((axes,),) = new_figure(2.7 + legend_height([*curves, "chance"]))
+    smoothed, lines = False, []
+    for number, (_, curve) in enumerate(curves.values()):
         colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
         steps, values = (np.array(column, dtype=np.float64) for column in zip(*curve, strict=True))
-        label = shorten(name)
         if len(values) >= SMOOTHED_FROM:
             smoothed = True
             axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
             steps, values = _moving_mean(steps, values)
         marker = "o" if len(values) <= 20 else None
-        axes.plot(steps, values, style, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=label)
-    record = next(iter(curves.values()))[0].trained
-    assert record is not None
+        lines += axes.plot(steps, values, style, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
+    record = next(iter(curves.values()))[0]
     last = max(curve[-1][0] for _, curve in curves.values())
     axes.set_xlabel("epoch" if last <= record["max_epochs"] else "iteration")
     axes.set_ylabel(value_name)
     axes.xaxis.get_major_locator().set_params(integer=True)
     partitions = record["settings"].get("partitions")
     if tag == "partition_probe" and partitions:
-        axes.axhline(1 / partitions, color="#888888", linestyle=":", linewidth=1.2, label="chance")
+        lines.append(axes.axhline(1 / partitions, color="#888888", linestyle=":", linewidth=1.2))
     if tag in ("partition_probe", "effective_rank_score", "mean_dice"):
         axes.set_ylim(-0.02, 1.02)
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        figure.legend(loc="outside upper center", ncols=2, fontsize=8.5)
+    if len(lines) > 1:
+        names, columns = legend_labels([*curves, "chance"][: len(lines)])
+        name_handles(figure, lines, names, ncols=columns)
     caption = "Pale: as logged; strong: moving mean." if smoothed else ""
-    return Drawing(f"curve_{stage}_{tag}".replace("/", "_"), title, caption, figure)
+    return Drawing(f"curve_{stage}.{tag}", title, caption, figure)
 
 
 def _moving_mean(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

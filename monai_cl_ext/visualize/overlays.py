@@ -12,7 +12,16 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from monai_cl_ext.visualize.drawing import COLOURS, WIDTH, Drawing, new_figure, shorten, show_image, styled
+from monai_cl_ext.visualize.drawing import (
+    COLOURS,
+    WIDTH,
+    Drawing,
+    name_handles,
+    new_figure,
+    shorten,
+    show_image,
+    styled,
+)
 from monai_cl_ext.visualize.records import Record
 from monai_cl_ext.visualize.scores import volume_means
 
@@ -69,12 +78,10 @@ def painted(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def add_class_legend(figure: Figure, labels: Collection[int], names: Sequence[str] | None) -> None:
     """The colours of the labels above the axes, with the names of classes 1, 2, ... where they have such."""
-    patches = [
-        Patch(facecolor=label_colour(label), label=shorten(names[label - 1], 14) if names else f"class {label}")
-        for label in sorted(labels)
-    ]
+    patches = {label: Patch(facecolor=label_colour(label)) for label in sorted(labels)}
     if patches:
-        figure.legend(handles=patches, loc="outside upper center", ncols=4, fontsize=8.5, handlelength=1)
+        shown = [shorten(names[label - 1], 14) if names else f"class {label}" for label in patches]
+        name_handles(figure, list(patches.values()), shown, ncols=4, handlelength=1)
 
 
 def label_colour(label: int) -> str:

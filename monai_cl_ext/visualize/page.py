@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 
 from monai_cl_ext.files import write_text
+from monai_cl_ext.names import visible
 from monai_cl_ext.visualize.drawing import Drawing
 from monai_cl_ext.visualize.tables import Table
 
@@ -65,8 +67,9 @@ def write_page(
         The path.
     """
     template = Environment(
-        loader=PackageLoader("monai_cl_ext.visualize", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template("report.html.j2")
+        loader=PackageLoader("monai_cl_ext.visualize", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        finalize=_seen,
+    ).get_template("report.html.j2")  # fmt: skip
     text = template.render(
         kind=kind,
         title=title,
@@ -79,3 +82,8 @@ def write_page(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return path
+
+
+def _seen(value: object) -> object:
+    """What a template puts in: texts as readers see them; what is HTML already stays."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
+from monai_cl_ext.names import visible
 from monai_cl_ext.visualize.drawing import COLOURS, INK, PALE, WIDTH, Drawing, new_figure, shorten, show_image, styled
 
 IGNORED, NEGATIVE, POSITIVE, ITSELF = range(4)
@@ -117,7 +118,7 @@ def _kinds(batch: dict[str, Any]) -> np.ndarray:
 
 def _title(row: tuple[str, int, str]) -> str:
     view, partition, name = row
-    return f"{name} · {f'p{partition} · ' if partition >= 0 else ''}{view}"
+    return f"{visible(name)} · {f'p{partition} · ' if partition >= 0 else ''}{view}"
 
 
 def _mark_groups(axes: Any, rows: list[tuple[str, int, str]]) -> None:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+
+from monai_cl_ext.csv_files import read_rows
+from monai_cl_ext.event_files import EVENT_FILES
 
 Record: TypeAlias = dict[str, Any]
 Curve: TypeAlias = list[tuple[int, float]]
@@ -57,8 +60,7 @@ class Run:
         path = self.folder / "metrics.csv"
         if not path.is_file():
             return None
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_rows(path)
         try:
             return [
                 {name: value if name in ("volume", "class") else float(value) for name, value in row.items()}
@@ -70,23 +72,39 @@ class Run:
                 f"{path} is not a table of scores ({error!r}): expected the columns volume, class, dice, hd95, missed"
             ) from error
 
-    def curves(self) -> dict[str, Curve]:
-        """Scalars of the run that trained here, by tag, from its TensorBoard files.
+    def curves(self, stage: str | None = None) -> dict[str, Curve]:
+        """Scalars of a stage that trained here, by tag, from the TensorBoard files that its record names.
 
-        A step that an interrupted and resumed run logged twice counts once, and what an earlier run left in the same
-        folder does not count.
+        A step that an interrupted and resumed run logged twice counts once, as it was logged last. What an earlier run
+        or another stage left in the same folder does not count.
+
+        Args:
+            stage: the first that trained when None.
         """
-        record = self.trained
-        if record is None or not any(self.folder.glob("events.out.tfevents.*")):
+        record = self.trained if stage is None else self.stages[stage]
+        if record is None:
             return {}
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-        events = EventAccumulator(str(self.folder), size_guidance={"scalars": 0}).Reload()
-        curves = {}
-        for tag in events.Tags()["scalars"]:
-            latest = {event.step: event.value for event in events.Scalars(tag) if event.wall_time >= record["begun"]}
-            curves[tag] = [(step, value) for step, value in sorted(latest.items()) if math.isfinite(value)]
+        names = record.get("event_files")
+        if names is None:  # a record of before the files were named
+            names = sorted(path.name for path in self.folder.glob(EVENT_FILES))
+        latest: dict[str, dict[int, float]] = {}
+        for path in (self.folder / name for name in names):
+            for tag, step, value in _scalars(path) if path.is_file() else ():
+                latest.setdefault(tag, {})[step] = value
+        curves = {
+            tag: [(step, value) for step, value in sorted(values.items()) if math.isfinite(value)]
+            for tag, values in latest.items()
+        }
         return {tag: curve for tag, curve in curves.items() if curve}
+
+
+def _scalars(path: Path) -> Iterator[tuple[str, int, float]]:
+    """Tag, step and value of each scalar in a TensorBoard file, in the order in which they were logged."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
+    for tag in events.Tags()["scalars"]:
+        yield from ((tag, event.step, event.value) for event in events.Scalars(tag))
 
 
 def find_runs(folder: str | Path) -> list[Run]:

@@ -82,4 +82,4 @@ def _range(count: int) -> str:
 
 
 def _text(value: Any) -> str:
-    return (value if isinstance(value, str) else json.dumps(value)) or "–"
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) or "–"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from monai_cl_ext import csv_files
 from monai_cl_ext.study.comparison import BEST, KEYS
 from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES
 from monai_cl_ext.study.plan import Plan
@@ -91,7 +92,7 @@ def read_study(folder: Path) -> Study:
         reference=next((shown[method] for method in scratch if shown[method] in present), BEST),
         cells=_cells(folder),
         environment=json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else {},
-        card=pd.read_csv(folder / CARD, dtype=str, keep_default_na=False) if (folder / CARD).is_file() else None,
+        card=csv_files.read_table(folder / CARD, dtype=str) if (folder / CARD).is_file() else None,
         pooled=_scores(
             folder / PAPER_COMPAT, ["method", "labelled", "fold", "draw", "seed", "class", "metric", "value"], shown
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pandas as pd
 
 from monai_cl_ext.study.comparison import BEST, HIGHER_IS_BETTER
+from monai_cl_ext.study.markup import markdown
 from monai_cl_ext.study.scores import METRICS
 from monai_cl_ext.study.statistics import labels_to_match
 from monai_cl_ext.study.tables import DIGITS, TITLES, latex_table, markdown_table, study_grids
@@ -100,7 +101,7 @@ def pooled_tables(pooled: pd.DataFrame) -> list[Table]:
 
 def as_markdown(study: Study) -> str:
     """The tables of all metrics in Markdown."""
-    parts = [f"# {study.title}\n"]
+    parts = [f"# {markdown(study.title)}\n"]
     parts += [markdown_table(study.scores, *_arguments(study, metric)) for metric in metrics_of(study)]
     return "\n".join(parts)
 

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from monai_cl_ext.names import visible
 from monai_cl_ext.visualize.records import Record, Run
 from monai_cl_ext.visualize.scores import classes_of, mean, volume_means
 
@@ -56,12 +57,12 @@ class Table:
 
     def __str__(self) -> str:
         """The table as text for a terminal."""
-        lines = [self.head, *self.rows]
+        lines = [[visible(cell) for cell in line] for line in (self.head, *self.rows)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.head))]
         text = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
-        return "\n".join([self.title, *text])
+        return "\n".join([visible(self.title), *text])
 
 
 def stage_table(runs: list[Run]) -> Table:
@@ -217,5 +218,5 @@ def _number(value: float, digits: int) -> str:
 
 
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) and value else json.dumps(value)
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 400 else f"{text[:400]}…"

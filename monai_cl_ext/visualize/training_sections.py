@@ -66,4 +66,4 @@ def left_out(count: int) -> list[str]:
 
 def file_prefix(run: Run) -> str:
     """Beginning of the names of a run's figures."""
-    return run.name.replace("/", "_") + "_"
+    return f"{run.name}_"

@@ -28,9 +28,7 @@ from monai_cl_ext.transforms import PolynomialBiasField
 NAMES = ["dino_classification", "dino_segmentation"]
 CPU = {"device": "$torch.device('cpu')"}
 VIT = {"patch_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 2}
-PICTURES = {
-    **CPU, **{f"network_def#{name}": value for name, value in VIT.items()}, "image_size": 16,
-}  # fmt: skip
+PICTURES = {**CPU, **VIT, "image_size": 16}
 PROBE = {
     **PICTURES, "network_def#blocks": 2, "picture_size": 20, "batch_size": 4, "epochs": 2, "batches_per_epoch": 3,
     "log_interval": 1, "validation_patients": 5, "test_patients": 6,
@@ -124,7 +122,9 @@ def test_metadata_is_valid_and_names_the_stage(name):
 
 def test_inference_of_pictures_names_nothing_of_ours_but_the_network():
     text = (BUNDLES / "dino_classification" / "configs" / "inference.json").read_text()
-    assert set(re.findall(r"monai_cl_ext[\w.]*", text)) == {"monai_cl_ext.networks.ViTClassifier"}
+    assert set(re.findall(r"monai_cl_ext[\w.]*", text)) == {
+        f"monai_cl_ext.networks.{name}" for name in ("ViTClassifier", "MultiCropViT")
+    }
 
 
 def test_inference_of_pictures_follows_no_link_and_passes_hidden_files_over(tmp_path):
@@ -313,7 +313,7 @@ def test_verify_net_in_out_and_torchscript_export(name, pretrained, tmp_path):
     if classifies:
         override = {**{key: value for key, value in PICTURES.items() if key != "device"}, "network_def#blocks": 2}
         weights = tmp_path / "model.pt"
-        torch.save(ViTClassifier(3, 2, img_size=16, **VIT).state_dict(), weights)
+        torch.save(ViTClassifier(MultiCropViT(3, img_size=16, **VIT), 3, 2).state_dict(), weights)
         override["class_names"] = ["a", "b", "c"]
     files = {"meta_file": f"{pretrained[name]}/configs/metadata.json"}
     files["config_file"] = f"{pretrained[name]}/configs/inference.json"

@@ -14,7 +14,7 @@ from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.handlers import Resume, RunRecord
 from monai_cl_ext.handlers.batch_record import MAXIMUM_SLICES
 from monai_cl_ext.handlers.run_record import described
-from monai_cl_ext.losses import PartitionContrastiveLoss
+from monai_cl_ext.losses import PartitionContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods import Method
 from monai_cl_ext.transforms import Mirror, PrepareViews, ViewPolicy, gcl_policy, identity_policy
 
@@ -61,9 +61,8 @@ class Whole(Method):
         return torch.stack([image.flatten(1).mean(1), image.flatten(1).std(1)], 1) * self.weight
 
     def pairs(self, views, tags):
-        rows = slice(0, len(views) * len(tags["partition"]))
-        positive, negative = self.loss.rules(tags["partition"], tags["volume"])
-        return positive.tile(rows), negative.tile(rows)
+        samples = sample_tags(len(tags["partition"]), tags["partition"].device)
+        return pair_matrices(self.loss.rules(tags, samples, len(views)), len(views) * len(samples))
 
 
 class Local(Whole):

@@ -32,7 +32,7 @@ def test_the_loss_is_that_of_the_projected_flat_bottleneck(strategy, count):
     method = GCLGlobal(network(), strategy, image_size=(32, 32))
     views, tags, *_ = PrepareViews([gcl_policy()] * count)(batch())
     joined = method.stages.encode(torch.cat([view["image"] for view in views]))[-1].flatten(1)
-    embeddings = (joined @ method.head.first.weight.T).relu() @ method.head.last.weight.T
+    embeddings = (joined @ method.head.layers[0].weight.T).relu() @ method.head.layers[2].weight.T
     expected = PartitionContrastiveLoss(strategy)(list(embeddings.chunk(count)), tags["partition"], tags["volume"])
     assert method(views, tags)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -50,8 +50,8 @@ def test_the_encoder_and_the_head_get_gradients_and_the_decoder_is_frozen():
 
 def test_the_papers_head_has_the_papers_width():
     method = GCLGlobal(GCLUNet(), image_size=(192, 192))
-    assert method.head.first.in_features == 4608
-    assert method.head.first.out_features == 1024 and method.head.last.out_features == 128
+    first, last = method.head.layers[0], method.head.layers[2]
+    assert (first.in_features, first.out_features, last.out_features) == (4608, 1024, 128)
 
 
 def test_three_dimensions():

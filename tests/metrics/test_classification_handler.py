@@ -14,6 +14,7 @@ from monai.engines import SupervisedEvaluator
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import PictureDataset
 from monai_cl_ext.metrics import (
     ClassificationScoresHandler,
@@ -139,3 +140,17 @@ def test_two_processes_equal_one(tmp_path):
         rows = zip(table(path), table(tmp_path / "rank0" / path.name), strict=True)
         assert all(plain(one) == pytest.approx(plain(two), abs=1e-6) for one, two in rows), path.name
     assert not (tmp_path / "rank1").exists()
+
+
+def test_odd_names_of_classes_and_patients_come_back_and_are_no_formulas(tmp_path, monkeypatch):
+    odd = ["=dark", "-1", "a,\n|light"]
+    monkeypatch.setattr("test_classification_handler.NAMES", odd)
+    cases = [case | {"patient": f"+{case['patient']}"} for case in pictures(tmp_path / "test", 6, 0)]
+    evaluate(tmp_path / "eval", cases, cases)
+    rows = read_rows(tmp_path / "eval" / "predictions.csv")
+    assert [row["patient"] for row in rows] == [case["patient"] for case in cases]
+    assert [row["class"] for row in rows] == [odd[case["class"]] for case in cases]
+    assert all(sum(float(row[name]) for name in odd) == pytest.approx(1) for row in rows)
+    assert {row["class"] for row in read_rows(tmp_path / "eval" / "metrics.csv")} == {"all", *odd}
+    for row in table(tmp_path / "eval" / "predictions.csv"):
+        assert not [cell for cell in (*row, *row.values()) if cell.startswith(tuple("=+-@"))]

@@ -12,7 +12,9 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.transforms import AsDiscreted
+from odd_names import ODD
 
+from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.metrics import SegmentationScoresHandler, segmentation_scores
 
 SPACING = (1.5, 1.5, 8.0)
@@ -176,3 +178,15 @@ def test_inside_a_config_with_monais_evaluator(tmp_path):
     assert evaluator.state.metrics["missed"] == 2
     evaluator.run()
     assert len(read(tmp_path / "scores.csv")) == 6
+
+
+def test_odd_names_of_volumes_and_classes_come_back_and_are_no_formulas(tmp_path):
+    names = sorted((name for name in ODD if not {"\udce9", "/"} & set(name)), key="{}.nii.gz".format)
+    maps = torch.ones(3, 3, 2, dtype=torch.long)
+    items = [{"image": volume(f"{name}.nii.gz", maps), "pred": volume("", maps), "label": volume("", maps)}
+             for name in names]  # fmt: skip
+    evaluate(items, SegmentationScoresHandler(tmp_path / "a.csv", 3, ["=LV", "-1"]))
+    rows = read_rows(tmp_path / "a.csv")
+    assert [row["volume"] for row in rows[::2]] == names and {row["class"] for row in rows} == {"=LV", "-1"}
+    assert {row["dice"] for row in rows[::2]} == {"1.0"}
+    assert not [cell for row in read(tmp_path / "a.csv") for cell in row.values() if cell.startswith(tuple("=+-@\t"))]

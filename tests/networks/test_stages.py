@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages: the network itself, taken apart; the same parameters, the same results."""
 
+import copy
+import pickle
+import pydoc
+import subprocess
+import sys
+
 import pytest
 import torch
 from monai.networks.nets import AttentionUnet, BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet, VNet
@@ -202,3 +208,31 @@ def test_what_cannot_be_done_is_said():
             seen.decode(seen.encode(torch.zeros(1, 1, 32, 32)), blocks=blocks)
     with pytest.raises(ValueError, match="blocks"):
         list(seen.decoder_parameters(9))
+
+
+NAMES = """
+import sys
+import monai_cl_ext.networks.stages
+import monai_cl_ext.networks.stages as imported
+from monai_cl_ext.networks.stages.unet import UNetStages
+from monai_cl_ext.networks.stages import Stages, stages as exported
+from monai_cl_ext.networks import stages
+assert stages is exported is imported is monai_cl_ext.networks.stages
+assert callable(stages) and issubclass(UNetStages, Stages)
+assert sys.modules["monai_cl_ext.networks.stages"].stages is stages
+"""
+
+
+def test_the_name_stages_is_the_function_whatever_is_imported_first():
+    done = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert pydoc.locate("monai_cl_ext.networks.stages") is stages  # how a configuration finds it
+
+
+@pytest.mark.parametrize("kind", ["gcl", "basic", "segresnet", "unet", "attention"])
+def test_stages_can_be_pickled_and_copied(kind):
+    net, image = built(kind, 2)
+    seen = stages(net.eval())
+    for other in (pickle.loads(pickle.dumps(seen)), copy.deepcopy(seen)):
+        assert type(other) is type(seen) and torch.equal(other.embed(image), seen.embed(image))
+    assert pickle.loads(pickle.dumps(stages)) is stages

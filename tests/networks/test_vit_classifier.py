@@ -14,7 +14,7 @@ BACKBONE = {"in_channels": 1, "img_size": 32, "patch_size": 8, "hidden_size": 24
 
 def classifier(frozen=False, blocks=2, **arguments):
     torch.manual_seed(0)
-    return ViTClassifier(5, blocks, frozen, **BACKBONE, **arguments)
+    return ViTClassifier(MultiCropViT(**BACKBONE, **arguments), 5, blocks, frozen)
 
 
 def saved(net, path):
@@ -55,7 +55,7 @@ def test_a_backbone_is_loaded_whole_from_each_kind_of_file(tmp_path):
         if path.stem == "whole":
             torch.save(whole, path)
         torch.manual_seed(1)
-        net = ViTClassifier(7, 2, True, **BACKBONE)
+        net = ViTClassifier(MultiCropViT(**BACKBONE), 7, 2, True)
         linear = net.linear.weight.clone()
         assert with_backbone(net, path) is net and torch.equal(net.linear.weight, linear)
         source = torch.load(path, weights_only=True)

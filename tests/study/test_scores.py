@@ -5,11 +5,15 @@ import math
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
+from odd_names import ODD
 
+from monai_cl_ext.csv_files import write_table
 from monai_cl_ext.metrics import segmentation_scores
+from monai_cl_ext.names import well_formed
 from monai_cl_ext.study.paper_compat import paper_compat_scores
-from monai_cl_ext.study.scores import METRICS, find_predictions, score_predictions
+from monai_cl_ext.study.scores import METRICS, find_predictions, read_table, score_predictions
 
 CLASSES = {1: "one", 2: "two"}
 SPACING = (1.5, 2.0, 8.0)
@@ -121,3 +125,22 @@ def test_the_papers_distances_reward_a_missed_organ(written):
     honest = honest[(honest["metric"] == "hd95") & (honest["class"] == "two")].set_index("patient")["value"]
     papers = paper_compat_scores(cases[1:], predictions, CLASSES).set_index(["class", "metric"])["value"]
     assert papers["two", "hd95"] == 0 < honest["case0"] < honest["case1"]
+
+
+def test_scores_of_odd_names_come_back_from_their_file(tmp_path):
+    names = [well_formed(name) for name in ODD]
+    table = pd.DataFrame(dict.fromkeys(("method", "volume", "patient", "class"), names))
+    table = table.assign(labelled=1, metric="dice", value=[-0.5, np.nan, *(0.25 for _ in names[2:])], missed=False)
+    write_table(tmp_path / "scores.csv", table)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "scores.csv"), table, check_dtype=False)
+
+
+def test_a_volume_whose_name_is_no_utf8_is_scored(tmp_path):
+    name = "no\udce9utf8"
+    for suffix in (".nii.gz", "_label.nii.gz", "_trans.nii.gz"):
+        nib.save(nib.Nifti1Image(np.ones((4, 4, 2), np.uint8), np.eye(4)), tmp_path / f"{name}{suffix}")
+    case = {"image": f"{tmp_path}/{name}.nii.gz", "label": f"{tmp_path}/{name}_label.nii.gz", "patient": name}
+    scores = score_predictions([case], {case["image"]: tmp_path / f"{name}_trans.nii.gz"}, {1: name}, True, 1.0)
+    assert set(scores["volume"]) == set(scores["patient"]) == set(scores["class"]) == {r"no\udce9utf8"}
+    write_table(tmp_path / "scores.csv", scores)
+    assert len(read_table(tmp_path / "scores.csv")) == len(scores) == 5

@@ -278,7 +278,11 @@ def test_a_folder_keeps_one_plan(phantom, tmp_path):
     with pytest.raises(ValueError, match="plan.json does not exist; give --dataset_dir"):
         keep_plan(tmp_path / "other", {})
     card = pd.read_csv(tmp_path / "study" / "data_card.csv").set_index("part")
-    assert card.loc["test", "patients"] == 2 and card.loc["pretrain", "volumes"] == 4 and card.loc["test", "LV"] == 2
+    assert (
+        card.loc["test", "patients"] == 2
+        and card.loc["pretrain", "volumes"] == 4
+        and card.loc["test", "volumes with LV"] == 2
+    )
     environment = json.loads((tmp_path / "study" / "environment.json").read_text())
     assert len(environment["bundles"]["gcl_segmentation"]) == 64 and environment["versions"]["torch"]
 

@@ -7,8 +7,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
+from odd_names import ODD
 
+from monai_cl_ext.names import visible, well_formed
 from monai_cl_ext.study.comparison import differences, summary
+from monai_cl_ext.study.markup import latex, latex_row, markdown
 from monai_cl_ext.study.tables import latex_table, markdown_table
 
 METHODS = ["scratch", "G^D", "gcl_x+r|s"]
@@ -43,7 +47,7 @@ def test_markdown_has_means_and_differences():
     row = frame.loc[("G^D", 8)]
     assert means["labelled patients"] == ["1", "8"]
     assert means["G^D"][1] == f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-    assert all(cell.startswith("**0.") and cell.endswith("]**") for cell in means[r"gcl_x+r\|s"])
+    assert all(cell.startswith("**0.") and cell.endswith("]**") for cell in means[r"gcl\_x+r\|s"])
     row = differences(scores, "dice", "scratch").iloc[0]
     assert compared["G^D"][0] == f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], p < 0.001"
     assert "scratch" not in compared
@@ -92,7 +96,7 @@ def test_one_method_has_one_table():
 def test_latex_is_whole_and_escaped():
     text = latex_table(study(draws=1), selection="best of 8 & last_epoch")
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == text.count(r"\toprule") == 2
-    assert r"\textbf{0." in text and r"G\textasciicircum{}D & " in text and r"gcl\_x+r|s" in text
+    assert r"\textbf{0." in text and r"G\textasciicircum{}D & " in text and r"gcl\_x+r\textbar{}s" in text
     assert r"best of 8 \& last\_epoch" in text and r"95 \% interval" in text and "p $<$ 0.001" in text
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {2}
@@ -103,3 +107,50 @@ def test_latex_is_whole_and_escaped():
 def test_unknown_metrics_are_told():
     with pytest.raises(ValueError, match="metric must be one of"):
         markdown_table(study(), "iou")
+
+
+NAMES = [well_formed(name) for name in ODD]
+LATEX = {
+    r"\textbackslash{}": "\\", r"\textasciicircum{}": "^", r"\textasciitilde{}": "~", r"\textbar{}": "|",
+    r"\textasciigrave{}": "`", "$<$": "<", "$>$": ">", "{}": "",
+    **{f"\\{character}": character for character in "&%$#_{}"},
+}  # fmt: skip
+
+
+def shown(text):
+    """What a reader of Markdown sees: the texts in order, each run of them that stands together as one."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    found = ["".join(part.content for part in token.children) for token in tokens if token.type == "inline"]
+    kinds = {part.type for token in tokens if token.type == "inline" for part in token.children}
+    return found, kinds
+
+
+def test_markdown_shows_every_name_as_it_is():
+    lines = [f"# {markdown(name)} x" for name in NAMES]
+    cells = [f"| {markdown(name)} | **x{markdown(name)}x** |" for name in NAMES]
+    found, kinds = shown("\n".join([*lines, "", "| a | b |", "| --- | --- |", *cells]))
+    assert found[: len(NAMES)] == [f"{visible(name)} x" for name in NAMES]
+    assert found[len(NAMES) + 2 :: 2] == [visible(name) for name in NAMES]
+    assert found[len(NAMES) + 3 :: 2] == [f"x{visible(name)}x" for name in NAMES]
+    assert kinds <= {"text", "text_special", "strong_open", "strong_close"}
+
+
+def test_latex_shows_every_name_as_it_is():
+    for name in NAMES:
+        text = latex(name)
+        parts = re.findall("|".join(map(re.escape, LATEX)) + r"|[^\\&%$#_{}~^<>|`]", text)
+        assert "".join(parts) == text, name  # nothing else that LaTeX reads as a command
+        assert "".join(LATEX.get(part, part) for part in parts) == visible(name)
+        assert not re.search(r"--|''|,,", text)
+    for first in ("[", "*"):  # after a line's end they would be read as its argument
+        assert latex_row([latex(f"{first}x"), "1"]) == f"{{}}{first}x & 1 \\\\"
+
+
+def test_tables_of_odd_names_are_whole():
+    methods = [*(name for name in NAMES if any(part in name for part in "|\n$[*_`")), "*"]
+    scores = study(draws=2, seeds=1, methods=methods)
+    found, _ = shown(markdown_table(scores, reference=methods[0]))
+    assert all(visible(method) in found for method in methods)
+    body = [line for line in latex_table(scores, reference=methods[0]).splitlines() if line.endswith(r"\\")]
+    assert len(body) == 2 * len(methods) + 1
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {2}

@@ -83,7 +83,7 @@ def test_ranks_draw_differently_and_no_sum_of_numbers_collides(monkeypatch):
             for epoch in range(4):
                 made = prepare(seed)
                 made.set_epoch(epoch)
-                draws.append(torch.rand(1, generator=made.generator).item())
+                draws.append(torch.rand(1, generator=made.generator()).item())
     assert len(set(draws)) == 64
 
 

@@ -132,10 +132,13 @@ def test_scores_alone_make_a_page(folder, tmp_path):
 
 def test_events_of_an_earlier_run_in_the_folder_do_not_count(folder, tmp_path):
     shutil.copytree(folder / "scratch", tmp_path / "run")
+    (earlier,) = (path.name for path in (tmp_path / "run").glob("events*"))
     record = json.loads((tmp_path / "run" / "run_train.json").read_text())
-    (tmp_path / "run" / "run_train.json").write_text(json.dumps(record | {"begun": record["begun"] + 1e6}))
-    (found,) = find_runs(tmp_path / "run")
-    assert found.curves() == {} and find_runs(folder)[1].curves()
+    for names, expected in (([], set()), ([earlier], {"train_loss", "mean_dice"}), (["events.gone"], set())):
+        (tmp_path / "run" / "run_train.json").write_text(json.dumps(record | {"event_files": names}))
+        (found,) = find_runs(tmp_path / "run")
+        assert set(found.curves()) == expected
+    assert set(find_runs(folder)[1].curves()) == {"train_loss", "mean_dice"}  # a record of before files were named
 
 
 @pytest.mark.parametrize(

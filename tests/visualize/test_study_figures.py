@@ -64,7 +64,7 @@ def test_every_figure_has_names_and_room_for_them(methods, labelled, draws, pati
 
 def test_long_names_are_wrapped_where_they_have_parts():
     assert wrap("gcl_segmentation+strategy_gr+no_local", 18) == "gcl_segmentation+\nstrategy_gr+no_\nlocal"
-    assert wrap("x" * 7, 3) == "xxx\nxxx\nx" and wrap("short", 18) == "short" and wrap("$a", 9) == r"\$a"
+    assert wrap("x" * 7, 3) == "xxx\nxxx\nx" and wrap("short", 18) == "short" and wrap("$a\n", 9) == r"$a\n"
     assert len({look(number) for number in range(32)}) == 32
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder levels, decoder blocks and output layer of a U-shaped network, one interface for all of them."""
+"""Common interface to the encoder levels, decoder blocks and output layer of U-shaped networks."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch.nn.modules.conv import _ConvNd
 
 
 class Stages(nn.Module):
-    """A network seen as encoder levels, decoder blocks and an output layer; made by :func:`stages`.
+    """Encoder levels, decoder blocks and output layer of a network; made by :func:`stages`.
 
-    The network is a submodule, so a method that keeps only its stages owns the parameters, and computing through the
-    stages trains the network itself. This class serves networks whose levels follow each other and whose blocks take
+    The network is a submodule: a method that keeps only its stages owns the parameters, and computing through the
+    stages trains the network itself. This class serves networks with sequential levels and decoder blocks called with
     (map from below, skip); others override :meth:`encode` and :meth:`decode_block`.
 
     Args:
         network: the network.
-        encoder: names of the submodules that are its levels, shallow to bottleneck.
-        blocks: names of the submodules of each decoder block, the bottleneck's neighbour first.
-        output: name of the submodule that makes the network's result from the last block's map; None where this map is
-            the result.
+        encoder: names of the submodules that are its levels, from shallow to deep.
+        blocks: names of the submodules of each decoder block, counted from the bottleneck.
+        output: name of the submodule from the last block's map to the network's result; None where this map is the
+            result.
 
     Attributes:
         channels: widths of the encoder's features, the bottleneck last.
         decoder_channels: widths of the maps after the first, second ... decoder block.
-        encoder_prefixes: names of the encoder's submodules inside the network; they select its tensors in a state_dict.
+        encoder_prefixes: names of the encoder's submodules, the prefixes of its tensors in the network's state_dict.
         block_prefixes: the same for each decoder block.
         spatial_dims: number of spatial axes of its images.
     """
@@ -67,12 +67,12 @@ class Stages(nn.Module):
             ValueError: when the network has no such block.
         """
         x = features[-1]
-        for index in range(self._checked(blocks)):
+        for index in range(self._block_count(blocks)):
             x = self.decode_block(index, x, features[-2 - index])
         return x
 
     def decode_block(self, index: int, x: Tensor, skip: Tensor) -> Tensor:
-        """Result of decoder block ``index`` (0 is the bottleneck's neighbour) for the map below it and its skip."""
+        """Map after decoder block ``index``, 0 next to the bottleneck, of the map below it and its skip."""
         return self.network.get_submodule(self.block_prefixes[index][0])(x, skip)
 
     def output(self, decoded: Tensor) -> Tensor:
@@ -97,17 +97,17 @@ class Stages(nn.Module):
         Raises:
             ValueError: when the network has fewer blocks.
         """
-        return self._parameters_of(chain.from_iterable(self.block_prefixes[: self._checked(blocks)]))
+        return self._parameters_of(chain.from_iterable(self.block_prefixes[: self._block_count(blocks)]))
 
     @torch.no_grad()
     def bottleneck_size(self, image_size: Sequence[int]) -> tuple[int, ...]:
         """Spatial size of the bottleneck for images of the spatial size ``image_size``, in pixels."""
-        shadow = copy.deepcopy(self).to("meta").eval()  # shapes only, nothing is computed
+        shadow = copy.deepcopy(self).to("meta").eval()  # shapes alone
         first = next(module for module in shadow.modules() if isinstance(module, _ConvNd))
         image = torch.empty(1, first.in_channels, *image_size, device="meta")
         return tuple(shadow.encode(image)[-1].shape[2:])
 
-    def _checked(self, blocks: int | None) -> int:
+    def _block_count(self, blocks: int | None) -> int:
         found = len(self.block_prefixes)
         if blocks is not None and not 1 <= blocks <= found:
             raise ValueError(f"blocks must be from 1 to {found} for {type(self.network).__name__}, found {blocks!r}")

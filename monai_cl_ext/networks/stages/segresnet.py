@@ -6,7 +6,8 @@ from __future__ import annotations
 from monai.networks.nets import SegResNet
 from torch import Tensor
 
-from monai_cl_ext.networks.stages_generic import Stages
+from monai_cl_ext.networks.stages.base import Stages
+from monai_cl_ext.networks.stages.registry import stages
 
 
 class SegResNetStages(Stages):
@@ -27,6 +28,9 @@ class SegResNetStages(Stages):
         return self.network.encode(x)[1]  # type: ignore[operator]
 
     def decode_block(self, index: int, x: Tensor, skip: Tensor) -> Tensor:
-        """Result of decoder block ``index`` (0 is the bottleneck's neighbour) for the map below it and its skip."""
+        """Map after decoder block ``index``, 0 next to the bottleneck, of the map below it and its skip."""
         upsample, block = (self.network.get_submodule(name) for name in self.block_prefixes[index])
         return block(upsample(x) + skip)
+
+
+stages.register(SegResNet, SegResNetStages)

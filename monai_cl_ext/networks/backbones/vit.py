@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A vision transformer that takes crops of several sizes."""
+"""Vision transformer for crops of several sizes (DINO)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,25 @@ from monai_cl_ext.arguments import one_of, probability
 
 
 class MultiCropViT(ViT):
-    """MONAI's ViT as DINO uses it (Caron et al. 2021): an image becomes its CLS token after the final norm.
+    """MONAI's ViT as DINO's backbone (Caron et al. 2021): the embedding is the CLS token after the final norm.
 
-    The position embeddings belong to images of ``img_size``; for others they are interpolated in ``forward``, bicubic
-    in 2D as in the release (which adds 0.1 patches to the size against rounding; here the size is exact), trilinear in
-    3D. The projection to queries, keys and values has biases, layer norms have epsilon 1e-6, weights start
-    truncated-normal with standard deviation 0.02, and there is no parameter that gets no gradient. The CLS token has no
-    position embedding of its own: the release adds one, which is the same as another start of the token.
-
-    The defaults are ViT-S/16. Building one needs the package einops, as MONAI's ViT does.
+    Position embeddings belong to images of ``img_size`` and are interpolated for others, bicubic in 2D, trilinear in
+    3D. The projection to queries, keys and values has biases, layer norms have epsilon 1e-6, weights are initialized
+    truncated-normal with standard deviation 0.02, and every parameter gets a gradient. The CLS token has no position
+    embedding. The defaults are ViT-S/16. Building one needs the package einops, as MONAI's ViT does.
 
     Args:
         in_channels: channels of the images.
-        img_size: spatial size of the images that the position embeddings belong to, in pixels; one number or one an
+        img_size: spatial size of the images that the position embeddings belong to, in pixels; one number or one per
             axis.
-        patch_size: side of a patch, in pixels; one number or one an axis.
+        patch_size: side of a patch, in pixels; one number or one per axis.
         hidden_size: width D of the tokens.
         mlp_dim: width of each block's hidden layer.
         num_layers: number of blocks.
         num_heads: of each block's attention.
         spatial_dims: 2 or 3.
-        drop_path: chance of leaving out a branch of the last block in training; it falls linearly to 0 at the first.
+        drop_path: stochastic depth, the probability of skipping a branch of the last block in training; it decreases
+            linearly to 0 at the first block.
 
     Raises:
         ValueError: when ``img_size``, or in ``forward`` a spatial size, is no multiple of the patch.
@@ -65,11 +63,11 @@ class MultiCropViT(ViT):
         self.cls_token = nn.Parameter(torch.empty(1, 1, hidden_size))
         rates = torch.linspace(0, probability("drop_path", drop_path), num_layers).tolist()
         for block, rate in zip(self.blocks, rates, strict=True):
-            block.norm_cross_attn = nn.Identity()  # never used, so its parameters would get no gradient
-            block.attn.use_flash_attention = True  # the same result without a matrix of all pairs of tokens
-            if rate > 0:  # both places end a branch, and hold a dropout of rate 0
+            block.norm_cross_attn = nn.Identity()  # unused, its parameters would get no gradient
+            block.attn.use_flash_attention = True  # the same result without the matrix of all pairs of tokens
+            if rate > 0:  # the ends of the two branches, dropouts of rate 0
                 block.attn.drop_output, block.mlp.drop2 = DropPath(rate), DropPath(rate)
-        self.apply(_initialise)
+        self.apply(_initialize)
         trunc_normal_(self.cls_token, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,9 +78,9 @@ class MultiCropViT(ViT):
         return self.norm(tokens)[:, 0]
 
     def last_blocks(self, x: Tensor, count: int = 4) -> Tensor:
-        """CLS tokens of the last ``count`` blocks, each after the final norm, side by side: (B, count * D).
+        """CLS tokens of the last ``count`` blocks, each after the final norm, concatenated: (B, count * D).
 
-        What DINO's linear probe reads of a ViT-S, the last block's at the end.
+        The last block's token is at the end.
 
         Raises:
             ValueError: when the network has fewer blocks.
@@ -123,7 +121,7 @@ class MultiCropViT(ViT):
         return grid
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The U-Net of Chaitanya et al. 2020: six levels, nearest-neighbour upsampling, batch normalisation."""
+"""U-Net of Chaitanya et al. 2020 (GCL): six levels, nearest-neighbor upsampling, batch normalization."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from monai.networks.layers.factories import Conv, Norm, Pad, Pool
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.networks.backbones.unet_base import UNetBase
 
 ENCODER_CHANNELS = (16, 32, 64, 128, 128, 128)
 DECODER_CHANNELS = (128, 128, 64, 32, 16)
 
 
-class GCLUNet(nn.Module):
+class GCLUNet(UNetBase):
     """U-Net of "Contrastive learning of global and local features ..." (Chaitanya et al. 2020, appendix and release).
 
-    A unit is convolution with bias, batch normalisation (moving average with decay 0.99, eps 1e-3), ReLU. Six encoder
-    levels of two 3x3 units, 2x2 max-pooling between them; five decoder blocks of nearest-neighbour upsampling, one
+    A unit is convolution with bias, batch normalization (moving average with decay 0.99, eps 1e-3), ReLU. Six encoder
+    levels of two 3x3 units, 2x2 max-pooling between them; five decoder blocks of nearest-neighbor upsampling, one
     2x2 unit, concatenation [up, skip] and two 3x3 units (one in the last); two 3x3 units and a 3x3 convolution to the
-    classes. Weights start as N(0, sqrt(2 / fan-in)), biases as 0. The paper's network is the 2D one with 2.10 M
-    parameters, 885 552 of them in the encoder; in 3D every kernel gains an axis.
+    classes. Weights are initialized as N(0, sqrt(2 / fan-in)), biases as 0. The paper's network is the 2D one with
+    2.10 M parameters, 885 552 of them in the encoder; the 3D one has the same layers with 3D kernels.
 
     Args:
         in_channels: channels of the image.
@@ -32,45 +33,32 @@ class GCLUNet(nn.Module):
     """
 
     def __init__(self, in_channels: int = 1, out_channels: int = 4, *, spatial_dims: int = 2) -> None:
-        super().__init__()
         positive_integer("in_channels", in_channels)
         positive_integer("out_channels", out_channels)
         dims = one_of("spatial_dims", spatial_dims, (2, 3))
         widths = (in_channels, *ENCODER_CHANNELS)
-        self.encoder = nn.ModuleList(
+        encoder = [
             _level(dims, before, after, pool=index > 0)
             for index, (before, after) in enumerate(zip(widths, ENCODER_CHANNELS, strict=False))
-        )
+        ]
         below = (ENCODER_CHANNELS[-1], *DECODER_CHANNELS)
         skips = ENCODER_CHANNELS[-2::-1]
-        self.decoder = nn.ModuleList(
+        decoder = [
             GCLDecoderBlock(dims, before, skip, after, units=1 if index == len(skips) - 1 else 2)
             for index, (before, skip, after) in enumerate(zip(below, skips, DECODER_CHANNELS, strict=False))
-        )
+        ]
         width = DECODER_CHANNELS[-1]
-        self.output = nn.Sequential(
+        output = nn.Sequential(
             _unit(dims, width, width),
             _unit(dims, width, width),
             Conv[Conv.CONV, dims](width, out_channels, kernel_size=3, padding=1, bias=False),
         )
-        self.apply(_initialise)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, out_channels, *S) of the images (B, in_channels, *S)."""
-        for size in x.shape[2:]:
-            if size % 32 != 0:
-                raise ValueError(f"GCLUNet pools five times: each spatial size must be a multiple of 32, found {size}")
-        features: list[Tensor] = []
-        for level in self.encoder:
-            x = level(x)
-            features.append(x)
-        for index, block in enumerate(self.decoder):
-            x = block(x, features[len(features) - 2 - index])
-        return self.output(x)
+        super().__init__(encoder, decoder, output)
+        self.apply(_initialize)
 
 
 class GCLDecoderBlock(nn.Module):
-    """Doubles a map, smooths it with a 2x2 unit, joins the skip and applies 3x3 units.
+    """Decoder block: nearest-neighbor upsampling, a 2x2 unit, concatenation with the skip, 3x3 units.
 
     Args:
         dims: number of spatial dimensions.
@@ -82,7 +70,7 @@ class GCLDecoderBlock(nn.Module):
         super().__init__()
         self.up = nn.Sequential(
             nn.Upsample(scale_factor=2.0, mode="nearest"),
-            # SAME padding of TensorFlow puts the odd row of an even kernel at the far end
+            # TensorFlow's SAME padding of an even kernel puts the extra row at the far end
             Pad[Pad.CONSTANTPAD, dims]((0, 1) * dims, 0.0),
             _unit(dims, below, width, kernel=2, padding=0),
         )
@@ -107,7 +95,7 @@ def _unit(dims: int, before: int, after: int, kernel: int = 3, padding: int = 1)
     )
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     if isinstance(module, (nn.Conv2d, nn.Conv3d)):
         nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
         if module.bias is not None:

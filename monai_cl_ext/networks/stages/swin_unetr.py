@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of MONAI's SwinUNETR: the transformer is the encoder."""
+"""Stages of MONAI's SwinUNETR, whose encoder is the Swin transformer."""
 
 from __future__ import annotations
 
 from monai.networks.nets import SwinUNETR
 from torch import Tensor
 
-from monai_cl_ext.networks.stages_generic import Stages
+from monai_cl_ext.networks.stages.base import Stages
+from monai_cl_ext.networks.stages.registry import stages
 
 
 class SwinUNETRStages(Stages):
     """Stages of MONAI's SwinUNETR.
 
-    The features are the image itself, which the topmost skip starts from, and the five scales of the transformer
-    ``swinViT``; the last of these is the bottleneck. The transformer alone is the encoder: it is what the bottleneck
-    depends on. The residual blocks that the network calls encoder1 to encoder4 stand between a feature and the
-    decoder, encoder10 between bottleneck and decoder. They belong to the decoder block that takes their result, so
-    that a loss at the bottleneck trains the whole encoder, and loading the encoder loads nothing that such a loss
-    left untrained.
+    The features are the image itself, for the topmost skip, and the five scales of the transformer ``swinViT``, the
+    bottleneck last. The encoder is what the bottleneck depends on, the transformer. The residual blocks encoder1 to
+    encoder4 and encoder10 belong to the decoder blocks that take their results: a loss at the bottleneck does not train
+    them.
     """
 
     def __init__(self, network: SwinUNETR) -> None:
@@ -39,6 +38,9 @@ class SwinUNETRStages(Stages):
         return [x, *self.network.get_submodule("swinViT")(x, self.network.normalize)]
 
     def decode_block(self, index: int, x: Tensor, skip: Tensor) -> Tensor:
-        """Result of decoder block ``index`` (0 is the bottleneck's neighbour) for the map below it and its skip."""
+        """Map after decoder block ``index``, 0 next to the bottleneck, of the map below it and its skip."""
         residual, decoder = (self.network.get_submodule(name) for name in self.block_prefixes[index])
         return decoder(residual(x), skip) if index == 0 else decoder(x, residual(skip))
+
+
+stages.register(SwinUNETR, SwinUNETRStages)

@@ -8,16 +8,16 @@ from monai.networks.blocks.activation_checkpointing import ActivationCheckpointW
 from monai.networks.nets import UNet
 from torch import Tensor
 
-from monai_cl_ext.networks.stages_generic import Stages
+from monai_cl_ext.networks.stages.base import Stages
+from monai_cl_ext.networks.stages.registry import stages
 
 
 class UNetStages(Stages):
     """Stages of MONAI's UNet, with residual units or without, and of its CheckpointUNet.
 
-    A decoder block joins the skip first and doubles the size after, as the network does. The bottleneck is as large as
-    the level above it, so the map after the first block has the size of the level above that. The last block ends with
-    the layer that gives the classes: there is no output layer besides, its map is the network's result, and its weights
-    fit networks with as many classes alone.
+    A decoder block concatenates the skip first and upsamples after, as the network does. The bottleneck is as large as
+    the level above it, so the map after the first block has the size of the level above that. The last block is also
+    the output layer: its map is the network's result, and its weights fit only networks with as many classes.
     """
 
     def __init__(self, network: UNet) -> None:
@@ -33,5 +33,8 @@ class UNetStages(Stages):
         super().__init__(network, encoder=[*levels, name], blocks=blocks[::-1], output=None)
 
     def decode_block(self, index: int, x: Tensor, skip: Tensor) -> Tensor:
-        """Result of decoder block ``index`` (0 is the bottleneck's neighbour) for the map below it and its skip."""
+        """Map after decoder block ``index``, 0 next to the bottleneck, of the map below it and its skip."""
         return self.network.get_submodule(self.block_prefixes[index][0])(torch.cat([skip, x], dim=1))
+
+
+stages.register(UNet, UNetStages)

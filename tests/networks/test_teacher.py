@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The momentum teacher: how it moves, what stays its own, and what it leaves out."""
+"""EMA teacher: its update, its own buffers, and what it turns off."""
 
 import copy
 
@@ -41,8 +41,26 @@ def test_parameters_meet_by_name_whatever_their_order():
     teacher.update(nn.ModuleDict({"b": student["b"], "a": student["a"]}), 0.0)
     for name, parameter in teacher.network.named_parameters():
         assert torch.equal(parameter, student.get_parameter(name))
-    with pytest.raises(ValueError, match="2 belong to one alone.*a.bias"):
+    with pytest.raises(ValueError, match="2 belong to one only.*a.bias"):
         teacher.update(nn.ModuleDict({"b": student["b"]}), 0.0)
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.5])
+def test_momentum_out_of_range_changes_nothing(momentum):
+    teacher, student = pair(lambda: nn.Linear(2, 2))
+    before = teacher.network.weight.clone()
+    with pytest.raises(ValueError, match=str(momentum)):
+        teacher.update(student, momentum)
+    assert torch.equal(teacher.network.weight, before)
+
+
+def test_the_momentum_of_each_update_counts_and_the_first_is_no_copy():
+    teacher, student = pair(lambda: nn.Linear(2, 2).double())
+    expected = teacher.network.weight.clone()
+    for momentum in (0.9, 0.5, 0.99):
+        teacher.update(student, momentum)
+        expected = momentum * expected + (1 - momentum) * student.weight
+    torch.testing.assert_close(teacher.network.weight, expected, rtol=0, atol=1e-14)
 
 
 def test_running_statistics_are_the_teachers_own():

@@ -7,11 +7,12 @@ import torch
 from monai.networks.nets import AttentionUnet
 from torch import Tensor
 
-from monai_cl_ext.networks.stages_generic import Stages
+from monai_cl_ext.networks.stages.base import Stages
+from monai_cl_ext.networks.stages.registry import stages
 
 
 class AttentionUnetStages(Stages):
-    """Stages of MONAI's AttentionUnet: a decoder block is the upsampling, the gate on the skip, and their merging."""
+    """Stages of MONAI's AttentionUnet: a decoder block is upsampling, attention gate on the skip, and merging."""
 
     def __init__(self, network: AttentionUnet) -> None:
         levels, blocks = ["model.0"], []
@@ -24,7 +25,10 @@ class AttentionUnetStages(Stages):
         super().__init__(network, encoder=levels, blocks=blocks[::-1], output="model.2")
 
     def decode_block(self, index: int, x: Tensor, skip: Tensor) -> Tensor:
-        """Result of decoder block ``index`` (0 is the bottleneck's neighbour) for the map below it and its skip."""
+        """Map after decoder block ``index``, 0 next to the bottleneck, of the map below it and its skip."""
         upsample, attention, merge = (self.network.get_submodule(name) for name in self.block_prefixes[index])
         x = upsample(x)
         return merge(torch.cat([attention(g=x, x=skip), x], dim=1))
+
+
+stages.register(AttentionUnet, AttentionUnetStages)

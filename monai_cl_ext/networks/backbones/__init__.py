@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks of papers, and vision transformers."""
+
+from monai_cl_ext.networks.backbones.gcl_unet import GCLUNet
+from monai_cl_ext.networks.backbones.pcl_unet import PCLUNet
+from monai_cl_ext.networks.backbones.vit import MultiCropViT
+
+__all__ = ["GCLUNet", "MultiCropViT", "PCLUNet"]

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stages of MONAI's DynUNet."""
+
+from __future__ import annotations
+
+from monai.networks.nets import DynUNet
+
+from monai_cl_ext.networks.stages.base import Stages
+from monai_cl_ext.networks.stages.registry import stages
+
+
+def dyn_unet_stages(net: DynUNet) -> Stages:
+    """Stages of MONAI's DynUNet.
+
+    Raises:
+        ValueError: when it has deep supervision.
+    """
+    if net.deep_supervision:
+        raise ValueError(
+            "a DynUNet with deep supervision returns more than its last map: pre-train one with deep_supervision=False,"
+            " then load_pretrained(net, path, part='encoder') into yours"
+        )
+    return Stages(
+        net,
+        encoder=("input_block", *(f"downsamples.{index}" for index in range(len(net.downsamples))), "bottleneck"),
+        blocks=[f"upsamples.{index}" for index in range(len(net.upsamples))],
+        output="output_block",
+    )
+
+
+stages.register(DynUNet, dyn_unet_stages)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stages of GCLUNet and PCLUNet."""
+
+from __future__ import annotations
+
+from monai_cl_ext.networks.backbones.gcl_unet import GCLUNet
+from monai_cl_ext.networks.backbones.pcl_unet import PCLUNet
+from monai_cl_ext.networks.backbones.unet_base import UNetBase
+from monai_cl_ext.networks.stages.base import Stages
+from monai_cl_ext.networks.stages.registry import stages
+
+
+def own_unet_stages(net: UNetBase) -> Stages:
+    """Stages of GCLUNet and PCLUNet: their encoder levels and decoder blocks, one by one."""
+    return Stages(
+        net,
+        encoder=[f"encoder.{index}" for index in range(len(net.encoder))],
+        blocks=[f"decoder.{index}" for index in range(len(net.decoder))],
+        output="output",
+    )
+
+
+stages.register(GCLUNet, own_unet_stages)
+stages.register(PCLUNet, own_unet_stages)

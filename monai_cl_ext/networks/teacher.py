@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exponential moving average (EMA) of a student."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.networks.layers import DropPath
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+STOCHASTIC = (nn.modules.dropout._DropoutNd, DropPath)
+
+
+class MomentumTeacher(nn.Module):
+    """Exponential moving average (EMA) of a student's parameters (Tarvainen and Valpola 2017; Caron et al. 2021).
+
+    Only parameters are averaged. Buffers are the teacher's own: in training, batch normalization takes the statistics
+    of the teacher's batch, so its running statistics fit the teacher's weights. Dropout and stochastic depth are off.
+
+    Args:
+        network: becomes the teacher and is frozen. Its copy, ``copy.deepcopy(network)`` made before, is a student with
+            the same initial weights.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.train(self.training)
+
+    @torch.no_grad()
+    def forward(self, x: Any) -> Any:
+        """The network's result for ``x``, without gradient."""
+        return self.network(x)
+
+    def update(self, student: nn.Module, momentum: float) -> None:
+        """Sets each parameter to momentum * teacher + (1 - momentum) * student, matched by name, on the device.
+
+        Args:
+            student: a network of the same parameters.
+            momentum: from 0, a copy of the student, to 1, an unchanged teacher; it may differ from call to call.
+
+        Raises:
+            ValueError: when the names of the parameters differ, or momentum is out of range.
+        """
+        own, other = dict(self.network.named_parameters()), dict(student.named_parameters())
+        if own.keys() != other.keys():
+            unlike = sorted(own.keys() ^ other.keys())
+            raise ValueError(
+                f"teacher and student must have the same parameters, {len(unlike)} belong to one only, such as"
+                f" {unlike[:4]}: make one a copy of the other"
+            )
+        get_ema_multi_avg_fn(momentum)(list(own.values()), [other[name] for name in own], None)
+
+    def train(self, mode: bool = True) -> MomentumTeacher:
+        """Sets the training mode; stochastic layers stay in evaluation mode."""
+        super().train(mode)
+        for module in self.network.modules():
+            if isinstance(module, STOCHASTIC):
+                module.eval()
+        return self
