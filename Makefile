@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 PYTHON ?= python3
 PIP_ARGS ?=
-# Python compiles what it imports; compiling all that is installed takes a minute.
+# compileall uses all cores where pip uses one. Without bytecode each process would compile MONAI anew wherever Python
+# may not write any: under PYTHONDONTWRITEBYTECODE, as in most containers, and in read-only environments. Some packages
+# ship templates that do not compile.
 PIP := pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt
+COMPILE := python -m compileall -qq -j 0 -x /tests/
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := dev,dicom,docs,mlflow,pictures,report,slurm,study,superpixels,vit
 
-.PHONY: install lint types tests test demo docs format clean
+.PHONY: install lint types tests test demo docs bundles format clean
 
 define environment
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, found ' + sys.version)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP) torch==2.13.0
 	$(BIN)/$(PIP) -e ".[$(1)]"
+	$(BIN)/$(COMPILE) $(VENV)/lib monai_cl_ext || true
 	touch $@
 endef
 
@@ -43,6 +47,9 @@ demo: $(VENV)/installed_demo
 
 docs: install
 	$(BIN)/sphinx-build -E -W --keep-going -b html docs docs/_build/html
+
+bundles: install
+	$(BIN)/python -m monai_cl_ext.bundles bundles
 
 format: install
 	$(BIN)/ruff check --fix .

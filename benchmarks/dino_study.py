@@ -140,15 +140,16 @@ class Study:
     def run_cell(self, arm: str, seed: int) -> None:
         """Pre-trains, trains the probe, scores validation and test patients and measures distances, each once."""
         folder = self.root / arm / f"seed_{seed}"
-        bundle, weights = self.bundle.copy(folder), folder / "models" / "model_pretrain.pt"
+        policy, strength = self.arms[arm]
+        overlays = [*self.bundle.overlays, *([] if arm == "random" else [f"policy_{policy}"])]
+        bundle, weights = self.bundle.with_overlays(overlays).copy(folder), folder / "models" / "model_pretrain.pt"
         settings, parser = self.pretraining(seed)
         if arm == "random":
             weights.parent.mkdir(exist_ok=True)
             set_determinism(seed)  # as the bundle does before it makes the network: where all arms of this seed start
             torch.save(parser.get_parsed_content("initial_network").state_dict(), weights)
         else:
-            policy, strength = self.arms[arm]
-            run_stage(bundle, ["pretrain"], {**settings, "policy": policy, "strength": strength})
+            run_stage(bundle, ["pretrain"], {**settings, "strength": strength})
         probe = {**self.settings(seed), "epochs": self.arguments.probe_epochs, "pretrained": str(weights)}
         for stages in (["train"], ["train", "evaluate"], ["train", "evaluate", "evaluate_validation"]):
             run_stage(bundle, stages, {**probe, **self.arguments.probe_settings})

@@ -23,6 +23,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from monai_cl_ext.study.bundles import Bundle
+
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "gcl_segmentation"
 GLOBAL = {"G^R": "strategy_gr", "G^D": "strategy_gd"}
 STARTS = ["scratch", "G^R", "G^D", "G^R+L^R", "G^D+L^R"]
@@ -42,7 +44,7 @@ def run_bundle(configs: list[str], folder: Path, last_file: str, threads: int, *
     record.write_text(wanted)
     if (folder / last_file).exists():
         return
-    files = [f"{BUNDLE}/configs/{name}.json" for name in configs]
+    files = [str(Bundle(BUNDLE).path(name)) for name in configs]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
     settings = {"bundle_root": BUNDLE, "ckpt_dir": folder, "output_dir": folder, "resume": True, **settings}
     for name, value in settings.items():
@@ -92,7 +94,6 @@ def run(arguments: argparse.Namespace) -> None:
         if name != "scratch":
             stage = "local" if "+" in name else "global"
             settings["pretrained"] = root / name / f"model_pretrain_{stage}.pt"
-            settings["pretrained_blocks"] = 3 if stage == "local" else 0
         run_bundle(["train", "network_gcl"], folder, "model_final.pt", threads, **settings, **tuning)
         run_bundle(["train", "evaluate", "network_gcl"], folder, "metrics.csv", threads, **settings)
 

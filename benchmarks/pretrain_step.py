@@ -27,25 +27,26 @@ from monai.utils import set_determinism
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.methods import GCLGlobal, Method, SuperCL
+from monai_cl_ext.study.bundles import Bundle
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
 LARGE = {"image_size": [192, 192], "pixdim": [1.0, 1.0]}
 PRESETS: dict[str, dict[str, Any]] = {
-    "GCL": {"files": ["gcl_segmentation/configs/pretrain_global"], "batches": 40},
+    "GCL": {"files": ["gcl_segmentation", "pretrain_global"], "batches": 40},
     "GCL, paper": {
-        "files": ["gcl_segmentation/configs/pretrain_global", "gcl_segmentation/configs/network_gcl"],
+        "files": ["gcl_segmentation", "pretrain_global", "network_gcl"],
         "changes": LARGE,
         "batches": 12,
     },
-    "PCL": {"files": ["pcl_segmentation/configs/pretrain"], "batches": 40},
-    "SuperCL": {"files": ["supercl_segmentation/configs/pretrain"], "batches": 40},
+    "PCL": {"files": ["pcl_segmentation", "pretrain"], "batches": 40},
+    "SuperCL": {"files": ["supercl_segmentation", "pretrain"], "batches": 40},
     "SuperCL, all positions of 48 x 48": {
-        "files": ["supercl_segmentation/configs/pretrain"],
+        "files": ["supercl_segmentation", "pretrain"],
         "changes": {"level": -4, "n_segments": 230},
         "batches": 20,
     },
     "SuperCL, paper's network and bottleneck": {
-        "files": ["supercl_segmentation/configs/pretrain", "supercl_segmentation/configs/network_pcl"],
+        "files": ["supercl_segmentation", "pretrain", "network_pcl"],
         "changes": {"image_size": [256, 256], "pixdim": [1.0, 1.0], "level": -1, "n_segments": 25, "batch_size": 4},
         "batches": 4,
     },
@@ -55,7 +56,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 def build(preset: dict[str, Any], data: Path, folder: Path, device: torch.device, epochs: int) -> ConfigParser:
     """The parsed config of a preset on phantom volumes."""
     parser = ConfigParser()
-    parser.read_config([BUNDLES / f"{name}.json" for name in preset["files"]])
+    bundle, *configs = preset["files"]
+    parser.read_config([Bundle(BUNDLES / bundle).path(config) for config in configs])
     changes = {
         **preset.get("changes", {}),
         "dataset_dir": str(data),

@@ -12,13 +12,14 @@ import fire
 
 from monai_cl_ext.errors import mistake
 
+GROUPS = ("bundle", "study")  # commands that have commands of their own
 INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
 
 
 class Commands:
     """Contrastive pre-training for medical images, inside MONAI.
 
-    Training runs through MONAI itself, in a folder of bundles/: python -m monai.bundle run --config_file ...
+    Training runs through MONAI itself, in the folder of a bundle: python -m monai.bundle run --config_file ...
     """
 
     def phantom(self, output: str, patients: int = 40, seed: int = 0, frames: int = 1) -> None:
@@ -102,6 +103,15 @@ class Commands:
         page = write_views(settings, sample, told, compare_views(settings, sample, space), str(output))
         print(f"page written to {page}")
 
+    def bundle(self) -> Any:
+        """The bundles of this package: bundle list, bundle copy.
+
+        Each has its own help: bundle copy --help.
+        """
+        from monai_cl_ext.bundles.commands import BundleCommands
+
+        return BundleCommands()
+
     def study(self) -> Any:
         """Label-efficiency studies: study plan, study run, study report.
 
@@ -141,8 +151,8 @@ def _listed(value: Any) -> list[Any]:
 
 def _refuse_unknown_options(commands: object, arguments: list[str]) -> None:
     """Fire would run the command first and then complain of a misspelt option."""
-    if arguments[0] == "study" and len(arguments) > 1:
-        return _refuse_unknown_options(Commands().study(), arguments[1:])
+    if arguments[0] in GROUPS and isinstance(commands, Commands) and len(arguments) > 1:
+        return _refuse_unknown_options(getattr(commands, arguments[0])(), arguments[1:])
     command = getattr(commands, arguments[0], None)
     if command is None or "--help" in arguments:
         return

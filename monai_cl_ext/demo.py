@@ -36,7 +36,9 @@ STAGES = {
     "pretrain_global": "global contrast: slices of one place in the heart attract each other; no labels",
     "pretrain_local": "local contrast: regions of a slice tell each other apart; no labels",
 }
-NEXT = """With your own volumes (a folder of NIfTI files; labels of a few patients), from bundles/gcl_segmentation:
+NEXT = """With your own volumes (a folder of NIfTI files; labels of a few patients), in a folder of your own:
+    python -m monai_cl_ext bundle copy gcl_segmentation --output .
+    cd gcl_segmentation
     python -m monai.bundle run --config_file configs/pretrain_global.json --dataset_dir DIR
     python -m monai.bundle run --config_file configs/pretrain_local.json --dataset_dir DIR
     python -m monai.bundle run --config_file configs/train.json --dataset_dir DIR \\

@@ -13,6 +13,7 @@ from monai_cl_ext.arguments import one_of
 from monai_cl_ext.distributed import rank
 from monai_cl_ext.files import save_tensors
 from monai_cl_ext.finite import check_finite
+from monai_cl_ext.networks.trained_blocks import note_trained_blocks
 
 
 class SaveWeights:
@@ -26,16 +27,18 @@ class SaveWeights:
         network: the network whose ``state_dict`` is written, not its DistributedDataParallel wrapper.
         path: file to write; its folder is made when missing.
         when: "completed" (attach to a trainer) or "best" (attach to an evaluator with a key metric).
+        blocks: decoder blocks that were pre-trained, noted in the file for ``networks.load_pretrained(blocks=None)``.
 
     Raises:
         FloatingPointError: on saving, when a weight is NaN or infinite; the file is as it was.
         OSError: on saving, when the file cannot be written; it is as it was.
     """
 
-    def __init__(self, network: nn.Module, path: str, when: str = "completed") -> None:
+    def __init__(self, network: nn.Module, path: str, when: str = "completed", blocks: int = 0) -> None:
         self.network = network
         self.path = Path(path)
         self.when = one_of("when", when, ("completed", "best"))
+        self.blocks = blocks
         self.logger = logging.getLogger(__name__)
 
     def attach(self, engine: Engine) -> None:
@@ -53,6 +56,8 @@ class SaveWeights:
     def save(self, engine: Engine) -> None:
         """Writes the weights now."""
         weights = self.network.state_dict()
+        if self.blocks:
+            note_trained_blocks(weights, self.blocks)
         if rank() > 0:
             check_finite(self.path, weights)  # all processes stop, since none could go on without the first
         else:

@@ -19,7 +19,7 @@ from monai_cl_ext.losses.rules import Rule, Rules, both_known, different, matchi
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a strategy contrasts.
+    """Views, rules, form and scale of a strategy.
 
     Attributes:
         views: number of views of each slice.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def _unwrap(content: Any, source: str) -> dict[str, Tensor]:
     named = [key for key in WRAPPINGS if key in inner]
     if named or len(inner) == 1:
         return _unwrap(inner[named[0] if named else next(iter(inner))], source)
-    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = OrderedDict((key, value) for key, value in content.items() if isinstance(value, Tensor))
+    if hasattr(content, "_metadata"):  # what torch, and note_trained_blocks, keep beside the tensors
+        vars(tensors)["_metadata"] = content._metadata
     if not tensors:
         raise ValueError(
             f"{source}: no tensors found, keys are {sorted(map(str, content))[:8]}; a state_dict is looked for at the"

@@ -17,6 +17,7 @@ from monai_cl_ext.arguments import one_of, probability
 from monai_cl_ext.finite import listed, not_finite
 from monai_cl_ext.networks.checkpoint import read_state
 from monai_cl_ext.networks.stages import stages
+from monai_cl_ext.networks.trained_blocks import noted_trained_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def load_pretrained(
     path_or_state: str | Path | Mapping[str, Any],
     *,
     part: str = "all",
-    blocks: int = 0,
+    blocks: int | None = 0,
     prefixes: Mapping[str, str] | Collection[str] = WRAPPERS,
     exclude: Collection[str] = (),
     buffers: bool = True,
@@ -78,7 +79,8 @@ def load_pretrained(
         net: the network.
         path_or_state: checkpoint file, or state_dict; wrappings such as ``{"model": ...}`` are opened.
         part: ``"all"``, or ``"encoder"`` as :func:`~monai_cl_ext.networks.stages.stages` knows it.
-        blocks: with ``"encoder"``, also the first ``blocks`` decoder blocks, counted from the bottleneck.
+        blocks: with ``"encoder"``, also the first ``blocks`` decoder blocks, counted from the bottleneck; None takes
+            those that the file says were pre-trained (``SaveWeights(blocks=...)`` notes them), none where it does not.
         prefixes: prefixes of the source's names to take off, again and again; or a mapping to what replaces each.
         exclude: submodules or tensors of the network that are left alone and not counted, such as its last layer.
         buffers: whether running statistics are loaded; without, they are left alone and not counted (GCL's release).
@@ -96,6 +98,9 @@ def load_pretrained(
     probability("minimum", minimum)
     where = "the given state" if isinstance(path_or_state, Mapping) else str(path_or_state)
     source = read_state(path_or_state)
+    if blocks is None:
+        blocks = noted_trained_blocks(source) if part == "encoder" else 0
+        logger.info("%s: %d decoder blocks were pre-trained", where, blocks)
     mapping = prefixes if isinstance(prefixes, Mapping) else dict.fromkeys(_listed(prefixes), "")
     found = _renamed(source, net.state_dict().keys(), mapping, where)
     wanted = _wanted(net, _part_prefixes(net, part, blocks), _listed(exclude), buffers)

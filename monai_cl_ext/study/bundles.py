@@ -15,6 +15,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
+from monai_cl_ext.bundles import bundle_names, installed_bundle, shared_overlay
+
 FOLDER_VARIABLE = "MONAI_CL_BUNDLES"
 CHECKOUT = Path(__file__).resolve().parents[2] / "bundles"
 LEFT_OUT = ("models", "eval", "data", "runs", "mlruns*", "__pycache__", ".git")
@@ -24,12 +26,13 @@ LEFT_OUT = ("models", "eval", "data", "runs", "mlruns*", "__pycache__", ".git")
 class Bundle:
     """A MONAI bundle with overlays: config files that are laid over those of its stages.
 
-    An overlay concerns every stage, unless it names those that it is for under ``"stages"``. Under
-    ``"pretrain_stages"`` an overlay may give other stages of pre-training than metadata.json does.
+    ``overlays`` in metadata.json says of an overlay by its name which ``stages`` it is for, every stage where it is not
+    named; what other ``pretrain_stages`` there are with it; and which overlays of this package serve the bundle, whose
+    files do not lie in its folder.
 
     Attributes:
         folder: of the bundle; it holds configs/.
-        overlays: names of files in configs/ without suffix; later ones win.
+        overlays: names of files in configs/ without suffix, or of this package's overlays; later ones win.
     """
 
     folder: Path
@@ -47,25 +50,34 @@ class Bundle:
         """Names of the config files of pre-training in their order; none for a bundle that does not pre-train."""
         stages = self.read("metadata").get("pretrain_stages", [])
         for overlay in self.overlays:
-            stages = self.read(overlay).get("pretrain_stages", stages)
+            stages = self.known_overlays.get(overlay, {}).get("pretrain_stages", stages)
         return list(stages)
+
+    @property
+    def known_overlays(self) -> dict[str, dict[str, list[str]]]:
+        """What metadata.json says of overlays by name."""
+        return dict(self.read("metadata").get("overlays", {}))
 
     def configs(self, *stages: str) -> list[str]:
         """Names of the files of a run, such as "train", "evaluate", and then of the overlays for the first of them."""
-        concerned = [name for name in self.overlays if stages[0] in self.read(name).get("stages", [stages[0]])]
+        known = self.known_overlays
+        concerned = [name for name in self.overlays if stages[0] in known.get(name, {}).get("stages", [stages[0]])]
         return [*stages, *concerned]
 
     def path(self, config: str) -> Path:
-        """Where a config file lies.
+        """Where a config file lies, in the bundle or among the overlays of this package.
 
         Raises:
             FileNotFoundError: when the bundle has none of this name; lists those that it has.
         """
         path = self.folder / "configs" / f"{config}.json"
-        if not path.is_file():
-            found = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
-            raise FileNotFoundError(f"{path} does not exist; the bundle has the configs: {found}")
-        return path
+        if path.is_file():
+            return path
+        served = [] if config == "metadata" else [name for name in self.known_overlays if shared_overlay(name).is_file()]
+        if config in served:
+            return shared_overlay(config)
+        found = ", ".join(sorted({*served, *(file.stem for file in path.parent.glob("*.json"))})) or "none"
+        raise FileNotFoundError(f"{path} does not exist; the bundle has the configs: {found}")
 
     def read(self, config: str) -> dict[str, Any]:
         """Content of a config file, which is read once.
@@ -107,15 +119,21 @@ class Bundle:
 
         Raises:
             FileNotFoundError: when it has none of such a name.
+            ValueError: when an overlay itself names its stages, which nothing would read.
         """
         bundle = Bundle(self.folder, tuple(overlays))
         object.__setattr__(bundle, "_read", self._read)
         for overlay in overlays:
-            bundle.path(overlay)
+            named = [key for key in ("stages", "pretrain_stages") if key in bundle.read(overlay)]
+            if named:
+                raise ValueError(
+                    f"{bundle.path(overlay)} holds {named[0]!r}, which belongs into {bundle.path('metadata')}: "
+                    f'"overlays": {{"{overlay}": {{"{named[0]}": [...]}}}}'
+                )
         return bundle
 
     def copy(self, folder: Path) -> Bundle:
-        """The bundle, without its weights, results and data, in a folder of its own.
+        """The bundle, without its weights, results and data, in a folder of its own, with the files of its overlays.
 
         Raises:
             ValueError: when that folder lies in the bundle.
@@ -125,6 +143,9 @@ class Bundle:
                 f"{folder} lies in the bundle {self.folder}, which is to be copied there; give another output"
             )
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
+        for overlay in self.overlays:
+            if not (folder / "configs" / f"{overlay}.json").is_file():
+                shutil.copy(self.path(overlay), folder / "configs")
         return Bundle(folder, self.overlays)
 
 
@@ -133,7 +154,8 @@ def find_bundle(name: str, folders: Sequence[str | Path] = ()) -> Bundle:
 
     Args:
         name: path or name, then "+" and the name of each overlay: "gcl_segmentation+strategy_gr".
-        folders: searched first; then those of the environment variable MONAI_CL_BUNDLES, then bundles/ of a checkout.
+        folders: searched first; then those of the environment variable MONAI_CL_BUNDLES, then bundles/ of a checkout,
+            then the bundles of this package.
 
     Raises:
         FileNotFoundError: when there is no such bundle or overlay; names the places that were searched.
@@ -146,8 +168,11 @@ def find_bundle(name: str, folders: Sequence[str | Path] = ()) -> Bundle:
         for home in homes:
             if (home / plain / "configs" / "metadata.json").is_file():
                 return Bundle((home / plain).resolve()).with_overlays(overlays)
+    if parts[0] in bundle_names():
+        return Bundle(installed_bundle(parts[0])).with_overlays(parts[1:])
     searched = ", ".join(str(home / parts[0]) for home in homes)
     raise FileNotFoundError(
         f"found no bundle {parts[0]!r} (a folder with configs/metadata.json); searched {searched}; "
-        f"give its path, or the folder of your bundles in {FOLDER_VARIABLE}"
+        f"give its path, the folder of your bundles in {FOLDER_VARIABLE}, or one of the package's, "
+        f"{', '.join(bundle_names())}"
     )

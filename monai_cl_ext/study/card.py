@@ -88,9 +88,10 @@ def environment(bundles: Sequence[Bundle]) -> dict[str, Any]:
 
 
 def config_hash(bundle: Bundle) -> str:
-    """Of all config files of a bundle."""
+    """Of all config files of a bundle, and of the overlays of this package that serve it."""
     digest = hashlib.sha256()
-    for path in sorted((bundle.folder / "configs").glob("*.json")):
+    own = {path.stem for path in (bundle.folder / "configs").glob("*.json")}
+    for path in sorted(map(bundle.path, {*own, *bundle.known_overlays}), key=lambda path: path.name):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -35,7 +35,9 @@ from .operations.scaling import Scaling
 from .operations.standardization import Standardization
 from .operations.translation import Translation
 from .policies.basic import basic_policy
+from .policies.crops import crop_policy
 from .policies.gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
+from .policies.parts import intensity_part, spatial_part
 from .policies.pcl import pcl_policy
 from .policies.policy import ViewPolicy
 from .policies.strength import scale_policy
@@ -58,8 +60,9 @@ __all__ = [
     "IntensityScaling", "IntensityShift", "PatchSwapping", "PolynomialBiasField", "Saturation", "Solarization",
     "Standardization", "UnitRange", "color_jitter",
     # policies
-    "basic_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy", "identity_policy", "pcl_policy",
-    "scale_policy", "simclr_policy", "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
+    "basic_policy", "crop_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy", "identity_policy",
+    "intensity_part", "pcl_policy", "scale_policy", "simclr_policy", "spatial_part", "strong_policy", "supercl_policy",
+    "weak_med_policy", "weak_policy",
     # from batches to views
     "PrepareImage", "PrepareViews",
     # superpixels

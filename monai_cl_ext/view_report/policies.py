@@ -68,7 +68,7 @@ class ViewSettings:
                 except Exception as error:
                     reason = f"{type(error).__name__}: {error.__cause__ or error}".splitlines()[0]
                     raise ValueError(f"policy {name}: no {KEY} of 2D views with weaker forms ({reason})") from error
-                overlay = {**({"policy": name} if name in NAMES else {}), KEY: config, "strength": strength}
+                overlay = {KEY: config, "strength": strength}
                 found[f"{name},{strength:g}"] = Setting(name, strength, policy, overlay)
         return found
 

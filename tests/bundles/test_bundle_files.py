@@ -1,23 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for the files of every bundle."""
+"""What holds for the files of every bundle: the zoo's checks, names in full, a README that names what there is."""
 
+import json
 import re
+from pathlib import Path
 
+import jsonschema
 import pytest
-from workflows import BUNDLES
+import torch
+from monai.bundle import ckpt_export, verify_net_in_out
+from workflows import BUNDLES, parsed, read
 
-NAMES = sorted(path.name for path in BUNDLES.iterdir() if path.is_dir())
+from monai_cl_ext.bundles import bundle_names
+
+NAMES = bundle_names()
+SCHEMA = Path(__file__).parents[1] / "schema" / "meta_schema_20240725.json"
+TINY = {
+    "segmentation": {"network_def#features": [4, 8, 8, 8, 8, 4]},
+    "classification": {"network_def#patch_size": 4, "network_def#hidden_size": 24, "network_def#mlp_dim": 48,
+                       "network_def#num_layers": 2, "network_def#num_heads": 2, "network_def#blocks": 2,
+                       "image_size": 16, "class_names": ["a", "b", "c"]},
+}  # fmt: skip
+
+
+def configs_of(name: str) -> dict[str, str]:
+    return {path.stem: path.read_text() for path in (BUNDLES / name / "configs").glob("*.json")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_that_the_zoo_requires_are_there(name):
+    for file in ("LICENSE", "configs/metadata.json", "configs/inference.json", "configs/train.json",
+                 "configs/evaluate.json", "configs/multi_gpu_train.json", "configs/logging.conf", "docs/README.md",
+                 "docs/data_license.txt"):  # fmt: skip
+        assert (BUNDLES / name / file).is_file(), file
+    assert (BUNDLES / name / "LICENSE").read_text() == (BUNDLES.parent / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metadata_is_valid_and_its_version_is_in_the_changelog(name):
+    metadata = read(name, "metadata")
+    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
+    assert metadata["schema"].endswith(SCHEMA.name)
+    assert metadata["version"] in metadata["changelog"] and metadata["supported_apps"] == {}
+    assert metadata["references"] and all(metadata[key] for key in ("name", "task", "description"))
+    assert all(f"{stage}_data_format" in metadata for stage in metadata["pretrain_stages"])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_own_classes_are_named_in_full(name):
-    for path in (BUNDLES / name / "configs").glob("*.json"):
-        assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', path.read_text())), path.name
+    for config, text in configs_of(name).items():
+        assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', text)), config
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inference_names_nothing_of_ours_but_its_check_and_the_network_of_a_classifier(name):
+    expected = {"monai_cl_ext", "monai_cl_ext.data.CheckCased"}
+    if name.endswith("classification"):
+        expected = {"monai_cl_ext.networks.ViTClassifier"}
+    assert set(re.findall(r"monai_cl_ext[\w.]*", configs_of(name)["inference"])) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_readme_names_configs_that_exist(name):
     page = (BUNDLES / name / "docs" / "README.md").read_text()
-    configs = {path.stem for path in (BUNDLES / name / "configs").glob("*.json")}
+    known = {*configs_of(name), *read(name, "metadata")["overlays"]}
     named = set(re.findall(r"(\w+)\.json", page)) - {"dataset", "class_names"}  # files that are no configs
-    assert named <= configs and configs - named <= {"metadata"}
+    assert named <= known and known - named <= {"metadata"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_verify_net_in_out_and_torchscript_export(name, tmp_path):
+    override = TINY[name.split("_")[1]]
+    files = {kind: f"{BUNDLES / name}/configs/{file}.json" for kind, file in
+             (("meta_file", "metadata"), ("config_file", "inference"))}  # fmt: skip
+    verify_net_in_out("network_def", **files, device="cpu", **override)
+    network = parsed(name, "inference", **override).get_parsed_content("network_def").eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    exported = str(tmp_path / "model.ts")
+    ckpt_export("network_def", filepath=exported, ckpt_file=str(tmp_path / "model.pt"), **files, **override)
+    image = torch.rand(1, 3 if name.endswith("classification") else 1, 32, 32)
+    torch.testing.assert_close(torch.jit.load(exported)(image), network(image))

@@ -40,38 +40,7 @@ def pretrained(tmp_path_factory, phantom) -> dict[str, Path]:
     return roots
 
 
-def read(name: str, config: str) -> dict:
-    return json.loads((BUNDLES / name / "configs" / f"{config}.json").read_text())
-
-
 # files, metadata, configs
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_metadata_is_valid_and_names_the_stage(name):
-    schema = json.loads((Path(__file__).parents[1] / "schema" / "meta_schema_20240725.json").read_text())
-    metadata = read(name, "metadata")
-    jsonschema.validate(metadata, schema)
-    assert metadata["version"] in metadata["changelog"] and metadata["supported_apps"] == {}
-    assert metadata["pretrain_stages"] == ["pretrain"] and "pretrain_data_format" in metadata
-    assert all((BUNDLES / name / "docs" / file).is_file() for file in ("README.md", "data_license.txt"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_pretraining_differs_from_the_others_only_in_the_method(name):
-    """Data, split, optimiser, schedule, probe and records are those of the pretext bundle."""
-    own, other = read(name, "pretrain"), read("pretext_segmentation", "pretrain")
-    method = {"batch_size", "method", "instance", "policies", "pretext", "task", "restores", "box", "swaps", "patch"}
-    method |= {"box_erasing", "patch_swapping", "corruption", "view_policy", "intensity_policy", "spatial_policy"}
-    method |= {"positives", "threshold", "temperature", "base_temperature", "intra_weight", "inter_weight", "level"}
-    method |= {"stride", "cross_view_only", "normalize", "n_segments", "compactness", "superpixel_backend"}
-    method |= {"superpixels", "view_superpixels", "train", "strength"}
-    method |= {"scaled_policy", "scaled_intensity_policy", "scaled_spatial_policy"}
-    assert {key for key in {*own, *other} if own.get(key) != other.get(key)} <= method
-    inside = {key for key in own["train"] if own["train"][key] != other["train"][key]}
-    assert inside <= {"views", "settings", "dataset"} and set(own["train"]) == set(other["train"])
-    policies = {key for key in own if key.endswith("policy") and not key.startswith("scaled_")}
-    assert policies and {*policies, "strength"} <= set(own["train"]["settings"])
 
 
 # the stages
@@ -156,30 +125,3 @@ def test_a_changed_run_is_not_resumed(name, change, pretrained, phantom):
     assert "was saved by a run with other settings" in "".join(traceback.format_exception(raised.value))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_two_federated_rounds_of_pretraining(name, phantom, tmp_path):
-    root = copy_bundle(name, tmp_path)
-    settings = {"dataset_dir": str(phantom), "bundle_root": str(root), **SMALL, "epochs": 1}
-    algo = MonaiAlgo(
-        bundle_root=str(root),
-        config_train_filename="configs/pretrain.json",
-        config_evaluate_filename=None,
-        train_kwargs=settings,
-    )
-    algo.initialize({ExtraItems.CLIENT_NAME: "client"})
-    for _ in range(2):
-        weights = {key: value.clone() for key, value in algo.trainer.network.state_dict().items()}
-        algo.train(ExchangeObject(weights=weights))
-        changes = [float(torch.as_tensor(value).abs().max()) for value in algo.get_weights().weights.values()]
-        assert max(changes) > 0
-    algo.finalize()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_verify_net_in_out_and_torchscript_export(name, pretrained, tmp_path):
-    root, override = str(pretrained[name]), {"network_def#features": [4, 8, 8, 8, 8, 4]}
-    files = {"meta_file": f"{root}/configs/metadata.json", "config_file": f"{root}/configs/inference.json"}
-    verify_net_in_out("network_def", **files, device="cpu", **override)
-    exported, weights = str(tmp_path / "model.ts"), f"{root}/models/model_pretrain.pt"
-    ckpt_export("network_def", filepath=exported, ckpt_file=weights, **files, **override)
-    assert torch.jit.load(exported)(torch.zeros(1, 1, 32, 32)).shape == (1, 4, 32, 32)

@@ -18,7 +18,7 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.nets import BasicUNet
 from PIL import Image
-from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
+from workflows import BUNDLES, SMALL, copy_bundle, message_of, parsed, run, workflow
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.handlers.fingerprint import fingerprint
@@ -86,38 +86,12 @@ def infer(root: Path, folder: str, **settings) -> None:
     run(root, ["inference"], "infer", **PICTURES, **{"network_def#blocks": 2, **settings}, dataset_dir=folder)
 
 
-def read(name: str, config: str) -> dict:
-    return json.loads((BUNDLES / name / "configs" / f"{config}.json").read_text())
-
-
 def table(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
         return list(csv.DictReader(file))
 
 
-def parsed(name: str, *configs: str, **settings) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config([BUNDLES / name / "configs" / f"{config}.json" for config in configs])
-    parser.update(settings)
-    return parser
-
-
-def message_of(raised: pytest.ExceptionInfo) -> str:
-    return "".join(traceback.format_exception(raised.value))
-
-
 # files, metadata, configs
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_metadata_is_valid_and_names_the_stage(name):
-    schema = json.loads((Path(__file__).parents[1] / "schema" / "meta_schema_20240725.json").read_text())
-    metadata = read(name, "metadata")
-    jsonschema.validate(metadata, schema)
-    assert metadata["version"] in metadata["changelog"] and metadata["supported_apps"] == {}
-    assert metadata["pretrain_stages"] == ["pretrain"] and "pretrain_data_format" in metadata
-    assert "monai-cl-ext" in metadata["required_packages_version"]
-    assert all((BUNDLES / name / "docs" / file).is_file() for file in ("README.md", "data_license.txt"))
 
 
 def test_inference_of_pictures_names_nothing_of_ours_but_the_network():
@@ -136,24 +110,6 @@ def test_inference_of_pictures_follows_no_link_and_passes_hidden_files_over(tmp_
     for folder in (str(tmp_path), f"{tmp_path}/"):
         found = parsed("dino_classification", "inference", dataset_dir=folder).get_parsed_content("datalist")
         assert [path.replace("//", "/") for path in found] == [f"{tmp_path}/a.png", f"{tmp_path}/sub/b.JPG"]
-
-
-def test_both_bundles_have_the_same_overlays_for_several_gpus():
-    for stage in ("pretrain", "train", "evaluate"):
-        first, second = (read(name, f"multi_gpu_{stage}") for name in NAMES)
-        assert first == second, stage
-
-
-def test_segmentation_differs_from_the_other_bundles_only_in_the_method():
-    own, other = read("dino_segmentation", "pretrain"), read("pcl_segmentation", "pretrain")
-    data = {"bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device", "seed", "resume", "validation_patients",
-            "test_patients", "split_seed", "cases", "split", "slice_axis", "image_size", "pixdim", "volume_size",
-            "volume_pixdim", "partitions", "batch_size", "batches_per_epoch", "epochs", "num_workers", "num_classes",
-            "network_def", "network", "validate", "initialize", "run"}  # fmt: skip
-    assert all(own[key] == other[key] for key in data)
-    inside = {key for key in own["train"] if own["train"][key] != other["train"][key]}
-    assert inside <= {"views", "settings", "handlers"}
-    assert all(handler in own["train"]["handlers"] for handler in other["train"]["handlers"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -285,43 +241,6 @@ def test_a_changed_run_is_not_resumed(name, change, pretrained, data):
 def test_an_unchanged_run_is_resumed(name, pretrained, data):
     flow = workflow(pretrained[name], ["pretrain"], dataset_dir=data[name], resume=True, **PRETRAIN[name])
     assert flow.trainer.state.epoch == 2
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_two_federated_rounds_of_pretraining(name, data, tmp_path):
-    root = copy_bundle(name, tmp_path)
-    algo = MonaiAlgo(
-        bundle_root=str(root),
-        config_train_filename="configs/pretrain.json",
-        config_evaluate_filename=None,
-        train_kwargs={"dataset_dir": data[name], "bundle_root": str(root), **PRETRAIN[name], "epochs": 1},
-    )
-    algo.initialize({ExtraItems.CLIENT_NAME: "client"})
-    for _ in range(2):
-        weights = {key: value.clone() for key, value in algo.trainer.network.state_dict().items()}
-        algo.train(ExchangeObject(weights=weights))
-        changes = [float(torch.as_tensor(value).abs().max()) for value in algo.get_weights().weights.values()]
-        assert max(changes) > 0
-    algo.finalize()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_verify_net_in_out_and_torchscript_export(name, pretrained, tmp_path):
-    classifies = name.endswith("classification")
-    override = {"network_def#features": [4, 8, 8, 8, 8, 4]}
-    weights = pretrained[name] / "models" / "model_pretrain.pt"
-    if classifies:
-        override = {**{key: value for key, value in PICTURES.items() if key != "device"}, "network_def#blocks": 2}
-        weights = tmp_path / "model.pt"
-        torch.save(ViTClassifier(MultiCropViT(3, img_size=16, **VIT), 3, 2).state_dict(), weights)
-        override["class_names"] = ["a", "b", "c"]
-    files = {"meta_file": f"{pretrained[name]}/configs/metadata.json"}
-    files["config_file"] = f"{pretrained[name]}/configs/inference.json"
-    verify_net_in_out("network_def", **files, device="cpu", **override)
-    exported = str(tmp_path / "model.ts")
-    ckpt_export("network_def", filepath=exported, ckpt_file=str(weights), **files, **override)
-    found = torch.jit.load(exported)(torch.zeros(1, 3 if classifies else 1, 32, 32))
-    assert found.shape == ((1, 3) if classifies else (1, 4, 32, 32))
 
 
 # classification

@@ -46,66 +46,7 @@ def pretrained(tmp_path_factory, phantom) -> dict[str, Path]:
     return roots
 
 
-def read(name: str) -> dict:
-    return json.loads((CONFIGS / f"{name}.json").read_text())
-
-
-def flat(config, prefix: str = "") -> dict[str, object]:
-    """Every value of a config by its full id; lists stay."""
-    if not isinstance(config, dict):
-        return {prefix: config}
-    return {key: value for name in config for key, value in flat(config[name], f"{prefix}#{name}".strip("#")).items()}
-
-
-def parsed(*names: str, **settings) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config([CONFIGS / f"{name}.json" for name in names])
-    parser.update({"device": SMALL["device"], **settings})
-    return parser
-
-
 # files, metadata, configs
-
-
-def test_metadata_is_valid_and_names_the_stage():
-    schema = json.loads((Path(__file__).parents[1] / "schema" / "meta_schema_20240725.json").read_text())
-    metadata = read("metadata")
-    jsonschema.validate(metadata, schema)
-    assert metadata["version"] in metadata["changelog"] and metadata["supported_apps"] == {}
-    assert metadata["pretrain_stages"] == ["pretrain"] and "pretrain_data_format" in metadata
-    assert all((BUNDLES / NAME / "docs" / name).is_file() for name in ("README.md", "data_license.txt"))
-
-
-def test_own_classes_are_named_in_full():
-    for path in CONFIGS.glob("*.json"):
-        assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', path.read_text())), path.name
-
-
-def test_the_readme_names_configs_that_exist():
-    page = (BUNDLES / NAME / "docs" / "README.md").read_text()
-    named = set(re.findall(r"(\w+)\.json", page)) - {"dataset"}
-    assert len(named) > 8 and all((CONFIGS / f"{name}.json").is_file() for name in named), named
-
-
-def test_pretraining_differs_from_that_of_gcl_only_in_the_method():
-    """Data, split, optimiser, schedule, probe and records are compared where they are defined anew."""
-    path = BUNDLES / "gcl_segmentation" / "configs" / "pretrain_global.json"
-    other = flat(json.loads(path.read_text().replace("pretrain_global", "pretrain")))
-    own = flat(read("pretrain"))
-    different = {key for key in {*own, *other} if own.get(key) != other.get(key)}
-    method = {"pretext", "task", "restores", "box", "swaps", "patch", "policies", "strategy", "temperature", "method",
-              "batch_size", "volumes_per_batch", "original_policy", "view_policy", "box_erasing", "patch_swapping",
-              "corruption"}  # fmt: skip
-    inside = {"train#sampler", "train#views", "train#settings", "train#handlers"}
-    assert {key.split("#")[0] for key in different if not key.startswith("train#")} == method
-    assert {"#".join(key.split("#")[:2]) for key in different if key.startswith("train#")} == inside
-    assert set(read("pretrain")["train"]["settings"]) == (
-        set(json.loads(path.read_text())["train"]["settings"])
-        - {"original_policy", "view_policy", "strength", "volumes_per_batch"} | {"pretext", "policies", "batch_size"}
-    )  # fmt: skip
-    handlers, theirs = (config["train#handlers"] for config in (own, other))
-    unlike = [one["_target_"] for one, two in zip(handlers, theirs, strict=True) if one != two]
-    assert unlike == ["monai.handlers.StatsHandler", "monai.handlers.TensorBoardStatsHandler"]
 
 
 @pytest.mark.parametrize("pretext", PRETEXTS)
@@ -271,10 +212,3 @@ def test_self_training_takes_volumes_without_labels(phantom, tmp_path):
     assert dataset.unlabelled.patients == [case["patient"] for case in cases[2:5]] and len(dataset.label) > 0
 
 
-def test_verify_net_in_out_and_torchscript_export(pretrained, tmp_path):
-    root, override = str(pretrained["rotation"]), {"network_def#features": [4, 8, 8, 8, 8, 4]}
-    files = {"meta_file": f"{root}/configs/metadata.json", "config_file": f"{root}/configs/inference.json"}
-    verify_net_in_out("network_def", **files, device="cpu", **override)
-    exported, weights = str(tmp_path / "model.ts"), f"{root}/models/model_pretrain.pt"
-    ckpt_export("network_def", filepath=exported, ckpt_file=weights, **files, **override)
-    assert torch.jit.load(exported)(torch.zeros(1, 1, 32, 32)).shape == (1, 4, 32, 32)

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the stages of a bundle in this process, at a size that a test can afford."""
 
+import json
 import shutil
+import traceback
 from pathlib import Path
 
-from monai.bundle import ConfigWorkflow
+import pytest
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_cl_ext.bundles import shared_overlay
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 
@@ -22,10 +27,36 @@ SMALL = {
 
 
 def copy_bundle(name: str, folder: Path) -> Path:
-    """A fresh copy of a bundle, without weights or results."""
+    """A fresh copy of a bundle, without weights or results, with every overlay that serves it."""
     root = folder / name
     shutil.copytree(BUNDLES / name, root, ignore=shutil.ignore_patterns("models", "eval", "mlruns*"))
+    for overlay in read(name, "metadata")["overlays"]:
+        shutil.copy(config(name, overlay), root / "configs")
     return root
+
+
+def config(bundle: str, name: str) -> Path:
+    """The file of a config of a bundle, or of an overlay that serves it."""
+    path = BUNDLES / bundle / "configs" / f"{name}.json"
+    return path if path.is_file() else shared_overlay(name)
+
+
+def read(bundle: str, name: str) -> dict:
+    """Content of such a file."""
+    return json.loads(config(bundle, name).read_text())
+
+
+def parsed(bundle: str, *names: str, **settings) -> ConfigParser:
+    """Configs of a bundle laid over each other, with settings."""
+    parser = ConfigParser()
+    parser.read_config([config(bundle, name) for name in names])
+    parser.update(settings)
+    return parser
+
+
+def message_of(raised: pytest.ExceptionInfo) -> str:
+    """The messages of an error and of all that caused it, since MONAI wraps what a component raises."""
+    return "".join(traceback.format_exception(raised.value))
 
 
 def workflow(root: Path, configs: list[str], workflow_type: str = "train", **settings) -> ConfigWorkflow:

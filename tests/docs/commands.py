@@ -23,7 +23,8 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 from torch.distributed.run import get_args_parser
 
-from monai_cl_ext.cli import Commands
+from monai_cl_ext.bundles.commands import BundleCommands
+from monai_cl_ext.cli import GROUPS, Commands
 
 SHELL_SYNTAX = {"|", "||", "&", "&&", ";", ">", ">>", "<"}
 RUN_ARGUMENTS = set(inspect.signature(monai.bundle.run).parameters) - {"override"}
@@ -116,8 +117,8 @@ class Shell:
     def call(self, words: list[str]) -> None:
         """The command line has the command, and it takes the arguments; configs that it is given exist."""
         group: object = Commands()
-        if words[0] == "study":
-            group, words = Commands().study(), words[1:]
+        if words[0] in GROUPS:
+            group, words = getattr(group, words[0])(), words[1:]
         command = words[0].replace("-", "_")
         method = getattr(group, command, None)
         require(method is not None, f"there is no command {words[0]}")
@@ -127,6 +128,8 @@ class Shell:
             if name != "output" and str(value).endswith((".json", ".yaml", ".yml")):
                 require((self.folder / value).is_file(), f"{value} does not exist in {self.folder}")
         self.checked.append(Call(self.folder, command, dict(arguments)))
+        if isinstance(group, BundleCommands) and command == "copy":  # the page goes on in the copy
+            group.copy(**{**arguments, "output": str(self.folder / arguments["output"])})
 
     def script(self, path: str, words: list[str]) -> None:
         """The script exists and its parser takes the options; nothing after the parsing is run."""

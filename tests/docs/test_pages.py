@@ -17,6 +17,8 @@ from monai.bundle import ConfigParser
 from pages import PAGES, ROOT, Block, blocks, commands, inline
 from workflows import SMALL, copy_bundle, run
 
+from monai_cl_ext.bundles import shared_overlay
+from monai_cl_ext.bundles.commands import BundleCommands
 from monai_cl_ext.cli import Commands
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.study.commands import StudyCommands
@@ -135,6 +137,8 @@ def test_commands_name_what_exists(page, root):
     "python -m monai_cl_ext phantom --output phantom --volumes 3",
     "python -m monai_cl_ext phantom",
     "python -m monai_cl_ext rapport eval",
+    "python -m monai_cl_ext bundle copy gcl_segmentation --output COPY --overlay no_such_overlay",
+    "python -m monai_cl_ext bundle move gcl_segmentation",
     "python ../../benchmarks/gcl_study.py --dataset DIR --no_such_option 1",
     "python ../../benchmarks/no_such_script.py",
     "pip install .[reports]",
@@ -162,11 +166,12 @@ def test_a_block_that_nobody_checks_is_found(tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_and_files_named_in_passing_exist(page):
     configs = [path for path in (ROOT / "bundles").glob("*/configs/*.json") if path.name != "metadata.json"]
+    configs += sorted(shared_overlay("mixup").parent.glob("*.json"))
     captions = {block.caption for block in blocks(page) if block.caption}
     named = set(re.findall(r"configs/\w+\.json", page.read_text())) - captions
     assert not named - {f"configs/{path.name}" for path in configs}
     stages = [ConfigParser(ConfigParser.load_config_file(path)) for path in configs]
-    commands = [*vars(Commands).values(), *vars(StudyCommands).values()]
+    commands = [*vars(Commands).values(), *vars(StudyCommands).values(), *vars(BundleCommands).values()]
     own = {name for command in commands if callable(command) for name in inspect.signature(command).parameters}
     for code in inline(page):
         if code.startswith("--"):

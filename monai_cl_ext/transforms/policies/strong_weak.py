@@ -20,6 +20,9 @@ from .policy import ViewPolicy
 Jitter = tuple[float, float, float, float]
 """Brightness, contrast, saturation and hue, as in ``color_jitter``."""
 
+DINO_BLUR = (0.1, 2.0)
+"""Smallest and largest standard deviation of DINO's blur, in voxels."""
+
 
 def strong_policy(
     size: int | Sequence[int] | None = None,
@@ -164,6 +167,6 @@ def _photometry(jitter: Jitter, color: bool, limits: Limits | None) -> list[Oper
 
 def _dino(blur_probability: float, solarize_probability: float) -> list[Operation]:
     """DINO's blur and solarization, where they have a chance."""
-    blur = [GaussianBlur(0.1, 2.0, probability=blur_probability)] if blur_probability else []
+    blur = [GaussianBlur(*DINO_BLUR, probability=blur_probability)] if blur_probability else []
     solarize = [Solarization(0.5, solarize_probability)] if solarize_probability else []
     return [*blur, *solarize]

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The committed bundles are what the source in the package builds."""
+
+from pathlib import Path
+
+import pytest
+from workflows import BUNDLES, read
+
+from monai_cl_ext.bundles import build_bundle, bundle_names
+from monai_cl_ext.bundles.build import SOURCE, _laid_over, _ordered
+from monai_cl_ext.bundles.json_text import json_text
+
+OURS = ("models", "eval", "runs", "data", "__pycache__")  # what a run leaves in a bundle's folder
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    kept = [path for path in files if path.relative_to(folder).parts[0] not in OURS]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
+
+
+def test_every_bundle_is_committed():
+    assert sorted(path.name for path in BUNDLES.iterdir() if path.is_dir()) == bundle_names()
+
+
+@pytest.mark.parametrize("name", bundle_names())
+def test_the_committed_folder_is_what_the_source_builds(name, tmp_path):
+    built, committed = files_below(build_bundle(name, tmp_path)), files_below(BUNDLES / name)
+    assert set(built) == set(committed)
+    assert [path for path in built if built[path] != committed[path]] == [], "run make bundles"
+    assert len(built) <= 20
+
+
+def test_the_source_is_short():
+    """Of the bundles as they were when they were copies of each other, 9,876 lines."""
+    lines = {path: len(path.read_text().splitlines()) for path in SOURCE.rglob("*.json")}
+    assert sum(lines.values()) <= 4200
+    own = {bundle: sum(lines[path] for path in (SOURCE / "bundles" / bundle).glob("*.json") if path.stem.startswith(
+        ("pretrain", "metadata"))) for bundle in bundle_names()}  # fmt: skip
+    own |= {name: own[name] + lines[SOURCE / "dino" / "pretrain.json"] for name in own if name.startswith("dino")}
+    assert own["pcl_segmentation"] <= 30 and own["wcl_segmentation"] <= 30
+
+
+@pytest.mark.parametrize("name", bundle_names())
+def test_an_overlay_is_named_in_metadata_with_stages_that_exist(name):
+    metadata = read(name, "metadata")
+    configs = {path.stem for path in (BUNDLES / name / "configs").glob("*.json")}
+    stages = {*metadata["pretrain_stages"], "train", "evaluate", "inference"}
+    assert stages <= configs
+    assert configs - stages - {"metadata", "multi_gpu_train"} <= set(metadata["overlays"])
+    for overlay, entry in metadata["overlays"].items():
+        assert set(entry["stages"]) | set(entry.get("pretrain_stages", [])) <= stages
+        assert not {"stages", "pretrain_stages"} & set(read(name, overlay))
+
+
+def test_layers_are_laid_as_monai_lays_files_and_may_drop_ids():
+    base = {"a": 1, "b": {"c": [1], "d": 2}, "e": "@a"}
+    patch = {"-": ["b#d", "e"], "a": 2, "+b#c": [3], "b#f": "@g", "g": 4}
+    assert _laid_over(base, patch) == {"a": 2, "b": {"c": [1, 3], "f": "@g"}, "g": 4}
+    assert base == {"a": 1, "b": {"c": [1], "d": 2}, "e": "@a"}
+    with pytest.raises(KeyError):
+        _laid_over(base, {"-": ["z"]})
+
+
+def test_ids_stand_behind_those_that_they_refer_to():
+    config = {"first": 1, "user": "$@last + @middle#part", "middle": {"x": "@last"}, "last": 2, "lasting": "%first"}
+    assert list(_ordered(config)) == ["first", "last", "middle", "user", "lasting"]
+    assert list(_ordered({"train": "@validate#x", "validate": "@train#y"})) == ["train", "validate"]
+
+
+def test_short_lists_stand_on_one_line():
+    content = {"a": [1, 2], "b": {"c": "x" * 120, "d": []}, "é": {}}
+    assert json_text(content) == (
+        '{\n    "a": [1, 2],\n    "b": {\n        "c": "' + "x" * 120 + '",\n        "d": []\n    },\n    "é": {}\n}\n'
+    )
+    for width in range(100, 120):
+        text = json_text({"a": {"b": "x" * width}})
+        assert max(map(len, text.splitlines())) <= 120 or '{"b"' not in text
