@@ -143,7 +143,9 @@ def _page(path: Path) -> tuple[Config, str]:
 
 def _readme(page: str, layers: Iterable[Path], name: str, metadata: Config) -> str:
     """The page with what the layers hold in the places of its comments, such as ``<!-- data -->``."""
-    parts = {path.stem: path.read_text(encoding="utf-8").strip() for layer in layers for path in layer.glob("pages/*.md")}
+    parts = {
+        path.stem: path.read_text(encoding="utf-8").strip() for layer in layers for path in layer.glob("pages/*.md")
+    }
     cited = [textwrap.fill(f"[{number}] {text}.", 120) for number, text in enumerate(metadata["references"], start=1)]
     parts["references"] = "\n\n".join(["## References", *cited])
     text = re.sub(r"(?m)^<!-- (\w+) -->$", lambda found: parts[found[1]], page)

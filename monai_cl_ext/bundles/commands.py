@@ -20,7 +20,11 @@ class BundleCommands:
             stages = [*metadata["pretrain_stages"], "train", "evaluate", "inference"]
             print(f"{name}\n    {metadata['task']}")
             for title, names in (("stages", stages), ("overlays", list(metadata["overlays"]))):
-                print(textwrap.fill(f"{title}: {', '.join(names)}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8))
+                print(
+                    textwrap.fill(
+                        f"{title}: {', '.join(names)}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8
+                    )
+                )
 
     def copy(self, name: str, output: str, overlay: Any = ()) -> None:
         """Copies a bundle to OUTPUT/NAME, ready for: python -m monai.bundle run --config_file ...

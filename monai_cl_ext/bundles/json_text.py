@@ -22,7 +22,9 @@ def _laid_out(value: Any, indent: int, used: int) -> str:
     inner = indent + 4
     if isinstance(value, dict):
         names = [f"{json.dumps(name, ensure_ascii=False)}: " for name in value]
-        parts = [name + _laid_out(item, inner, inner + len(name)) for name, item in zip(names, value.values(), strict=True)]
+        parts = [
+            name + _laid_out(item, inner, inner + len(name)) for name, item in zip(names, value.values(), strict=True)
+        ]
     else:
         parts = [_laid_out(item, inner, inner) for item in value]
     opening, closing = "{}" if isinstance(value, dict) else "[]"

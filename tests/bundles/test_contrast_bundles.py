@@ -2,19 +2,13 @@
 """The bundles of PCL, WCL and SuperCL: the zoo's checks and every stage and variant on a small phantom."""
 
 import csv
-import json
 import traceback
 from pathlib import Path
 
-import jsonschema
 import pytest
 import torch
-from monai.bundle import ckpt_export, verify_net_in_out
-from monai.fl.client import MonaiAlgo
-from monai.fl.utils.constants import ExtraItems
-from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.nets import BasicUNet
-from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
+from workflows import SMALL, copy_bundle, run, workflow
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.methods import PCL, WCL, SuperCL
@@ -123,5 +117,3 @@ def test_a_changed_run_is_not_resumed(name, change, pretrained, phantom):
     with pytest.raises(RuntimeError) as raised:
         workflow(root, ["pretrain"], **{**settings, **change})
     assert "was saved by a run with other settings" in "".join(traceback.format_exception(raised.value))
-
-

@@ -15,7 +15,6 @@ import time
 import traceback
 from pathlib import Path
 
-import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
