@@ -8,7 +8,8 @@ from math import prod
 
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import PartitionContrastiveLoss, Rules
+from monai_cl_ext.losses import PartitionContrastiveLoss
+from monai_cl_ext.losses.rules import Rules
 from monai_cl_ext.methods.method import NetworkMethod, joined
 from monai_cl_ext.networks import FlatMLPHead
 from monai_cl_ext.types import Losses, Tags, View

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from monai_cl_ext.losses import Rules
+from monai_cl_ext.losses.rules import Rules
 from monai_cl_ext.methods.method import NetworkMethod, joined
 from monai_cl_ext.types import Losses, Tags, View
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import Rules, pair_matrices, sample_tags
+from monai_cl_ext.losses import pair_matrices, sample_tags
+from monai_cl_ext.losses.rules import Rules
 from monai_cl_ext.networks import stages
 from monai_cl_ext.types import Losses, Tags, View
 
