@@ -6,7 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import Rules, SupervisedContrastiveLoss, sample_tags
+from monai_cl_ext.losses import SupervisedContrastiveLoss, sample_tags
+from monai_cl_ext.losses.rules import Rules
 from monai_cl_ext.methods.instance import InstanceContrast
 from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags
