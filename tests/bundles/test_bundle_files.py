@@ -17,8 +17,8 @@ NAMES = bundle_names()
 SCHEMA = Path(__file__).parents[1] / "schema" / "meta_schema_20240725.json"
 TINY = {
     "segmentation": {"network_def#features": [4, 8, 8, 8, 8, 4]},
-    "classification": {"network_def#patch_size": 4, "network_def#hidden_size": 24, "network_def#mlp_dim": 48,
-                       "network_def#num_layers": 2, "network_def#num_heads": 2, "network_def#blocks": 2,
+    "classification": {"patch_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 2,
+                       "network_def#blocks": 2,
                        "image_size": 16, "class_names": ["a", "b", "c"]},
 }  # fmt: skip
 
@@ -56,7 +56,7 @@ def test_own_classes_are_named_in_full(name):
 def test_inference_names_nothing_of_ours_but_its_check_and_the_network_of_a_classifier(name):
     expected = {"monai_cl_ext", "monai_cl_ext.data.CheckCased"}
     if name.endswith("classification"):
-        expected = {"monai_cl_ext.networks.ViTClassifier"}
+        expected = {f"monai_cl_ext.networks.{each}" for each in ("ViTClassifier", "MultiCropViT")}
     assert set(re.findall(r"monai_cl_ext[\w.]*", configs_of(name)["inference"])) == expected
 
 

@@ -15,6 +15,7 @@ import time
 import traceback
 from pathlib import Path
 
+import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest

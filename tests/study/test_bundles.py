@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from monai_cl_ext.bundles import shared_overlay
 from monai_cl_ext.study.bundles import CHECKOUT, FOLDER_VARIABLE, Bundle, find_bundle
+from monai_cl_ext.study.card import config_hash
+
+original = Path.read_text
 
 
 @pytest.fixture
@@ -14,12 +18,20 @@ def bundle(tmp_path: Path) -> Bundle:
     configs = tmp_path / "mine" / "configs"
     configs.mkdir(parents=True)
     contents = {
-        "metadata": {"pretrain_stages": ["pretrain_one", "pretrain_two"]},
+        "metadata": {
+            "pretrain_stages": ["pretrain_one", "pretrain_two"],
+            "overlays": {
+                "first": {"stages": ["pretrain_one"]},
+                "shorter": {"stages": [], "pretrain_stages": ["pretrain_one"]},
+                "mixup": {"stages": ["train"]},
+            },
+        },
         "pretrain_one": {},
         "train": {},
         "everywhere": {"epochs": 1},
-        "first": {"stages": ["pretrain_one"], "epochs": 2},
-        "shorter": {"stages": [], "pretrain_stages": ["pretrain_one"]},
+        "first": {"epochs": 2},
+        "shorter": {},
+        "old": {"stages": ["train"], "epochs": 3},
     }
     for name, content in contents.items():
         (configs / f"{name}.json").write_text(json.dumps(content))
@@ -37,8 +49,17 @@ def test_a_bundle_is_found_by_path_by_option_by_variable_and_beside_a_checkout(b
 def test_an_absent_bundle_or_overlay_is_named(bundle, tmp_path):
     with pytest.raises(FileNotFoundError, match=f"'yours'.*{tmp_path}.*{FOLDER_VARIABLE}"):
         find_bundle("yours", [tmp_path])
-    with pytest.raises(FileNotFoundError, match=r"missing.json does not exist; .*everywhere, first"):
+    with pytest.raises(FileNotFoundError, match="the package's, dino_classification, "):
+        find_bundle("yours", [tmp_path])
+    with pytest.raises(FileNotFoundError, match=r"missing.json does not exist; .*everywhere, first, metadata, mixup"):
         find_bundle("mine+missing", [tmp_path])
+    with pytest.raises(FileNotFoundError, match="network_gcl.json does not exist"):  # metadata.json names mixup alone
+        find_bundle("mine+network_gcl", [tmp_path])
+
+
+def test_an_overlay_that_names_its_stages_itself_is_refused(bundle, tmp_path):
+    with pytest.raises(ValueError, match=r"old.json holds 'stages', .*metadata.json: .overlays.: {.old.: {.stages.:"):
+        find_bundle("mine+old", [tmp_path])
 
 
 def test_overlays_concern_the_stages_that_they_name(bundle):
@@ -64,8 +85,35 @@ def test_a_config_that_is_not_json_is_named(bundle):
         bundle.read("first")
 
 
-def test_every_overlay_of_our_bundles_names_stages_that_exist():
-    for path in CHECKOUT.glob("*/configs/*.json"):
-        content = json.loads(path.read_text())
-        for stage in [*content.get("stages", []), *content.get("pretrain_stages", [])]:
-            assert path.with_name(f"{stage}.json").is_file(), (path, stage)
+def test_overlays_of_the_package_are_found_read_and_copied(bundle, tmp_path):
+    method = find_bundle("mine+mixup", [tmp_path])
+    assert method.path("mixup") == shared_overlay("mixup") and "mixup_alpha" in method.read("mixup")
+    assert method.configs("train") == ["train", "mixup"] and method.configs("pretrain_one") == ["pretrain_one"]
+    copied = method.copy(tmp_path / "copy")
+    assert copied.path("mixup") == tmp_path / "copy" / "configs" / "mixup.json"
+    assert copied.read("mixup") == method.read("mixup")
+
+
+def test_an_overlay_of_the_bundles_own_hides_the_packages(bundle):
+    (bundle.folder / "configs" / "mixup.json").write_text('{"own": 1}')
+    assert Bundle(bundle.folder, ("mixup",)).read("mixup") == {"own": 1}
+
+
+def test_the_hash_of_a_bundle_is_that_of_its_configs_and_overlays(bundle, tmp_path):
+    before = config_hash(bundle)
+    (bundle.folder / "configs" / "mixup.json").write_text(shared_overlay("mixup").read_text())
+    assert config_hash(bundle) == before
+    (bundle.folder / "configs" / "mixup.json").write_text("{}")
+    assert config_hash(bundle) != before
+
+
+def test_a_config_is_read_once(monkeypatch):
+    reads = []
+    monkeypatch.setattr(Path, "read_text", lambda path, *a, **k: reads.append(path) or original(path, *a, **k))
+    bundle = find_bundle("gcl_segmentation+network_gcl")
+    for _ in range(3):
+        assert bundle.pretrain_stages == ["pretrain_global", "pretrain_local"]
+        assert bundle.known(["train"], {"epochs": 1, "no_such_setting": 2}) == {"epochs": 1}
+        assert bundle.parser("train", "evaluate")["network_def"]["_target_"].endswith("GCLUNet")
+    names = [path.name for path in reads if path.suffix == ".json"]
+    assert sorted(names) == ["evaluate.json", "metadata.json", "network_gcl.json", "train.json"]

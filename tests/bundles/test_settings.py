@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is set from outside, in every bundle: resume guards what shapes a run, a device may be text."""
+
+import json
+import re
+
+import pytest
+import torch
+from workflows import parsed, read
+
+from monai_cl_ext.bundles import bundle_names
+from monai_cl_ext.handlers.fingerprint import fingerprint
+
+STAGES = [(name, stage) for name in bundle_names() for stage in (*read(name, "metadata")["pretrain_stages"], "train")]
+FREE = {
+    "imports", "stage", "bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device", "is_not_rank0", "module",
+    "network", "resume", "val_interval", "log_interval", "num_workers", "initialize", "run",
+    "trained_blocks",  # what the file of weights tells
+    "validation_patients", "test_patients", "split_seed", "labelled_patients", "draw", "table", "columns",  # as patients
+}  # fmt: skip
+POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
+"""What overlays with policies read; some bundles' own policies do not."""
+CHANGES = {
+    "strategy": "gr", "local_strategy": "ld", "regions": 9, "negatives": "released", "encoder_batch_norm": "eval",
+    "base_temperature": 0.07, "normalize": "superpixel", "superpixel_backend": "torch", "level": -2,
+    "blocks": 2, "pretext": "inpainting", "box": 0.3, "patch": 0.1, "probe": "finetune", "momentum": 0.9,
+    "pretrained": "", "pretrained_blocks": 1, "limits": [0, 2], "num_heads": 4, "patch_size": 4,
+    "hidden_size": 96, "slice_axis": 1, "image_size": [64, 64], "local_crop": [0.1, 0.4], "area": [0.3, 0.9],
+    "channels": 1, "view_superpixels": {"_target_": "torch.nn.Identity"}, "learning_rate": 0.123,
+}  # fmt: skip
+"""Other values of settings that cannot be any number."""
+
+
+class Data:
+    """Stands for the slices or the pictures of both parts, which no setting of these tests changes."""
+
+    patients = [f"p{number}" for number in range(6)]
+    data = [{"image": name, "patient": name} for name in patients]
+    volume, partition = torch.arange(6).repeat_interleave(4), torch.arange(4).repeat(6)
+
+    def __len__(self) -> int:
+        return 24
+
+
+def guarded(bundle: str, stage: str, settings: dict) -> object:
+    """What resume compares."""
+    data = {"train#dataset": Data(), "validate#dataset": Data(), "cases": []}
+    if bundle.endswith("classification") and stage == "train":
+        data |= {"class_names": ["a", "b"]}
+    start = {"pretrained": ""} if "pretrained" in read(bundle, stage) else {}
+    parser = parsed(bundle, stage, **{**data, **start, "device": "cpu", **settings})
+    assert parser["train#handlers"][[each["_target_"].split(".")[-1] for each in parser["train#handlers"]].index("Resume")][
+        "settings"] == "@train#settings"  # fmt: skip
+    return fingerprint(parser.get_parsed_content("train#settings"))
+
+
+def other(name: str, value: object) -> object:
+    """Another value of a setting."""
+    if name in CHANGES:
+        return CHANGES[name]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1  # of the axes too, where -1 is 1
+    if isinstance(value, float):
+        return value / 2
+    assert isinstance(value, list) and value, (name, value)
+    return [other("", each) for each in value]
+
+
+@pytest.mark.parametrize("bundle, stage", [
+    (name, stage) for name, stage in STAGES if stage != "train" or name in ("gcl_segmentation", "dino_classification")
+])  # fmt: skip
+def test_resume_guards_every_setting_that_shapes_a_run(bundle, stage):
+    config = read(bundle, stage)
+    plain = {name: value for name, value in config.items() if not isinstance(value, dict) and name not in FREE}
+    asked = {name: value for name, value in plain.items() if name in CHANGES or not (isinstance(value, str) and re.search(
+        "[$@]", value))}  # fmt: skip
+    used = {name for name in asked if re.search(rf"@{name}\b", json.dumps(config))}
+    assert set(asked) - used <= POLICY and len(used) > 5
+    expected = guarded(bundle, stage, {})
+    base = {"pretext": "inpainting"} if "swaps" in config else {}
+    swapped = {"pretext": "context_restoration"}
+    for name in sorted(used - {"pretrained"}):
+        settings = {**({**swapped} if name in ("swaps", "patch") else base if name == "box" else {})}
+        before = guarded(bundle, stage, settings) if settings else expected
+        value = 32 if name == "image_size" and bundle == "dino_classification" else other(name, asked[name])
+        assert guarded(bundle, stage, {**settings, name: value}) != before, name
+
+
+@pytest.mark.parametrize("bundle, stage", STAGES)
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_a_device_may_be_text(bundle, stage, device):
+    """As MONAI Label and the command line give it."""
+    loader = read(bundle, stage)["train"]["dataloader"]["pin_memory"]
+    parser = parsed(bundle, stage, device=device, pinned=loader, train={}, validate={})
+    assert parser.get_parsed_content("pinned") is (device != "cpu")
+    text = json.dumps(read(bundle, stage)) + json.dumps(read(bundle, "evaluate")) + json.dumps(read(bundle, "inference"))
+    assert "@device." not in text + json.dumps(read(bundle, "multi_gpu_train"))
+
+
+@pytest.mark.parametrize("bundle", bundle_names())
+def test_one_overlay_serves_several_gpus_at_every_stage(bundle):
+    for stages in ([*([stage] for stage in read(bundle, "metadata")["pretrain_stages"]), ["train"], ["train", "evaluate"]]):
+        parser = parsed(bundle, *stages, "multi_gpu_train")
+        assert parser["trained"]["module"] == "@module" and "@trained" not in parser["module"]
+        assert parser["run"] == parsed(bundle, *stages)["run"]
+        assert parser["validate#dataloader#sampler"] == "@validate#sampler"
+        assert parser["finalize"] == ["$torch.distributed.destroy_process_group()"]
