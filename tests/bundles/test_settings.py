@@ -14,9 +14,10 @@ from monai_cl_ext.handlers.fingerprint import fingerprint
 STAGES = [(name, stage) for name in bundle_names() for stage in (*read(name, "metadata")["pretrain_stages"], "train")]
 FREE = {
     "imports", "stage", "bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device", "is_not_rank0", "module",
-    "network", "resume", "val_interval", "log_interval", "num_workers", "initialize", "run",
+    "network", "trained", "resume", "val_interval", "log_interval", "num_workers", "initialize", "run",
     "trained_blocks",  # what the file of weights tells
-    "validation_patients", "test_patients", "split_seed", "labelled_patients", "draw", "table", "columns",  # as patients
+    "validation_patients", "test_patients", "split_seed", "labelled_patients", "draw",  # as patients
+    "table", "columns",  # as patients too
 }  # fmt: skip
 POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
 """What overlays with policies read; some bundles' own policies do not."""
@@ -49,8 +50,8 @@ def guarded(bundle: str, stage: str, settings: dict) -> object:
         data |= {"class_names": ["a", "b"]}
     start = {"pretrained": ""} if "pretrained" in read(bundle, stage) else {}
     parser = parsed(bundle, stage, **{**data, **start, "device": "cpu", **settings})
-    assert parser["train#handlers"][[each["_target_"].split(".")[-1] for each in parser["train#handlers"]].index("Resume")][
-        "settings"] == "@train#settings"  # fmt: skip
+    (resume,) = [each for each in parser["train#handlers"] if each["_target_"].endswith(".Resume")]
+    assert resume["settings"] == "@train#settings"
     return fingerprint(parser.get_parsed_content("train#settings"))
 
 
@@ -74,8 +75,8 @@ def other(name: str, value: object) -> object:
 def test_resume_guards_every_setting_that_shapes_a_run(bundle, stage):
     config = read(bundle, stage)
     plain = {name: value for name, value in config.items() if not isinstance(value, dict) and name not in FREE}
-    asked = {name: value for name, value in plain.items() if name in CHANGES or not (isinstance(value, str) and re.search(
-        "[$@]", value))}  # fmt: skip
+    computed = {name for name, value in plain.items() if isinstance(value, str) and re.search("[$@]", value)}
+    asked = {name: value for name, value in plain.items() if name in CHANGES or name not in computed}
     used = {name for name in asked if re.search(rf"@{name}\b", json.dumps(config))}
     assert set(asked) - used <= POLICY and len(used) > 5
     expected = guarded(bundle, stage, {})
@@ -95,13 +96,14 @@ def test_a_device_may_be_text(bundle, stage, device):
     loader = read(bundle, stage)["train"]["dataloader"]["pin_memory"]
     parser = parsed(bundle, stage, device=device, pinned=loader, train={}, validate={})
     assert parser.get_parsed_content("pinned") is (device != "cpu")
-    text = json.dumps(read(bundle, stage)) + json.dumps(read(bundle, "evaluate")) + json.dumps(read(bundle, "inference"))
-    assert "@device." not in text + json.dumps(read(bundle, "multi_gpu_train"))
+    for config in (stage, "evaluate", "inference", "multi_gpu_train"):
+        assert "@device." not in json.dumps(read(bundle, config))
 
 
 @pytest.mark.parametrize("bundle", bundle_names())
 def test_one_overlay_serves_several_gpus_at_every_stage(bundle):
-    for stages in ([*([stage] for stage in read(bundle, "metadata")["pretrain_stages"]), ["train"], ["train", "evaluate"]]):
+    pretraining = [[stage] for stage in read(bundle, "metadata")["pretrain_stages"]]
+    for stages in [*pretraining, ["train"], ["train", "evaluate"]]:
         parser = parsed(bundle, *stages, "multi_gpu_train")
         assert parser["trained"]["module"] == "@module" and "@trained" not in parser["module"]
         assert parser["run"] == parsed(bundle, *stages)["run"]
