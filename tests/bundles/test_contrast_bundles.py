@@ -1,20 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundles of PCL, WCL and SuperCL: the zoo's checks and every stage and variant on a small phantom."""
 
-import csv
-import json
-import traceback
 from pathlib import Path
 
-import jsonschema
 import pytest
 import torch
-from monai.bundle import ckpt_export, verify_net_in_out
-from monai.fl.client import MonaiAlgo
-from monai.fl.utils.constants import ExtraItems
-from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.nets import BasicUNet
-from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
+from workflows import SMALL, copy_bundle, parsed, run
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.methods import PCL, WCL, PartitionContrast, SimCLR, SuperCL
@@ -67,7 +59,8 @@ def test_pretraining_leaves_weights_curves_and_a_batch(name, pretrained):
 @pytest.mark.parametrize("overlays, weights, kind", [
     (["no_ilcp"], (0, 0.5), PCL), (["no_igcp"], (1, 0), PCL), (["no_ilcp", "no_igcp"], (0, 0), PCL),
     (["instance_wcl"], (1, 0.5), WCL), (["instance_wcl", "no_igcp"], (1, 0), WCL),
-    (["instance_view"], (1, 0.5), SimCLR), (["instance_partition"], (1, 0.5), PartitionContrast), (["network_pcl"], (1, 0.5), PCL),
+    (["instance_view"], (1, 0.5), SimCLR), (["instance_partition"], (1, 0.5), PartitionContrast),
+    (["network_pcl"], (1, 0.5), PCL),
 ])  # fmt: skip
 def test_ablations_are_overlays(overlays, weights, kind):
     small = {} if "network_pcl" in overlays else {"network_def#features": SMALL["network_def#features"]}

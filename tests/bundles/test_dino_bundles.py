@@ -3,27 +3,19 @@
 
 import csv
 import json
-import re
-import traceback
 import warnings
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, verify_net_in_out
-from monai.fl.client import MonaiAlgo
-from monai.fl.utils.constants import ExtraItems
-from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.nets import BasicUNet
 from PIL import Image
-from workflows import BUNDLES, SMALL, copy_bundle, message_of, parsed, run, workflow
+from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow
 
 from monai_cl_ext.data import write_phantom
-from monai_cl_ext.handlers.fingerprint import fingerprint
-from monai_cl_ext.networks import MultiCropViT, ViTClassifier
-from monai_cl_ext.transforms import PolynomialBiasField
+from monai_cl_ext.networks import MultiCropViT
+from monai_cl_ext.transforms import GaussianBlur, PolynomialBiasField
 
 NAMES = ["dino_classification", "dino_segmentation"]
 CPU = {"device": "$torch.device('cpu')"}

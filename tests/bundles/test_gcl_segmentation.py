@@ -15,7 +15,6 @@ import time
 import traceback
 from pathlib import Path
 
-import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
@@ -105,7 +104,8 @@ def test_train_evaluate_and_inference_prepare_an_image_alike():
 
 def test_resume_guards_what_shapes_a_run():
     free = {"resume", "val_interval", "log_interval", "num_workers", "split_seed", "draw", "bundle_root", "ckpt_dir",
-            "output_dir", "dataset_dir", "stage", "is_not_rank0", "class_names", "volume_size", "volume_pixdim"}  # fmt: skip
+            "output_dir", "dataset_dir", "stage", "is_not_rank0", "class_names", "volume_size",
+            "volume_pixdim"}  # fmt: skip
     # held in an object that is compared: the split by its patients, the rest by method, loss, optimiser or scheduler
     inside = {"validation_patients", "test_patients", "labelled_patients", "num_classes", "strategy", "temperature",
               "learning_rate", "warmup_iterations", "local_strategy", "blocks", "region_size", "regions", "negatives",

@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pretext bundle: every pretext task and fine-tuning overlay on a small phantom."""
 
-import csv
-import json
-import re
-import subprocess
-import sys
+import shutil
 import traceback
 from pathlib import Path
 
-import jsonschema
 import pytest
 import torch
 from ignite.engine import Events
-from monai.bundle import ConfigParser, ckpt_export, verify_net_in_out
 from monai.networks.nets import BasicUNet
-from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
+from workflows import BUNDLES, SMALL, copy_bundle, parsed, run, workflow
 
 from monai_cl_ext.data import find_cases, write_phantom
 from monai_cl_ext.methods import Restoration, RotationPrediction
@@ -185,5 +179,3 @@ def test_self_training_takes_volumes_without_labels(phantom, tmp_path):
     flow = run(root, ["train", "self_training"], split=split, dataset_dir=str(phantom), **{**settings, "epochs": 4})
     dataset = flow.parser.get_parsed_content("train#dataset")
     assert dataset.unlabelled.patients == [case["patient"] for case in cases[2:5]] and len(dataset.label) > 0
-
-
