@@ -19,12 +19,9 @@ class BundleCommands:
             metadata = metadata_of(name)
             stages = [*metadata["pretrain_stages"], "train", "evaluate", "inference"]
             print(f"{name}\n    {metadata['task']}")
-            for title, names in (("stages", stages), ("overlays", list(metadata["overlays"]))):
-                print(
-                    textwrap.fill(
-                        f"{title}: {', '.join(names)}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8
-                    )
-                )
+            for title, names in (("stages", stages), ("overlays", metadata["overlays"])):
+                lines = textwrap.wrap(f"{title}: {', '.join(names)}", width=92, subsequent_indent=" " * 4)
+                print(textwrap.indent("\n".join(lines), " " * 4))
 
     def copy(self, name: str, output: str, overlay: Any = ()) -> None:
         """Copies a bundle to OUTPUT/NAME, ready for: python -m monai.bundle run --config_file ...

@@ -21,10 +21,8 @@ def _laid_out(value: Any, indent: int, used: int) -> str:
         return flat
     inner = indent + 4
     if isinstance(value, dict):
-        names = [f"{json.dumps(name, ensure_ascii=False)}: " for name in value]
-        parts = [
-            name + _laid_out(item, inner, inner + len(name)) for name, item in zip(names, value.values(), strict=True)
-        ]
+        named = {f"{json.dumps(name, ensure_ascii=False)}: ": item for name, item in value.items()}
+        parts = [name + _laid_out(item, inner, inner + len(name)) for name, item in named.items()]
     else:
         parts = [_laid_out(item, inner, inner) for item in value]
     opening, closing = "{}" if isinstance(value, dict) else "[]"

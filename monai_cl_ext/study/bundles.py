@@ -73,9 +73,8 @@ class Bundle:
         path = self.folder / "configs" / f"{config}.json"
         if path.is_file():
             return path
-        served = (
-            [] if config == "metadata" else [name for name in self.known_overlays if shared_overlay(name).is_file()]
-        )
+        known = {} if config == "metadata" else self.known_overlays
+        served = [name for name in known if shared_overlay(name).is_file()]
         if config in served:
             return shared_overlay(config)
         found = ", ".join(sorted({*served, *(file.stem for file in path.parent.glob("*.json"))})) or "none"

@@ -7,8 +7,9 @@ import pytest
 from workflows import BUNDLES, read
 
 from monai_cl_ext.bundles import build_bundle, bundle_names
-from monai_cl_ext.bundles.build import SOURCE, _laid_over, _ordered
+from monai_cl_ext.bundles.build import SOURCE
 from monai_cl_ext.bundles.json_text import json_text
+from monai_cl_ext.bundles.layers import laid_over, ordered_config
 
 OURS = ("models", "eval", "runs", "data", "__pycache__")  # what a run leaves in a bundle's folder
 
@@ -56,16 +57,16 @@ def test_an_overlay_is_named_in_metadata_with_stages_that_exist(name):
 def test_layers_are_laid_as_monai_lays_files_and_may_drop_ids():
     base = {"a": 1, "b": {"c": [1], "d": 2}, "e": "@a"}
     patch = {"-": ["b#d", "e"], "a": 2, "+b#c": [3], "b#f": "@g", "g": 4}
-    assert _laid_over(base, patch) == {"a": 2, "b": {"c": [1, 3], "f": "@g"}, "g": 4}
+    assert laid_over(base, patch) == {"a": 2, "b": {"c": [1, 3], "f": "@g"}, "g": 4}
     assert base == {"a": 1, "b": {"c": [1], "d": 2}, "e": "@a"}
     with pytest.raises(KeyError):
-        _laid_over(base, {"-": ["z"]})
+        laid_over(base, {"-": ["z"]})
 
 
 def test_ids_stand_behind_those_that_they_refer_to():
     config = {"first": 1, "user": "$@last + @middle#part", "middle": {"x": "@last"}, "last": 2, "lasting": "%first"}
-    assert list(_ordered(config)) == ["first", "last", "middle", "user", "lasting"]
-    assert list(_ordered({"train": "@validate#x", "validate": "@train#y"})) == ["train", "validate"]
+    assert list(ordered_config(config)) == ["first", "last", "middle", "user", "lasting"]
+    assert list(ordered_config({"train": "@validate#x", "validate": "@train#y"})) == ["train", "validate"]
 
 
 def test_short_lists_stand_on_one_line():

@@ -27,10 +27,12 @@ POLICIES = {"policy_strong": strong_policy, "policy_weak": weak_policy, "policy_
 STAGES = [(name, [stage]) for name in bundle_names() for stage in read(name, "metadata")["pretrain_stages"]]
 VARIANTS = [
     ("gcl_segmentation", ["pretrain_global", "strategy_gd_minus"]),
-    ("gcl_segmentation", ["pretrain_global", "strategy_gr"]), ("gcl_segmentation", ["pretrain_local", "strategy_gr"]),
+    ("gcl_segmentation", ["pretrain_global", "strategy_gr"]),
+    ("gcl_segmentation", ["pretrain_local", "strategy_gr"]),
     ("pretext_segmentation", ["pretrain", "pretext_inpainting"]),
-    ("dino_segmentation", ["pretrain", "policy_simclr"]), ("supercl_segmentation", ["pretrain", "instance_wcl"]),
-]  # fmt: skip
+    ("dino_segmentation", ["pretrain", "policy_simclr"]),
+    ("supercl_segmentation", ["pretrain", "instance_wcl"]),
+]
 DINO = ("dino_segmentation", "dino_classification")  # their crops are tested with their bundles
 
 

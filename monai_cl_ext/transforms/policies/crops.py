@@ -39,8 +39,8 @@ def crop_policy(
     if area is not None and not found:
         names = ", ".join(type(operation).__name__ for operation in policy.operations) or "no operation"
         raise ValueError(
-            f"local crops need a view_policy with an AreaCropResize, whose area they change, found {names}; "
-            "add one, or set local_crops to 0"
+            f"local crops need a view_policy with an AreaCropResize, whose area they change, found {names}; add one, "
+            "or set local_crops to 0"
         )
     operations: list[Operation] = []
     for operation in policy.operations:
