@@ -23,7 +23,7 @@ POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
 """What overlays with policies read; some bundles' own policies do not."""
 CHANGES = {
     "strategy": "gr", "local_strategy": "ld", "regions": 9, "negatives": "released", "encoder_batch_norm": "eval",
-    "positives": "view", "base_temperature": 0.07, "normalize": "superpixel", "superpixel_backend": "torch",
+    "base_temperature": 0.07, "normalize": "superpixel", "superpixel_backend": "torch",
     "level": -2, "blocks": 2, "pretext": "inpainting", "box": 0.3, "patch": 0.1, "probe": "finetune", "momentum": 0.9,
     "pretrained": "", "pretrained_blocks": 1, "limits": [0, 2], "num_heads": 4, "patch_size": 4,
     "hidden_size": 96, "slice_axis": 1, "image_size": [64, 64], "local_crop": [0.1, 0.4], "area": [0.3, 0.9],
