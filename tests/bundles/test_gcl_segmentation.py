@@ -19,7 +19,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, load, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, load
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
@@ -260,6 +260,7 @@ def like_acdc(phantom, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_papers_settings_train_evaluate_and_serve(like_acdc, tmp_path):
     root = copy_bundle(NAME, tmp_path)
     settings = {"dataset_dir": str(like_acdc), "cases#label_dir": str(like_acdc / "labels")}
@@ -466,15 +467,6 @@ def test_bundle_load_gives_the_network_with_its_weights(trained):
                net_override={"features": [4, 8, 8, 8, 8, 4]})  # fmt: skip
     state = torch.load(trained / "models" / "model.pt", weights_only=True)
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
-
-
-def test_verify_net_in_out_and_torchscript_export(trained, tmp_path):
-    root, override = str(trained), {"network_def#features": [4, 8, 8, 8, 8, 4]}
-    files = {"meta_file": f"{root}/configs/metadata.json", "config_file": f"{root}/configs/inference.json"}
-    verify_net_in_out("network_def", **files, device="cpu", **override)
-    exported = tmp_path / "model.ts"
-    ckpt_export("network_def", filepath=str(exported), ckpt_file=f"{root}/models/model.pt", **files, **override)
-    assert torch.jit.load(str(exported))(torch.zeros(1, 1, 32, 32)).shape == (1, 4, 32, 32)
 
 
 def options(**settings) -> list[str]:

@@ -11,7 +11,9 @@ import torch
 from monai.networks.nets import BasicUNet, DynUNet
 from torch import nn
 
+from monai_cl_ext.handlers import SaveWeights
 from monai_cl_ext.networks import GCLUNet, load_pretrained, stages, with_pretrained
+from monai_cl_ext.networks.trained_blocks import note_trained_blocks, noted_trained_blocks
 
 
 def unet(seed=0, classes=2, features=(4, 4, 8, 8, 8, 4), in_channels=1):
@@ -307,3 +309,26 @@ def test_with_pretrained_returns_the_network(tmp_path):
     assert torch.equal(net.down_4.convs.conv_0.conv.weight, source.down_4.convs.conv_0.conv.weight)
     with pytest.raises(FileNotFoundError):
         with_pretrained(net, tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"model": s}, lambda s: {"epoch": 3, "x": {"state_dict": s}}])
+@pytest.mark.parametrize("noted, asked, taken", [(3, None, 3), (None, None, 0), (0, None, 0), (3, 1, 1), (3, 0, 0)])
+def test_the_number_of_pretrained_blocks_is_read_from_the_weights(tmp_path, wrap, noted, asked, taken):
+    source, net = trained(unet(1)), unet(2)
+    state = source.state_dict()
+    if noted is not None:
+        note_trained_blocks(state, noted)
+    torch.save(wrap(state), tmp_path / "any_name.pt")
+    load_pretrained(net, tmp_path / "any_name.pt", part="encoder", blocks=asked)
+    names = [f"upcat_{number}.convs.conv_0.conv.weight" for number in (4, 3, 2, 1)]
+    assert [torch.equal(net.state_dict()[name], state[name]) for name in names] == [True] * taken + [False] * (
+        4 - taken
+    )
+    unet(3).load_state_dict(state)  # no network takes the note for a tensor
+
+
+def test_saved_weights_note_the_blocks_that_were_pretrained(tmp_path):
+    for blocks in (0, 3):
+        SaveWeights(unet(1), str(tmp_path / f"{blocks}.pt"), blocks=blocks).save(None)
+        assert noted_trained_blocks(torch.load(tmp_path / f"{blocks}.pt", weights_only=True)) == blocks
+    assert unet(1).state_dict().keys() == torch.load(tmp_path / "3.pt", weights_only=True).keys()
