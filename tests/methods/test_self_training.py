@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_cl_ext.methods import SelfTraining
+from monai_cl_ext.methods import SelfTraining, Supervised
 from monai_cl_ext.methods.self_training import BATCH_SIZE
 
 
@@ -30,7 +30,8 @@ def network() -> nn.Module:
 def method(
     net: nn.Module | None = None, dataset: Slices | None = None, epochs: int = 4, rounds: int = 3
 ) -> SelfTraining:
-    return SelfTraining(net or network(), nn.CrossEntropyLoss(), dataset or Slices(), epochs, rounds)
+    supervised = Supervised(net or network(), nn.CrossEntropyLoss())
+    return SelfTraining(supervised, dataset or Slices(), epochs, rounds)
 
 
 @pytest.mark.parametrize("epochs, rounds, starts", [(4, 3, [2, 3, 4]), (10, 3, [3, 5, 7]), (6, 1, [4]), (9, 2, [4, 7])])
