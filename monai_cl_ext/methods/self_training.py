@@ -32,7 +32,7 @@ class SelfTraining(Method):
     of the method's state, so a resumed run goes on with those that it had.
 
     Args:
-        supervised: what trains on labels, ``Supervised`` or ``Mixup``, with a network that gives logits (B, classes, *S).
+        supervised: what trains on labels, ``Supervised`` or ``Mixup``; its network gives logits (B, classes, *S).
         dataset: the training slices, a ``data.MixedSlices``; its sampler draws of ``with_labels``.
         epochs: of the whole run.
         rounds: how often labels are predicted.

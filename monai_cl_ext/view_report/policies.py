@@ -11,7 +11,6 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_cl_ext.arguments import positive_integer, probability
-from monai_cl_ext.bundles import shared_overlay
 from monai_cl_ext.transforms import ViewPolicy, scale_policy
 
 NAMES = ("strong", "weak", "weak_med", "basic", "simclr", "gcl", "gcl_intensity", "pcl")
@@ -71,19 +70,12 @@ class ViewSettings:
                     cause = error if isinstance(error, ValueError) else error.__cause__ or error
                     reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
                     raise ValueError(f"policy {name}: no {KEY} of 2D views with weaker forms ({reason})") from error
-                overlay = {KEY: config, **_local_crop(name), "strength": strength}
+                overlay = {key: content[key] for key in (KEY, LOCAL) if key in content} | {"strength": strength}
                 found[f"{name},{strength:g}"] = Setting(name, strength, policy, overlay)
         return found
 
 
-def _local_crop(name: str) -> dict[str, Any]:
-    """The area of the local crops that bundles of DINO make under a policy of Cheng et al.; other bundles have none."""
-    path = shared_overlay(f"policy_{name}") if name in NAMES else None
-    found = ConfigParser.load_config_file(path) if path and path.is_file() else {}
-    return {key: value for key, value in found.items() if key != KEY}
-
-
-def _config(name: str, channels: int, volumetric: bool) -> Any:
+def _content(name: str, channels: int, volumetric: bool) -> dict[str, Any]:
     """A policy's configuration: no colors where there are none; of slices nothing is clipped, axis 0 is mirrored."""
     if name not in NAMES:
         return ConfigParser.load_config_file(name)
