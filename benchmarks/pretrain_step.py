@@ -75,9 +75,9 @@ def forward_backward(method: Method, images: torch.Tensor) -> None:
     method.train()
     method.zero_grad(set_to_none=True)
     if isinstance(method, GCLGlobal):
-        features = method.head(method.encoder.encode(images)[-1])
+        features = method.head(method.stages.encode(images)[-1])
     else:
-        features = (method.instance if isinstance(method, SuperCL) else method).encoder.embed(images)
+        features = (method.instance if isinstance(method, SuperCL) else method).stages.embed(images)
     features.square().mean().backward()
 
 

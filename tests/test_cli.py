@@ -116,7 +116,7 @@ def test_views_writes_page_numbers_figures_and_the_picked_overlay(monkeypatch, t
         "views.html", "views.json", "figures", "view_policy.json",
     }  # fmt: skip
     overlay = json.loads((tmp_path / "out" / "view_policy.json").read_text())
-    assert overlay["view_policy"]["_target_"].endswith(".basic_policy") and overlay["strength"] == 1
+    assert overlay["view_policy"]["_target_"].endswith("basic_policy") and overlay["strength"] == 1
 
 
 def test_views_takes_policies_from_files_and_one_strength(monkeypatch, few_pictures, tmp_path):

@@ -29,6 +29,29 @@ def test_the_training_rooms_import_without_scipy_scikit_image_and_matplotlib():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+OWN = """
+import sys
+import monai, ignite.engine, ignite.handlers, ignite.metrics
+
+def foreign():
+    return {name for name in sys.modules if name.partition(".")[0] not in {"monai_cl_ext", *sys.stdlib_module_names}}
+
+before = foreign()
+import monai_cl_ext.data, monai_cl_ext.transforms, monai_cl_ext.losses, monai_cl_ext.networks, monai_cl_ext.methods
+import monai_cl_ext.engines, monai_cl_ext.handlers, monai_cl_ext.metrics
+assert not foreign() - before, foreign() - before
+import monai_cl_ext.cli
+more = {name.partition(".")[0] for name in foreign() - before}
+assert more <= {"fire", "termcolor"}, more
+"""
+
+
+def test_what_a_training_imports_is_loaded_with_monai_and_ignite_already():
+    """Each process of a study starts anew: what only some of them need is imported where it is used."""
+    done = subprocess.run([sys.executable, "-c", OWN], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_the_demo_needs_no_more_than_the_extra_study():
     blocked = BLOCK.partition("import monai_cl_ext")[0].replace(
         '"scipy", "skimage", "matplotlib"', '"skimage", "mlflow", "submitit", "sklearn"'

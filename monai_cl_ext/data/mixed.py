@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class MixedSlices(Dataset[dict[str, Any]]):
         volume, partition, position: of each slice, as in ``SliceDataset``.
         files, patients: of each volume, those of the labelled part first.
         labelled_rows, unlabelled_rows: indices of the slices of each part.
+        with_labels: as long as there are slices with a label, given or predicted, for a sampler of these alone.
 
     Raises:
         ValueError: when the two differ in the size of their slices or in what their items hold.
@@ -56,6 +57,7 @@ class MixedSlices(Dataset[dict[str, Any]]):
         self.unlabelled_rows = range(len(labelled), len(labelled) + len(unlabelled))
         self._ignored = torch.full((1, *first["image"].shape[1:]), IGNORED, dtype=torch.uint8)
         self._predicted: Tensor | None = None
+        self.with_labels = _WithLabels(self)
 
     def __len__(self) -> int:
         """Number of slices of both parts."""
@@ -85,6 +87,16 @@ class MixedSlices(Dataset[dict[str, Any]]):
     def predicted(self) -> Tensor:
         """The predicted labels, uint8 (slices, 1, H, W); without rows before there are any."""
         return self._ignored.new_empty(0, *self._ignored.shape) if self._predicted is None else self._predicted
+
+
+class _WithLabels(Sized):
+    """The first slices of a dataset, those that have a label; their number grows when labels are predicted."""
+
+    def __init__(self, dataset: MixedSlices) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return self.dataset.labelled_rows.stop + len(self.dataset.predicted)
 
 
 class TwoStreamBatchSampler(Sampler[list[int]]):

@@ -6,7 +6,6 @@ from .clip_each_gradient import ClipEachGradient
 from .drop_gradients import DropGradients
 from .epoch_seed import EpochSeed
 from .finite_loss import FiniteLoss
-from .loss_output import LossOutput
 from .resume import Resume
 from .run_record import RunRecord
 from .save_weights import SaveWeights
@@ -19,7 +18,6 @@ __all__ = [
     "DropGradients",
     "EpochSeed",
     "FiniteLoss",
-    "LossOutput",
     "Resume",
     "RunRecord",
     "SaveClassNames",

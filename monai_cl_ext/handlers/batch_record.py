@@ -16,7 +16,7 @@ def batch_record(engine: Engine) -> dict[str, Any]:
     """The first rows of the engine's current batch, on the host.
 
     Args:
-        engine: a ``PretrainTrainer`` after an iteration.
+        engine: a ``MethodTrainer`` after an iteration.
 
     Returns:
         "originals" float16 (B, C, H, W); "views", a list of the same; "view_names"; "volume", "position" and

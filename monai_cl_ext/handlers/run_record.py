@@ -31,7 +31,7 @@ class RunRecord:
 
     A run that is resumed, or goes on in another federated round, adds to its record. The record names the TensorBoard
     files in its folder that are this run's, see ``EventFiles``. Of a trainer whose state has
-    ``views`` and ``tags`` (``engines.PretrainTrainer``) the first batch is kept in ``batch.pt``, see ``batch_record``.
+    ``views`` and ``tags`` (``engines.MethodTrainer``) the first batch is kept in ``batch.pt``, see ``batch_record``.
     The first process writes; nothing waits for the device but the copy of that one batch.
 
     Args:

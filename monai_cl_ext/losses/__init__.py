@@ -9,7 +9,7 @@ from monai_cl_ext.losses.neighbor_graph import nearest_neighbor_components
 from monai_cl_ext.losses.ntxent import NTXentLoss
 from monai_cl_ext.losses.partition import PartitionContrastiveLoss
 from monai_cl_ext.losses.position import PositionContrastiveLoss
-from monai_cl_ext.losses.rules import Rule, Rules, both_known, different, matching, pair_matrices, same, sample_tags
+from monai_cl_ext.losses.rules import Rule, both_known, different, matching, pair_matrices, same, sample_tags
 from monai_cl_ext.losses.superpixel import SuperpixelContrastiveLoss
 from monai_cl_ext.losses.superpixel_graph import SuperpixelGraphContrastiveLoss
 from monai_cl_ext.losses.superpixel_map import average_superpixel_map
@@ -23,7 +23,6 @@ __all__ = [
     "PartitionContrastiveLoss",
     "PositionContrastiveLoss",
     "Rule",
-    "Rules",
     "SuperpixelContrastiveLoss",
     "SuperpixelGraphContrastiveLoss",
     "SupervisedContrastiveLoss",

@@ -29,7 +29,7 @@ class DINOLoss(nn.Module):
     training mode the center moves to center_momentum * c + (1 - center_momentum) * mean of all teacher rows.
 
     Over several processes the center takes the mean over the rows of all, and each process returns its part of the mean
-    (see ``losses.kernel.mean_over_processes``).
+    over the images of all, as in :func:`~monai_cl_ext.losses.contrast`.
 
     Args:
         out_dim: number of outputs.

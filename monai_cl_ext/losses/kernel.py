@@ -40,9 +40,10 @@ def contrast(
     similarities of one tile of anchors at a time become the loss and, where needed, its gradient. A row with values
     that are not finite makes the loss NaN.
 
-    Over W processes the rows (N, D) and their tags are gathered with gradient, and each process returns its part of the
-    mean (see :func:`mean_over_processes`). Rows (..., N, D) with leading dimensions are independent problems under one
-    mean; they stay in their process.
+    Over W processes the rows (N, D) and their tags are gathered with gradient. Each process returns
+    W * (sum over its anchors) / (terms of all processes): the mean over processes, as DistributedDataParallel takes it
+    of the gradients, is the loss and gradient of one process with all rows. Rows (..., N, D) with leading dimensions
+    are independent problems under one mean; they stay in their process.
 
     Args:
         z: rows (N, D), or (..., N, D), of any scale; normalized here, in float32 at least whatever autocast says.
@@ -75,10 +76,7 @@ def contrast(
 
 
 def mean_over_processes(total: Tensor, terms: Tensor) -> Tensor:
-    """This process's part of a mean over the terms of all W processes: W * total / terms.
-
-    The mean of these parts over the processes, as DistributedDataParallel takes it of their gradients, is the loss and
-    gradient of one process with all terms.
+    """A process's part of the mean over the terms of all W processes, W * total / terms; see :func:`contrast`.
 
     Args:
         total: sum of this process's terms, a scalar.

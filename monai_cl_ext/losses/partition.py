@@ -19,7 +19,7 @@ from monai_cl_ext.losses.rules import Rule, Rules, both_known, different, matchi
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a strategy contrasts.
+    """Views, rules, form and scale of a strategy.
 
     Attributes:
         views: number of views of each slice.
@@ -58,6 +58,7 @@ class PartitionContrastiveLoss(nn.Module):
     def __init__(self, strategy: str, temperature: float = 0.1) -> None:
         super().__init__()
         self.strategy = one_of("strategy", strategy, STRATEGIES)
+        self.views: int = STRATEGIES[strategy].views
         self.temperature = positive_number("temperature", temperature)
 
     @plain_tensors
@@ -93,10 +94,11 @@ class PartitionContrastiveLoss(nn.Module):
         Raises:
             ValueError: for another number of views than the strategy's.
         """
-        chosen = STRATEGIES[self.strategy]
-        if views != chosen.views:
-            raise ValueError(f"strategy {self.strategy!r} takes {chosen.views} views, found {views}")
-        return chosen.rules(*(tag.repeat(views) for tag in (samples, tags["partition"], tags["volume"])))
+        if views != self.views:
+            raise ValueError(f"strategy {self.strategy!r} takes {self.views} views, found {views}")
+        return STRATEGIES[self.strategy].rules(
+            *(tag.repeat(views) for tag in (samples, tags["partition"], tags["volume"]))
+        )
 
 
 def _views_of_a_slice(sample: Tensor, partition: Tensor, volume: Tensor) -> Rules:

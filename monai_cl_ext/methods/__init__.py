@@ -5,12 +5,17 @@ from .dino import DINO
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
 from .instance import InstanceContrast
-from .method import Method
-from .parameter_groups import regularised_groups
+from .method import Method, NetworkMethod
+from .mixup import Mixup
+from .parameter_groups import weight_decay_groups
+from .partition_contrast import PartitionContrast
 from .pcl import PCL
 from .restoration import Restoration
 from .rotation import RotationPrediction
+from .self_training import SelfTraining
+from .simclr import SimCLR
 from .supercl import SuperCL
+from .supervised import Supervised
 from .wcl import WCL
 
 __all__ = [
@@ -21,8 +26,14 @@ __all__ = [
     "GCLLocal",
     "InstanceContrast",
     "Method",
+    "Mixup",
+    "NetworkMethod",
+    "PartitionContrast",
     "Restoration",
     "RotationPrediction",
+    "SelfTraining",
+    "SimCLR",
     "SuperCL",
-    "regularised_groups",
+    "Supervised",
+    "weight_decay_groups",
 ]

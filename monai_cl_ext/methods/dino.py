@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DINO: a student learns from small and large crops what its slow teacher sees in the large ones."""
+"""DINO: self-distillation of a student from its EMA teacher, over crops of several sizes."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_integer, positive_number, probability
 from monai_cl_ext.losses import DINOLoss
-from monai_cl_ext.methods.method import Method, trained_encoder
-from monai_cl_ext.networks import DINOHead, MomentumTeacher, MultiCropViT
+from monai_cl_ext.methods.method import Method
+from monai_cl_ext.networks import MomentumTeacher, MultiCropViT, Stages, stages
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -21,7 +21,7 @@ class DINO(Method):
 
     The student, a copy of the network, sees all crops of an image; the teacher, whose parameters are the student's
     moving average, sees the first ones, the global crops. Both end in a head of their own. The student is to give for
-    each crop what the teacher gives for another one; centring and a low temperature of the teacher prevent collapse.
+    each crop what the teacher gives for another one; centering and a low temperature of the teacher prevent collapse.
     Crops of one size pass the network together.
 
     The network that is handed over is the teacher, which the papers evaluate: its ``state_dict`` is the result of the
@@ -31,10 +31,9 @@ class DINO(Method):
 
     Args:
         network: the network to pre-train.
-        out_dim: number of outputs of the heads; smaller batches want fewer than the paper's 65,536.
-        hidden, bottleneck, normalize_last_layer: see ``networks.DINOHead``.
+        head: makes a head of the width of the embeddings, such as ``networks.DINOHead`` with its other arguments given.
+        loss: between the outputs of both heads.
         global_crops: how many views, the first ones, the teacher sees.
-        student_temperature, center_momentum: see ``losses.DINOLoss``.
         teacher_temperature: divides the teacher's logits.
         momentum: of the teacher's parameters.
 
@@ -47,40 +46,42 @@ class DINO(Method):
     def __init__(
         self,
         network: nn.Module,
-        out_dim: int = 65536,
-        hidden: int = 2048,
-        bottleneck: int = 256,
-        normalize_last_layer: bool = True,
+        head: Callable[[int], nn.Module],
+        loss: DINOLoss,
         global_crops: int = 2,
-        student_temperature: float = 0.1,
-        center_momentum: float = 0.9,
         teacher_temperature: float = 0.04,
         momentum: float = 0.996,
     ) -> None:
         super().__init__()
         backbone, width = _backbone(network)
-        head = DINOHead(width, out_dim, hidden, bottleneck, normalize_last_layer)
-        started = CropNetwork(backbone, head)
+        started = CropNetwork(backbone, head(width))
         self.student = copy.deepcopy(started)
         self.teacher = MomentumTeacher(started)
-        self.loss = DINOLoss(out_dim, student_temperature, center_momentum)
+        self.loss = loss
         self.global_crops = positive_integer("global_crops", global_crops)
         self.teacher_temperature = positive_number("teacher_temperature", teacher_temperature)
         self.momentum = probability("momentum", momentum)
 
-    def forward(self, views: Sequence[View], tags: Tags) -> Losses:
-        """The loss of all crops; the global ones are the first views. Tags are not read.
+    @property
+    def predictor(self) -> nn.Module:
+        """The teacher's network, which is the one that was handed over."""
+        backbone = self.teacher.network.get_submodule("backbone")
+        return backbone.network if isinstance(backbone, Stages) else backbone
 
-        Raises:
-            ValueError: when there is no more than one view, or there are fewer than ``global_crops``.
-        """
-        crops = [view["image"] for view in views]
-        seen = crops[: self.global_crops]
-        if len(seen) < self.global_crops or len(crops) < 2:
+    def check_views(self, count: int) -> None:
+        """Refuses fewer views than the global crops, or a single one."""
+        if count < max(self.global_crops, 2):
             raise ValueError(
-                f"DINO takes {self.global_crops} global crops and at least two views in all, found {len(crops)} views"
+                f"DINO takes {self.global_crops} global crops and at least two views in all, found {count}: give "
+                "PrepareViews one policy for each"
             )
-        return {"loss": self.loss(self.student(crops), self.teacher(seen), self.teacher_temperature)}
+
+    def forward(self, views: Sequence[View], tags: Tags) -> Losses:
+        """The loss of all crops; the global ones are the first views. Tags are not read."""
+        crops = [view["image"] for view in views]
+        return {
+            "loss": self.loss(self.student(crops), self.teacher(crops[: self.global_crops]), self.teacher_temperature)
+        }
 
     def after_step(self) -> None:
         """Moves the teacher towards the student."""
@@ -118,5 +119,8 @@ def _backbone(network: nn.Module) -> tuple[nn.Module, int]:
     """What makes an embedding of an image, and the embedding's width."""
     if isinstance(network, MultiCropViT):
         return network.requires_grad_(True), network.hidden_size
-    encoder = trained_encoder(network)
-    return encoder, encoder.channels[-1]
+    seen = stages(network)
+    network.requires_grad_(False)
+    for parameter in seen.encoder_parameters():
+        parameter.requires_grad_(True)
+    return seen, seen.channels[-1]

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GCL's first stage: slices at one place of the anatomy attract, across volumes."""
+"""Global contrastive pre-training of the encoder (GCL, stage 1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.losses import PartitionContrastiveLoss, pair_matrices, sample_tags
-from monai_cl_ext.methods.method import Method, trained_encoder
+from monai_cl_ext.losses import PartitionContrastiveLoss
+from monai_cl_ext.losses.rules import Rules
+from monai_cl_ext.methods.method import NetworkMethod, joined
 from monai_cl_ext.networks import FlatMLPHead
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class GCLGlobal(Method):
+class GCLGlobal(NetworkMethod):
     """Global contrast for volumes (Chaitanya et al. 2020, section 3.2, equations 1 and 2).
 
     The encoder's bottleneck is flattened and projected by g1, two dense layers without bias. The strategies differ in
@@ -43,23 +43,17 @@ class GCLGlobal(Method):
         hidden: int = 1024,
         features: int = 128,
     ) -> None:
-        super().__init__()
-        self.encoder = trained_encoder(network)
-        positions = prod(self.encoder.bottleneck_size(image_size))
-        self.head = FlatMLPHead(self.encoder.channels[-1] * positions, features, hidden)
+        super().__init__(network)
+        positions = prod(self.stages.bottleneck_size(image_size))
+        self.head = FlatMLPHead(self.stages.channels[-1] * positions, features, hidden)
         self.loss = PartitionContrastiveLoss(strategy, temperature)
+        self.views = self.loss.views
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of equation 2; views are (view 1, view 2) for "gr", (original, view 1, view 2) otherwise."""
-        images = torch.cat([view["image"] for view in views])
-        embeddings = self.head(self.encoder.encode(images)[-1]).chunk(len(views))
+        embeddings = self.head(self.stages.encode(joined(views))[-1]).chunk(len(views))
         return {"loss": self.loss(list(embeddings), tags["partition"], tags["volume"])}
 
-    def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor]:
-        """The loss's own rules, written out for all rows."""
-        samples = sample_tags(len(tags["partition"]), tags["partition"].device)
-        return pair_matrices(self.loss.rules(tags, samples, len(views)), len(views) * len(samples))
-
-    def embed(self, image: Tensor) -> Tensor:
-        """Global average of the bottleneck, (B, channels[-1])."""
-        return self.encoder.embed(image)
+    def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules:
+        """Those of the loss."""
+        return self.loss.rules(tags, samples, views)

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GCL's second stage: places of a slice learn to differ, and to stay themselves under changes of intensity."""
+"""Local contrastive pre-training of the decoder (GCL, stage 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.losses import LocalContrastiveLoss
-from monai_cl_ext.methods.method import Method
-from monai_cl_ext.networks import pointwise_head, region_projection, stages
+from monai_cl_ext.methods.method import NetworkMethod, joined
+from monai_cl_ext.networks import pointwise_head, region_projection
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class GCLLocal(Method):
+class GCLLocal(NetworkMethod):
     """Local contrast for the decoder (Chaitanya et al. 2020, section 3.3, equations 3 and 4).
 
     On a pre-trained encoder, whose weights are fixed, the first l decoder blocks are trained with g2, two 1x1
@@ -51,13 +50,9 @@ class GCLLocal(Method):
         features: int | None = 128,
         batch_norm: str = "train",
     ) -> None:
-        super().__init__()
+        super().__init__(network, encoder=False, blocks=blocks)
         self.batch_norm = one_of("batch_norm", batch_norm, ("train", "eval"))
         self.blocks = blocks
-        self.stages = stages(network)
-        network.requires_grad_(False)
-        for parameter in self.stages.decoder_parameters(blocks):
-            parameter.requires_grad_(True)
         width, dims = self.stages.decoder_channels[blocks - 1], self.stages.spatial_dims
         self.head = pointwise_head(width, dims)
         projection = None if features is None else region_projection(width, region_size, features, dims)
@@ -73,12 +68,5 @@ class GCLLocal(Method):
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of equation 4; views are two, of one geometry; tags are read for "ld" alone."""
-        if len(views) != 2:
-            raise ValueError(f"local contrast takes two views of a slice, found {len(views)}: give two policies")
-        images = torch.cat([view["image"] for view in views])
-        maps = self.head(self.stages.decode(self.stages.encode(images), self.blocks))
+        maps = self.head(self.stages.decode(self.stages.encode(joined(views)), self.blocks))
         return {"loss": self.loss(*maps.chunk(2), tags.get("partition"), tags.get("volume"))}
-
-    def embed(self, image: Tensor) -> Tensor:
-        """Global average of the bottleneck, (B, channels[-1]); what it tells is the encoder's."""
-        return self.stages.embed(image)

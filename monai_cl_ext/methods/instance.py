@@ -5,57 +5,42 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from monai_cl_ext.methods.method import Method, trained_encoder
+from monai_cl_ext.losses.rules import Rules
+from monai_cl_ext.methods.method import NetworkMethod, joined
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class InstanceContrast(Method):
-    """Two views of each image, pooled at the bottleneck, projected and contrasted; the decoder is frozen.
+class InstanceContrast(NetworkMethod):
+    """Two views of each image, pooled at the bottleneck, projected and contrasted.
 
-    Both views pass the network together, so batch normalisation sees them as one batch.
+    Both views pass the network together, so batch normalization sees them as one batch.
 
-    Args:
-        network: the network to pre-train, of a class that ``networks.stages`` knows.
+    Attributes:
+        loss: of the whole images; its ``rules`` say which of them are positive.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.encoder = trained_encoder(network)
+    loss: Any
 
     @abstractmethod
-    def project(self, pooled: Tensor) -> tuple[Tensor, ...]:
-        """One projection (N, D) for each head of pooled features (N, channels[-1])."""
-
-    @abstractmethod
-    def contrast(self, first: Sequence[Tensor], second: Sequence[Tensor], tags: Tags) -> Losses:
-        """Losses of the projections of two views, "loss" and its parts.
+    def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:
+        """The losses of two views and the embeddings that are contrasted.
 
         Args:
-            first, second: what :meth:`project` gives of each view, row by row of the same images.
+            pooled: features of the bottleneck (2 B, channels[-1]), view by view.
             tags: as in ``forward``.
+
+        Returns:
+            "loss" and its parts; and (2 B, D), in which SuperCL contrasts images under its graph.
         """
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
-        """The losses of two views.
+        """The losses of two views."""
+        return self.contrast(self.stages.embed(joined(views)), tags)[0]
 
-        Raises:
-            ValueError: when there are not two views.
-        """
-        if len(views) != 2:
-            raise ValueError(f"{type(self).__name__} contrasts two views of an image, found {len(views)}: give two")
-        pooled = self.encoder.embed(torch.cat([view["image"] for view in views]))
-        return self.contrast(*halves(self.project(pooled)), tags)
-
-    def embed(self, image: Tensor) -> Tensor:
-        """Global average of the bottleneck, (B, channels[-1])."""
-        return self.encoder.embed(image)
-
-
-def halves(projections: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The projections of view 1 and of view 2, from those of both, one below the other."""
-    first, second = zip(*(projection.chunk(2) for projection in projections), strict=True)
-    return first, second
+    def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules:
+        """Those of the loss."""
+        return self.loss.rules(tags, samples, views)

@@ -6,18 +6,37 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.networks import Stages, stages
+from monai_cl_ext.losses import pair_matrices, sample_tags
+from monai_cl_ext.losses.rules import Rules
+from monai_cl_ext.networks import stages
 from monai_cl_ext.types import Losses, Tags, View
 
 
 class Method(nn.Module, ABC):
-    """A pre-training method: holds the network that it trains, its heads and its losses.
+    """A method of any stage: holds the network that it trains, its heads and its losses.
 
-    A method has no clock (schedules are handlers), freezes what it does not train, and leaves the network's
-    ``state_dict`` as the only thing that the next stage needs.
+    A method has no clock: ``iteration`` is set by the trainer, and schedules are handlers. It freezes what it does not
+    train and leaves the ``state_dict`` of ``predictor`` as the only thing that the next stage needs.
+
+    Attributes:
+        views: number of views that it takes.
+        iteration: number of optimizer steps before the present one.
     """
+
+    views: int = 2
+    iteration: int = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_forward_pre_hook(_check_views)
+
+    @property
+    @abstractmethod
+    def predictor(self) -> nn.Module:
+        """The network that is validated and saved."""
 
     @abstractmethod
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
@@ -25,15 +44,37 @@ class Method(nn.Module, ABC):
 
         Args:
             views: the views of the batch in the order of the policies, each with "image" (B,C,*S).
-            tags: facts of each row, "volume", "position" and "partition", each (B,).
+            tags: every entry of the batch that is not a map, such as "volume", "position" and "partition", (B,...).
 
         Returns:
-            "loss", the scalar to be minimised, and its parts, each a scalar.
+            "loss", the scalar to be minimized, and its parts, each a scalar.
         """
+
+    def check_views(self, count: int) -> None:
+        """Refuses another number of views than the method takes; asked by each call, and by a trainer when it is made.
+
+        Raises:
+            ValueError: names the method, what was found and what is expected.
+        """
+        if count != self.views:
+            raise ValueError(
+                f"{type(self).__name__} takes {self.views} view(s) of an image, found {count}: give PrepareViews one "
+                "policy for each"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called as each epoch starts, by ``handlers.EpochSeed``; nothing by default."""
 
     def embed(self, image: Tensor) -> Tensor:
         """The representation (B,D) of images (B,C,*S) that a probe looks at."""
         raise NotImplementedError(f"{type(self).__name__} gives no embedding of an image; it cannot be probed")
+
+    def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules | None:
+        """The loss's positive and negative pairs among the rows of all views, as the ``rules`` of a loss gives them.
+
+        None, the default, where a pair is not one of whole images.
+        """
+        return None
 
     def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor] | None:
         """Which rows the loss attracts and which it repels, for the report page to draw.
@@ -42,19 +83,53 @@ class Method(nn.Module, ABC):
             views, tags: as in ``forward``; any part of a batch serves.
 
         Returns:
-            (positive, negative), boolean (N, N) over the N rows of all views, view by view; None, the default, where a
-            pair is not one of whole images.
+            (positive, negative), boolean (N, N) over the N rows of all views, view by view; None where a pair is not
+            one of whole images.
         """
-        return None
+        image = views[0]["image"]
+        found = self.rules(tags, sample_tags(len(image), image.device), len(views))
+        return None if found is None else pair_matrices(found, len(views) * len(image))
 
     def after_step(self) -> None:
-        """What must move after each optimiser step (a momentum teacher, a queue); nothing by default."""
+        """What must move after each optimizer step (a momentum teacher, a queue); nothing by default."""
 
 
-def trained_encoder(network: nn.Module) -> Stages:
-    """The stages of a network whose encoder is to be trained, and nothing else of it."""
-    encoder = stages(network)
-    network.requires_grad_(False)
-    for parameter in encoder.encoder_parameters():
-        parameter.requires_grad_(True)
-    return encoder
+class NetworkMethod(Method):
+    """A method that trains parts of a network which ``networks.stages`` knows; the rest is frozen.
+
+    Args:
+        network: the network to pre-train.
+        encoder: whether its encoder is trained.
+        blocks: decoder blocks that are trained, counted from the bottleneck; None are all.
+
+    Attributes:
+        stages: the network's stages.
+    """
+
+    def __init__(self, network: nn.Module, *, encoder: bool = True, blocks: int | None = 0) -> None:
+        super().__init__()
+        self.stages = stages(network)
+        network.requires_grad_(False)
+        trained = list(self.stages.encoder_parameters()) if encoder else []
+        if blocks != 0:
+            trained += self.stages.decoder_parameters(blocks) if blocks else self.stages.decoder_parameters()
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The whole network, what is frozen of it as it came."""
+        return self.stages.network
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Global average of the bottleneck, (B, channels[-1])."""
+        return self.stages.embed(image)
+
+
+def _check_views(method: Method, arguments: tuple) -> None:
+    method.check_views(len(arguments[0]))
+
+
+def joined(views: Sequence[View]) -> Tensor:
+    """The images of all views, one view below the other."""
+    return torch.cat([view["image"] for view in views])

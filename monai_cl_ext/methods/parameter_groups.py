@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which parameters weight decay pulls at."""
+"""Parameter groups with and without weight decay."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 
-def regularised_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """An optimiser's two groups: first the parameters under weight decay, then biases and vectors, without.
+def weight_decay_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """An optimizer's two groups: first the parameters under weight decay, then biases and vectors, without.
 
     Names that end in "bias" and parameters of one axis, such as the scales of a norm, are not pulled towards zero, as
     in DINO's release. Parameters that require no gradient are in neither group.
@@ -18,7 +18,7 @@ def regularised_groups(module: nn.Module) -> list[dict[str, Any]]:
         module: the method, or its DistributedDataParallel wrapper.
 
     Returns:
-        The groups; the first takes the optimiser's ``weight_decay``, and a schedule may move it, the second has 0.
+        The groups; the first takes the optimizer's ``weight_decay``, and a schedule may move it, the second has 0.
     """
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []

@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Restoration: encoder and decoder learn to give back an image that was spoilt."""
+"""Restoration: encoder and decoder learn to reconstruct a corrupted image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 from monai.networks.layers.factories import Conv
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import mse_loss
 
-from monai_cl_ext.methods.method import Method
-from monai_cl_ext.networks import stages
+from monai_cl_ext.methods.method import NetworkMethod
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class Restoration(Method):
-    """Reconstruction of an image from a spoilt copy of it, with an L2 loss.
+class Restoration(NetworkMethod):
+    """Reconstruction of an image from a corrupted copy of it, with an L2 loss.
 
-    What spoils the copy makes the method: ``transforms.BoxErasing`` is inpainting (Pathak et al. 2016, equation 1),
+    What corrupts the copy makes the method: ``transforms.BoxErasing`` is inpainting (Pathak et al. 2016, equation 1),
     ``transforms.PatchSwapping`` is context restoration (Chen et al. 2019). The encoder and all decoder blocks are
     trained, and on the last map a 1x1 convolution that is thrown away; the network's own output layer is left alone.
 
@@ -31,34 +29,24 @@ class Restoration(Method):
     """
 
     def __init__(self, network: nn.Module, channels: int = 1) -> None:
-        super().__init__()
-        self.stages = stages(network)
-        network.requires_grad_(False)
-        for parameter in chain(self.stages.encoder_parameters(), self.stages.decoder_parameters()):
-            parameter.requires_grad_(True)
+        super().__init__(network, blocks=None)
         convolution = Conv[Conv.CONV, self.stages.spatial_dims]
         self.head = convolution(self.stages.decoder_channels[-1], channels, kernel_size=1)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
-        """The loss; views are (image, its spoilt copy); tags are not read.
+        """The loss; views are (image, its corrupted copy); tags are not read.
 
         Returns:
-            "loss", and "unrestored", the same error of the spoilt copy itself: a loss below it restores something.
+            "loss", and "unrestored", the same error of the corrupted copy itself: a loss below it restores something.
 
         Raises:
-            ValueError: when there are not two views, or the restored image has another shape than the image.
+            ValueError: when the restored image has another shape than the image.
         """
-        if len(views) != 2:
-            raise ValueError(f"restoration takes an image and its spoilt copy, found {len(views)} views: give two")
-        image, spoilt = (view["image"].float() for view in views)
+        image, corrupted = (view["image"].float() for view in views)
         restored = self.head(self.stages.decode(self.stages.encode(views[1]["image"]))).float()
         if restored.shape != image.shape:
             raise ValueError(
                 f"the restored image has the shape {tuple(restored.shape)}, the image {tuple(image.shape)}: give "
                 "Restoration the channels of the images, and a network that keeps their size"
             )
-        return {"loss": mse_loss(restored, image), "unrestored": mse_loss(spoilt, image)}
-
-    def embed(self, image: Tensor) -> Tensor:
-        """Global average of the bottleneck, (B, channels[-1])."""
-        return self.stages.embed(image)
+        return {"loss": mse_loss(restored, image), "unrestored": mse_loss(corrupted, image)}

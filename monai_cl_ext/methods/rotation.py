@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from monai_cl_ext.methods.method import Method, trained_encoder
+from monai_cl_ext.methods.method import NetworkMethod
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class RotationPrediction(Method):
+class RotationPrediction(NetworkMethod):
     """Prediction of rotations by 0, 90, 180 and 270 degrees (Gidaris et al. 2018, equation 3).
 
     All four copies of a slice are in the batch. The bottleneck's global average passes one linear layer to the four
@@ -28,9 +28,10 @@ class RotationPrediction(Method):
         plane: the two spatial axes in which images turn, of equal length; in 3D those within a slice.
     """
 
+    views = 1
+
     def __init__(self, network: nn.Module, plane: Sequence[int] = (0, 1)) -> None:
-        super().__init__()
-        self.stages = trained_encoder(network)
+        super().__init__(network)
         if len(plane) != 2 or len({*plane} & {*range(self.stages.spatial_dims)}) != 2:
             raise ValueError(f"plane must be two of the {self.stages.spatial_dims} spatial axes, found {plane!r}")
         self.plane = tuple(plane)
@@ -40,17 +41,11 @@ class RotationPrediction(Method):
         """The loss of equation 3 and the accuracy, 0 to 1; one view; tags are not read.
 
         Raises:
-            ValueError: when there are more views, or images are not square in the plane.
+            ValueError: when images are not square in the plane.
         """
-        if len(views) != 1:
-            raise ValueError(f"rotation takes one view of a slice, found {len(views)}: give one policy")
         turned, turns = quarter_turns(views[0]["image"], self.plane)
         logits = self.head(self.stages.embed(turned)).float()
         return {"loss": cross_entropy(logits, turns), "accuracy": (logits.argmax(dim=1) == turns).float().mean()}
-
-    def embed(self, image: Tensor) -> Tensor:
-        """Global average of the bottleneck, (B, channels[-1])."""
-        return self.stages.embed(image)
 
 
 def quarter_turns(image: Tensor, plane: Sequence[int] = (0, 1)) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from monai_cl_ext.losses import SuperpixelContrastiveLoss, SuperpixelGraphContrastiveLoss
-from monai_cl_ext.methods.instance import InstanceContrast, halves
-from monai_cl_ext.methods.method import Method
+from monai_cl_ext.methods.instance import InstanceContrast
+from monai_cl_ext.methods.method import Method, joined
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -25,8 +25,8 @@ class SuperCL(Method):
         L = L_instance(3, 4) + l_intra L_intra(maps of 1 and 2) + l_inter L_inter(3, 4, under a graph of the maps)
 
     (equation 4). ``instance=PCL`` is the paper's method; :class:`WCL` and the other contrasts of :class:`PCL` make the
-    paper's ablations, as a weight of 0 does. With both weights 0 views 1 and 2 are not encoded. The loss between images
-    takes the last head of the instance contrast, WCL's for its graph.
+    paper's ablations, as a weight of 0 does. The loss between images takes the embeddings that the instance contrast
+    names, WCL's for its graph.
 
     All views pass the network together. Where text and release differ, the release is followed: positives within an
     image come from both views under the map of view 1, the graph has a node for each of the 2 B maps, and the maps are
@@ -45,6 +45,8 @@ class SuperCL(Method):
         base_temperature: multiplies both by temperature / base_temperature; the release has 0.07, None leaves it.
     """
 
+    views = 4
+
     def __init__(
         self,
         instance: InstanceContrast,
@@ -58,7 +60,7 @@ class SuperCL(Method):
         base_temperature: float | None = None,
     ) -> None:
         super().__init__()
-        depth = len(instance.encoder.channels)
+        depth = len(instance.stages.channels)
         if not -depth <= level < depth:
             raise ValueError(f"level must index the {depth} maps of the encoder, from {-depth} to {depth - 1}: {level}")
         self.instance = instance
@@ -66,30 +68,30 @@ class SuperCL(Method):
         self.intra_loss = SuperpixelContrastiveLoss(temperature, stride, cross_view_only, base_temperature)
         self.inter_loss = SuperpixelGraphContrastiveLoss(temperature, normalize, base_temperature)
 
+    @property
+    def predictor(self) -> nn.Module:
+        """The network of the instance contrast."""
+        return self.instance.predictor
+
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The sum of equation 4 and its parts "instance", "intra" and "inter", those with a weight.
 
         Raises:
-            ValueError: when there are not four views, or views 1 and 2 have no superpixels.
+            ValueError: when views 1 and 2 have no superpixels, and a weight is not 0.
         """
-        if len(views) != 4:
-            raise ValueError(f"SuperCL takes two views and a spatial view of each, found {len(views)}: give four")
-        guided = bool(self.intra_weight or self.inter_weight)
-        images = torch.cat([view["image"] for view in (views if guided else views[2:])])
-        features = self.instance.encoder.encode(images)
-        spatial = features[-1].flatten(2).mean(dim=2)[-2 * len(views[0]["image"]) :]
-        first, second = halves(self.instance.project(spatial))
-        parts = {"instance": self.instance.contrast(first, second, tags)["loss"]}
+        features = self.instance.stages.encode(joined(views))
+        map1, map2 = features[self.level].chunk(4)[:2]
+        spatial = features[-1].flatten(2).mean(dim=2).chunk(2)[1]
+        losses, embeddings = self.instance.contrast(spatial, tags)
+        parts = {"instance": losses["loss"]}
         loss = parts["instance"]
-        if guided:
-            map1, map2 = features[self.level].chunk(4)[:2]
-            superpixels1, superpixels2 = (superpixels_at(view, map1) for view in views[:2])
-            if self.intra_weight:
-                parts["intra"] = self.intra_loss(map1, map2, superpixels1)
-                loss = loss + self.intra_weight * parts["intra"]
-            if self.inter_weight:
-                parts["inter"] = self.inter_loss(first[-1], second[-1], map1, map2, superpixels1, superpixels2)
-                loss = loss + self.inter_weight * parts["inter"]
+        if self.intra_weight:
+            parts["intra"] = self.intra_loss(map1, map2, superpixels_at(views[0], map1))
+            loss = loss + self.intra_weight * parts["intra"]
+        if self.inter_weight:
+            superpixels = (superpixels_at(view, map1) for view in views[:2])
+            parts["inter"] = self.inter_loss(*embeddings.chunk(2), map1, map2, *superpixels)
+            loss = loss + self.inter_weight * parts["inter"]
         return {"loss": loss, **parts}
 
     def pairs(self, views: Sequence[View], tags: Tags) -> tuple[Tensor, Tensor] | None:

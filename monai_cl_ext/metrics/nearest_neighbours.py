@@ -84,7 +84,7 @@ class NearestNeighbours:
         dataset: items with "image" and "class", not augmented; each process embeds all of them.
         num_classes: number of classes.
         prepare_batch: from a batch and the device to the image that the backbone takes and its class, such as
-            ``transforms.PrepareClassified``.
+            ``transforms.PrepareImage``.
         k, temperature: see :func:`nearest_neighbour_probabilities`.
         batch_size: images that are embedded at once.
     """

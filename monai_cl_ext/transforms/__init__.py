@@ -43,9 +43,7 @@ from .policies.policy import ViewPolicy
 from .policies.strength import scale_policy
 from .policies.strong_weak import simclr_policy, strong_policy, weak_med_policy, weak_policy
 from .policies.supercl import supercl_policy
-from .prepare import PrepareViews
-from .prepare_mixup import PrepareMixup
-from .prepare_supervised import PrepareAugmented, PrepareClassified
+from .prepare import PrepareImage, PrepareViews
 from .superpixels.slic import batched_slic
 from .superpixels.superpixel import Superpixel, SuperpixelD, Superpixeld, SuperpixelDict
 from .two_views import TwoViews, TwoViewsD, TwoViewsd, TwoViewsDict
@@ -66,7 +64,7 @@ __all__ = [
     "intensity_part", "pcl_policy", "scale_policy", "simclr_policy", "spatial_part", "strong_policy", "supercl_policy",
     "weak_med_policy", "weak_policy",
     # from batches to views
-    "PrepareAugmented", "PrepareClassified", "PrepareMixup", "PrepareViews",
+    "PrepareImage", "PrepareViews",
     # superpixels
     "Superpixel", "Superpixeld", "SuperpixelD", "SuperpixelDict", "batched_slic",
     # MONAI forms

@@ -10,48 +10,14 @@ import torch
 from monai.engines import PrepareBatch
 from torch import Tensor
 
-from monai_cl_ext.distributed import rank
-from monai_cl_ext.seeds import mix_seed
+from monai_cl_ext.seeds import EpochGenerator
 from monai_cl_ext.types import Batch, Tags, View
 
 from .plain import plain
 from .policies.policy import MAPS, ViewPolicy
 
-TAGS = ("volume", "position", "partition")
-STREAM = 0x7669657773  # separates the views' random numbers from the trainer's of the same seed and epoch
 
-
-class SeededPrepare(PrepareBatch):
-    """A MONAI prepare_batch whose random numbers are a function of (seed, rank, epoch, calls since the epoch began)."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = int(seed)
-        self._generator: torch.Generator | None = None
-
-    def set_epoch(self, epoch: int) -> None:
-        """Seeds an epoch from (seed, rank, epoch); call it before the epoch's first batch."""
-        self._generator = torch.Generator().manual_seed(mix_seed(STREAM, self.seed, rank(), epoch))
-
-    @property
-    def generator(self) -> torch.Generator:
-        """The epoch's generator, of epoch 0 where none was set; created on first use, when the rank is known."""
-        if self._generator is None:
-            self.set_epoch(0)
-        assert self._generator is not None
-        return self._generator
-
-    def original(self, batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> View:
-        """The maps of the batch as plain tensors on the device, "image" in floating point."""
-        if "image" not in batch:
-            raise KeyError(f"the batch holds no 'image', only {sorted(batch)}; name the image key 'image'")
-        maps = {name: plain(batch[name]) for name in MAPS if name in batch}
-        maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
-        if not maps["image"].is_floating_point():
-            maps["image"] = maps["image"].float()
-        return maps
-
-
-class PrepareViews(SeededPrepare):
+class PrepareViews(PrepareBatch):
     """Makes the views of a batch on the device, as ``prepare_batch`` of a MONAI trainer.
 
     Batches may hold plain tensors or MetaTensors; views and tags are plain tensors.
@@ -80,7 +46,7 @@ class PrepareViews(SeededPrepare):
         seed: int = 0,
         superpixels: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        super().__init__(seed)
+        self.generator = EpochGenerator(seed)
         self.superpixels = superpixels
         self.policies = list(policies)
         self.made_from = [None] * len(self.policies) if made_from is None else list(made_from)
@@ -90,6 +56,10 @@ class PrepareViews(SeededPrepare):
                 f"made_from must hold one entry for each of the {len(self.policies)} policies, None or the index of an "
                 f"earlier view, found {made_from!r}"
             )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Seeds the views of an epoch from (seed, rank, epoch); call it before the epoch's first batch."""
+        self.generator.set_epoch(epoch)
 
     def __call__(
         self,
@@ -101,7 +71,8 @@ class PrepareViews(SeededPrepare):
         """The views and tags of a batch.
 
         Args:
-            batchdata: "image" (B, C, *S); "label", "superpixel" (B, 1, *S) and tags where the dataset has them.
+            batchdata: "image" (B, C, *S), other maps ("label", "superpixel", (B, 1, *S)) and tensors of any other name:
+                the tags of the rows.
             device: where the views are made.
             non_blocking: copy to the device without waiting.
             kwargs: more arguments of ``Tensor.to`` for the maps, such as ``memory_format``.
@@ -113,21 +84,64 @@ class PrepareViews(SeededPrepare):
             KeyError: when the batch has no image.
             ValueError: when ``superpixels`` gives no integer map of the image's size.
         """
-        batch = self.original(batchdata, device, non_blocking, **kwargs)
+        batch = maps_of(batchdata, device, non_blocking, **kwargs)
         if self.superpixels is not None:
             batch.pop("superpixel", None)
         views: list[View] = []
         for policy, source in zip(self.policies, self.made_from, strict=True):
-            view = policy(batch if source is None else views[source], self.generator)
+            view = policy(batch if source is None else views[source], self.generator())
             if source is None and self.superpixels is not None:
                 view = {**view, "superpixel": _own_map(self.superpixels, view["image"])}
             views.append(view)
         tags = {
-            name: plain(batchdata[name]).to(device=device, non_blocking=non_blocking)
-            for name in TAGS
-            if name in batchdata
+            name: plain(value).to(device=device, non_blocking=non_blocking)
+            for name, value in batchdata.items()
+            if name not in MAPS and isinstance(value, Tensor)
         }
         return views, tags, (tags,), {}
+
+
+class PrepareImage(PrepareBatch):
+    """The image of a batch under a policy that draws nothing, and what it is scored against, for a MONAI evaluator.
+
+    Args:
+        policy: such as a standardization of intensities.
+        target: name of the tag that is the target, such as "class".
+    """
+
+    def __init__(self, policy: ViewPolicy, target: str) -> None:
+        self.views = PrepareViews([policy])
+        self.target = target
+
+    def __call__(
+        self,
+        batchdata: Batch,
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """The image (B, C, *S) and the target, int64 (B,).
+
+        Raises:
+            KeyError: when the batch has no such target.
+        """
+        if self.target not in batchdata:
+            raise KeyError(
+                f"expected {self.target!r} in the batch, found {sorted(batchdata)}; give images with targets"
+            )
+        (view,), tags, *_ = self.views(batchdata, device, non_blocking, **kwargs)
+        return view["image"], tags[self.target].long()
+
+
+def maps_of(batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> View:
+    """The maps of a batch as plain tensors on the device, "image" in floating point."""
+    if "image" not in batch:
+        raise KeyError(f"the batch holds no 'image', only {sorted(batch)}; name the image key 'image'")
+    maps = {name: plain(batch[name]) for name in MAPS if name in batch}
+    maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
+    if not maps["image"].is_floating_point():
+        maps["image"] = maps["image"].float()
+    return maps
 
 
 def _own_map(superpixels: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:

@@ -90,8 +90,8 @@ def network_space(network: str | Path | int, checkpoint: str | Path | None = Non
     Raises:
         ValueError: when the network is not known or does not fit the weights or, in use, the views.
     """
-    unet = {"network_def": {**UNET, "in_channels": network}}
     try:
+        unet = {"network_def": {**UNET, "in_channels": network}}
         parser = ConfigParser(unet if isinstance(network, int) else ConfigParser.load_config_file(network))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -99,9 +99,7 @@ def network_space(network: str | Path | int, checkpoint: str | Path | None = Non
         embed = net if isinstance(net, MultiCropViT) else stages(net).embed
     except Exception as error:
         reason = f"{type(error).__name__}: {error.__cause__ or error}".splitlines()[0]
-        raise ValueError(
-            f"network {network}: no JSON file whose network_def makes a known network ({reason})"
-        ) from error
+        raise ValueError(f"network {network}: no JSON file whose network_def makes a known one ({reason})") from error
     if checkpoint is not None:
         load_pretrained(net, checkpoint, part="all" if embed is net else "encoder")
     standardize = ViewPolicy([parser.get_parsed_content("standardisation")] if "standardisation" in parser else [])

@@ -11,13 +11,13 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_cl_ext.arguments import positive_integer, probability
-from monai_cl_ext.bundles import shared_overlay
 from monai_cl_ext.transforms import ViewPolicy, scale_policy
 
 NAMES = ("strong", "weak", "weak_med", "basic", "simclr", "gcl", "gcl_intensity", "pcl")
 JITTERED = ("strong", "weak", "weak_med", "simclr")
 NO_COLORS = {"color": False}
-KEY, MOST_STRENGTHS = "view_policy", 5
+KEY, LOCAL, MOST_STRENGTHS = "view_policy", "local_crop", 5
+LOCAL_CROPS = {"strong": [0.05, 0.4], "weak": [0.2, 0.5], "weak_med": [0.2, 0.5]}  # areas, for bundles that have such
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Setting:
 class ViewSettings:
     """What is shown: policies and strengths, the picked one as "strong,0.5", side in pixels and seed of the views.
 
-    A policy is a name, "strong" for ``transforms.strong_policy``, or a JSON file, an overlay or a bundle's own, whose
-    ``view_policy`` refers to no other entry. A blur is measured in pixels of the view: best ``size`` is the training's.
+    A policy is a name, "strong" for ``transforms.strong_policy``, or a JSON file with a ``view_policy``. A blur is
+    measured in pixels of the view: best ``size`` is the training's.
     """
 
     policies: Sequence[str]
@@ -63,30 +63,25 @@ class ViewSettings:
                 raise ValueError(f"policy must be one of {', '.join(NAMES)} or a JSON file, found {name!r}")
             for strength in sorted({*map(float, self.strengths)} - {0}):
                 try:
-                    config = _config(name, channels, volumetric)
-                    scaled = scale_policy(ConfigParser({KEY: config}).get_parsed_content(KEY), strength)
+                    content = _content(name, channels, volumetric)
+                    scaled = scale_policy(ConfigParser(dict(content)).get_parsed_content(KEY), strength)
                     policy = ViewPolicy(scaled.operations, self.size, 2, scaled.padding_mode)
                 except Exception as error:
-                    reason = f"{type(error).__name__}: {error.__cause__ or error}".splitlines()[0]
+                    cause = error if isinstance(error, ValueError) else error.__cause__ or error
+                    reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
                     raise ValueError(f"policy {name}: no {KEY} of 2D views with weaker forms ({reason})") from error
-                overlay = {KEY: config, **_local_crop(name), "strength": strength}
+                overlay = {key: content[key] for key in (KEY, LOCAL) if key in content} | {"strength": strength}
                 found[f"{name},{strength:g}"] = Setting(name, strength, policy, overlay)
         return found
 
 
-def _local_crop(name: str) -> dict[str, Any]:
-    """The area of the local crops that bundles of DINO make under a policy of Cheng et al.; other bundles have none."""
-    path = shared_overlay(f"policy_{name}") if name in NAMES else None
-    found = ConfigParser.load_config_file(path) if path and path.is_file() else {}
-    return {key: value for key, value in found.items() if key != KEY}
-
-
-def _config(name: str, channels: int, volumetric: bool) -> Any:
+def _content(name: str, channels: int, volumetric: bool) -> dict[str, Any]:
     """A policy's configuration: no colors where there are none; of slices nothing is clipped, axis 0 is mirrored."""
     if name not in NAMES:
-        return ConfigParser.load_config_file(name)[KEY]
+        return ConfigParser.load_config_file(name)
     config: dict[str, Any] = {"_target_": f"monai_cl_ext.transforms.{name}_policy"}
     if name in JITTERED:
         config |= NO_COLORS if volumetric or channels != 3 else {}
         config |= {"limits": None} if volumetric else {}
-    return config | ({"mirror_axis": 0} if volumetric and name in (*JITTERED, "basic") else {})
+    config |= {"mirror_axis": 0} if volumetric and name in (*JITTERED, "basic") else {}
+    return {KEY: config} | ({LOCAL: LOCAL_CROPS[name]} if name in LOCAL_CROPS else {})

@@ -24,15 +24,15 @@ try:
 except ImportError as error:
     raise ImportError(f"a t-SNE needs scikit-learn ({error}); pip install 'monai-cl-ext[report]'") from error
 
-HEAD = ["policy", "strength", "positive", "negative", "AUC"]
+KINDS, HEAD = ("positive", "negative"), ["policy", "strength", "d⁺", "d⁻", "AUC"]
 NO_FORECAST = (
     "Nothing here predicts the result of a training: a score made of the AUC was checked four times over five "
     "strengths, and its rank correlation with the result was -0.10, -0.30, +0.90 and -0.60."
 )
 VIEWS = "The two rows of an image are two views of it; strength 0 is the image itself."
 DISTANCES = (
-    "Blue: positive pairs, two views of one image. Orange: negative pairs, views of images of two patients. AUC: the "
-    "chance that a negative pair is farther apart than a positive one; 1 where all are, 0.5 without difference."
+    "Blue: d⁺, of two views of one image. Orange: d⁻, of views of images of two patients. AUC: the chance that a "
+    "negative pair is farther apart than a positive one; 1 where all are, 0.5 where the two kinds do not differ."
 )
 MAP = f"t-SNE of {REPEATED} views of each of a few images, each with a color and marker of its own."
 
@@ -50,13 +50,13 @@ def write_views(settings: ViewSettings, sample: Sample, network: str, found: lis
         sections.append(Section(title.lower(), title, [text], groups=[("", saved(drawings, folder / "figures"))]))
     numbers: list[dict[str, Any]] = [
         {"space": space, "policy": one.policy, "strength": one.strength, "AUC": auc(*one.distances[space]),
-         **{kind: float(pairs.mean()) for kind, pairs in zip(HEAD[2:4], one.distances[space], strict=True)}}
+         **{kind: float(pairs.mean()) for kind, pairs in zip(KINDS, one.distances[space], strict=True)}}
         for space in original.distances for one in found
     ]  # fmt: skip
     for space in original.distances:
-        rows = [[row["policy"], f"{row['strength']:g}", *(f"{row[name]:.3f}" for name in HEAD[2:])]
+        rows = [[row["policy"], f"{row['strength']:g}", *(f"{row[name]:.3f}" for name in (*KINDS, "AUC"))]
                 for row in numbers if row["space"] == space]  # fmt: skip
-        sections[1].tables.append(Table(f"Mean distances and AUC: {space}", HEAD, rows))
+        sections[1].tables.append(Table(f"Mean distances and AUC, {space}", HEAD, rows))
     choices = settings.choices(sample.image.shape[1], sample.volumetric)
     use = [f"None is picked yet. The same command with --pick {next(iter(choices))} writes the overlay of that policy."]
     if settings.pick:
@@ -68,7 +68,7 @@ def write_views(settings: ViewSettings, sample: Sample, network: str, found: lis
     notes = [sample.told, f"Network: {network}. Views of {settings.size} pixels, seed {settings.seed}."]
     write_text(folder / "views.json", json.dumps({"notes": notes, "distances": numbers}, indent=1) + "\n")
     page = [*sections, Section("bundle", "In a bundle", use)]
-    return write_page(folder / "views.html", "look at views", "Views of your images", [], page, [NO_FORECAST, *notes])
+    return write_page(folder / "views.html", "view comparison", "Views of your images", [], page, [NO_FORECAST, *notes])
 
 
 @styled
@@ -86,7 +86,7 @@ def _views(steps: Sequence[Measured], sample: Sample, name: str) -> Drawing:
             show_image(cells, shown[0] if sample.volumetric else np.rot90(shown[0], -1), vmin=low, vmax=high)
         title = shorten(sample.names[line // 2], 16) if column == line % 2 == 0 else ""
         cells.set_title(title + f"\nstrength {steps[column].strength:g}" * (line == 0), fontsize=7.5, loc="left")
-    return Drawing(name, f"{name.partition('_')[0]}: {steps[-1].policy}", "", figure, photographic=True)
+    return Drawing(name, f"{name.partition('_')[0].capitalize()}: {steps[-1].policy}", "", figure, photographic=True)
 
 
 @styled
@@ -101,7 +101,7 @@ def _distances(steps: Sequence[Measured], sample: Sample, name: str) -> Drawing:
             cells.set_title(f"{space}, strength {step.strength:g}", loc="left", fontsize=8.5)
     figure.supxlabel("distance of two views (unit length: 0 to 2)", fontsize=9.5)
     figure.supylabel("share of the pairs", fontsize=9.5)
-    return Drawing(name, f"{name.partition('_')[0]}: {steps[-1].policy}", "", figure)
+    return Drawing(name, f"{name.partition('_')[0].capitalize()}: {steps[-1].policy}", "", figure)
 
 
 @styled
@@ -116,4 +116,4 @@ def _map(steps: Sequence[Measured], sample: Sample, name: str) -> Drawing:
             color, marker, _ = look(image)
             cells.scatter(*group.T, color=color, marker=marker, s=9, linewidths=0)
         cells.set_title(f"strength {step.strength:g}", loc="left", fontsize=8.5)
-    return Drawing(name, f"{name.partition('_')[0]}: {steps[-1].policy}", "", figure)
+    return Drawing(name, f"{name.partition('_')[0].capitalize()}: {steps[-1].policy}", "", figure)

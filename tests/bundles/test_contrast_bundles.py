@@ -9,7 +9,7 @@ from monai.networks.nets import BasicUNet
 from workflows import SMALL, copy_bundle, parsed, run
 
 from monai_cl_ext.data import write_phantom
-from monai_cl_ext.methods import PCL, WCL, SuperCL
+from monai_cl_ext.methods import PCL, WCL, PartitionContrast, SimCLR, SuperCL
 
 NAMES = ["pcl_segmentation", "wcl_segmentation", "supercl_segmentation"]
 SMALL = {**SMALL, "batch_size": 4}
@@ -59,15 +59,13 @@ def test_pretraining_leaves_weights_curves_and_a_batch(name, pretrained):
 @pytest.mark.parametrize("overlays, weights, kind", [
     (["no_ilcp"], (0, 0.5), PCL), (["no_igcp"], (1, 0), PCL), (["no_ilcp", "no_igcp"], (0, 0), PCL),
     (["instance_wcl"], (1, 0.5), WCL), (["instance_wcl", "no_igcp"], (1, 0), WCL),
-    (["instance_view"], (1, 0.5), PCL), (["instance_partition"], (1, 0.5), PCL), (["network_pcl"], (1, 0.5), PCL),
+    (["instance_view"], (1, 0.5), SimCLR), (["instance_partition"], (1, 0.5), PartitionContrast),
+    (["network_pcl"], (1, 0.5), PCL),
 ])  # fmt: skip
 def test_ablations_are_overlays(overlays, weights, kind):
     small = {} if "network_pcl" in overlays else {"network_def#features": SMALL["network_def#features"]}
     method = parsed("supercl_segmentation", "pretrain", *overlays, **small).get_parsed_content("method")
     assert type(method.instance) is kind and (method.intra_weight, method.inter_weight) == weights
-    positives = {"instance_view": "view", "instance_partition": "partition"}
-    if kind is PCL:
-        assert method.instance.positives == positives.get(overlays[0], "position")
 
 
 def test_superpixels_may_be_made_of_each_view(phantom, tmp_path):
@@ -82,4 +80,5 @@ def test_superpixels_may_be_made_of_each_view(phantom, tmp_path):
 @pytest.mark.parametrize("overlay", ["positives_view", "positives_partition"])
 def test_pcl_contrasts_by_view_or_partition_too(overlay):
     method = parsed("pcl_segmentation", "pretrain", overlay).get_parsed_content("method")
-    assert method.positives == overlay.removeprefix("positives_")
+    assert type(method) is {"positives_view": SimCLR, "positives_partition": PartitionContrast}[overlay]
+    assert method.head[-1].out_features == 512

@@ -150,7 +150,7 @@ def test_self_training_sees_all_pretraining_patients_and_labels_those_without_la
     assert len(labelled) == 2 and set(dataset.labelled.patients) == labelled
     assert set(dataset.unlabelled.patients) == {case["patient"] for case in split["pretrain"]} - labelled
     assert len(dataset) == len(dataset.labelled) + len(dataset.unlabelled)
-    assert dataset.label.shape == (len(dataset.unlabelled), 1, 32, 32) and dataset.label.max() < 4
+    assert dataset.predicted.shape == (len(dataset.unlabelled), 1, 32, 32) and dataset.predicted.max() < 4
     period = flow.parser.get_parsed_content("lr_scheduler").T_0
     assert period == SMALL["batches_per_epoch"]
     run(
@@ -178,4 +178,4 @@ def test_self_training_takes_volumes_without_labels(phantom, tmp_path):
     settings = {key: value for key, value in SMALL.items() if not key.endswith("_patients")}
     flow = run(root, ["train", "self_training"], split=split, dataset_dir=str(phantom), **{**settings, "epochs": 4})
     dataset = flow.parser.get_parsed_content("train#dataset")
-    assert dataset.unlabelled.patients == [case["patient"] for case in cases[2:5]] and len(dataset.label) > 0
+    assert dataset.unlabelled.patients == [case["patient"] for case in cases[2:5]] and len(dataset.predicted) > 0

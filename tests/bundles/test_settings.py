@@ -14,7 +14,7 @@ from monai_cl_ext.handlers.fingerprint import fingerprint
 STAGES = [(name, stage) for name in bundle_names() for stage in (*read(name, "metadata")["pretrain_stages"], "train")]
 FREE = {
     "imports", "stage", "bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device", "is_not_rank0", "module",
-    "network", "resume", "val_interval", "log_interval", "num_workers", "initialize", "run",
+    "network", "trained", "resume", "val_interval", "log_interval", "num_workers", "initialize", "run",
     "trained_blocks",  # what the file of weights tells
     "validation_patients", "test_patients", "split_seed", "labelled_patients", "draw", "table",  # as patients
     "columns",
@@ -23,7 +23,7 @@ POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
 """What overlays with policies read; some bundles' own policies do not."""
 CHANGES = {
     "strategy": "gr", "local_strategy": "ld", "regions": 9, "negatives": "released", "encoder_batch_norm": "eval",
-    "positives": "view", "base_temperature": 0.07, "normalize": "superpixel", "superpixel_backend": "torch",
+    "base_temperature": 0.07, "normalize": "superpixel", "superpixel_backend": "torch",
     "level": -2, "blocks": 2, "pretext": "inpainting", "box": 0.3, "patch": 0.1, "probe": "finetune", "momentum": 0.9,
     "pretrained": "", "pretrained_blocks": 1, "limits": [0, 2], "num_heads": 4, "patch_size": 4,
     "hidden_size": 96, "slice_axis": 1, "image_size": [64, 64], "local_crop": [0.1, 0.4], "area": [0.3, 0.9],
@@ -103,7 +103,7 @@ def test_one_overlay_serves_several_gpus_at_every_stage(bundle):
     pretraining = [[stage] for stage in read(bundle, "metadata")["pretrain_stages"]]
     for stages in (*pretraining, ["train"], ["train", "evaluate"]):
         parser = parsed(bundle, *stages, "multi_gpu_train")
-        assert parser["network"]["module"] == "@module" and "@network" not in parser["module"]
+        assert parser["trained"]["module"] == "@module" and "@trained" not in parser["module"]
         assert parser["run"] == parsed(bundle, *stages)["run"]
         assert parser["validate#dataloader#sampler"] == "@validate#sampler"
         assert parser["finalize"] == ["$torch.distributed.destroy_process_group()"]

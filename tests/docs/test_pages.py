@@ -108,7 +108,7 @@ def test_overlays_build_what_they_say(page):
         parser.update(overlay)
         if "network_def" in overlay:
             method = parser.get_parsed_content("method")
-            assert method.encoder.network(torch.zeros(1, 1, 96, 96)).shape == (1, 4, 96, 96)
+            assert method.stages.network(torch.zeros(1, 1, 96, 96)).shape == (1, 4, 96, 96)
         else:
             patients = [patient for part in ("train", "validation", "test") for patient in overlay["split"][part]]
             parser.update({"cases": [{"image": f"{patient}.nii.gz", "patient": patient} for patient in patients]})

@@ -15,7 +15,7 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler
 
-from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.handlers import EpochSeed, FiniteLoss, Resume, SaveWeights
 from monai_cl_ext.methods import Method
 from monai_cl_ext.transforms import PrepareViews, gcl_policy
@@ -29,6 +29,12 @@ class Noisy(Method):
         self.network = nn.Sequential(
             nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Dropout(0.5), nn.Conv2d(width, 1, 3)
         )
+
+    views = 1
+
+    @property
+    def predictor(self):
+        return self.network
 
     def forward(self, views, tags):
         return {"loss": self.network(views[0]["image"]).square().mean()}
@@ -58,7 +64,7 @@ def make(folder, resume, epochs=4, rate=0.05, width=4, seed=0, states=None):
             {"epochs": epochs, "rate": rate, "sizes": (12, 12)},
         ),
     ]
-    return PretrainTrainer(
+    return MethodTrainer(
         torch.device("cpu"), epochs, loader, method, optimizer, views, train_handlers=handlers, non_blocking=True
     )
 

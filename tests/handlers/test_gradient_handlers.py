@@ -6,7 +6,7 @@ import torch
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.handlers import ClipEachGradient, DropGradients
 from monai_cl_ext.methods import Method
 
@@ -21,6 +21,12 @@ class Two(Method):
         for layer in (self.first, self.second):
             nn.init.zeros_(layer.weight)
 
+    @property
+    def predictor(self):
+        return self
+
+    views = 1
+
     def forward(self, views, tags):
         return {"loss": (self.first(views[0]["image"]) + self.second(views[0]["image"] / 10)).sum()}
 
@@ -30,7 +36,7 @@ def run(batches, make_handlers, epochs=1, **arguments):
     method = Two()
     decay = arguments.pop("decay", 0.0)
     optimizer = torch.optim.SGD(method.parameters(), lr=1.0, weight_decay=decay)
-    engine = PretrainTrainer(
+    engine = MethodTrainer(
         torch.device("cpu"), epochs, [{"image": batch} for batch in batches], method, optimizer,
         lambda batch, *_, **__: ([batch], {}, ({},), {}), train_handlers=make_handlers(method, optimizer), **arguments,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from torch.utils.data import DataLoader
 
-from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.handlers import Resume, RunRecord
 from monai_cl_ext.handlers.batch_record import MAXIMUM_SLICES
 from monai_cl_ext.handlers.run_record import described
@@ -46,6 +46,13 @@ class Whole(Method):
         self.weight = torch.nn.Parameter(torch.ones(2))
         self.loss = PartitionContrastiveLoss("gd")
 
+    @property
+    def predictor(self):
+        return self
+
+    def check_views(self, count):
+        pass
+
     def forward(self, views, tags):
         rows = [self.embed(view["image"]) for view in views]
         return {"loss": self.loss(rows, tags["partition"], tags["volume"])}
@@ -63,12 +70,12 @@ class Local(Whole):
         return None
 
 
-def trainer(folder, *handlers, method=None, epochs=2, data=None, policies=None, batch_size=4) -> PretrainTrainer:
+def trainer(folder, *handlers, method=None, epochs=2, data=None, policies=None, batch_size=4) -> MethodTrainer:
     method = method or Whole()
     data = data or Slices()
     policies = policies or [identity_policy(), gcl_policy(), gcl_policy()]
-    return PretrainTrainer(
-        device="cpu", max_epochs=epochs, train_data_loader=DataLoader(data, batch_size=batch_size), network=method,
+    return MethodTrainer(
+        device="cpu", max_epochs=epochs, train_data_loader=DataLoader(data, batch_size=batch_size), method=method,
         optimizer=torch.optim.SGD(method.parameters(), lr=0.1), prepare_batch=PrepareViews(policies),
         train_handlers=list(handlers),
     )  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two processes compute together under positions, neighbour graphs and superpixels."""
+"""What two processes compute together under positions, neighbor graphs and superpixels."""
 
 from __future__ import annotations
 

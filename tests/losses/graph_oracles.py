@@ -19,7 +19,7 @@ from monai_cl_ext.losses import kernel
 
 
 def components_oracle(x: Tensor) -> list[int]:
-    """Labels of the nearest-neighbour graph's components; the first of equally near rows is taken, and 0 is at 90°."""
+    """Labels of the nearest-neighbor graph's components; the first of equally near rows is taken, and 0 is at 90°."""
     count, x = len(x), x.detach().double()
     nearest = []
     for i in range(count):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DINO's loss: the formula written out, the centre, and what it takes."""
+"""DINO's loss: the formula written out, the center, and what it takes."""
 
 from math import exp, log
 
@@ -73,7 +73,7 @@ def test_no_gradient_reaches_the_teacher():
     assert all(student.grad.any() for student in students)
 
 
-def test_the_centre_moves_after_each_call_in_training_alone():
+def test_the_center_moves_after_each_call_in_training_alone():
     loss = DINOLoss(OUT, center_momentum=0.8)
     students, first, second = crops(3), crops(2, seed=1), crops(2, seed=2)
     assert loss.center.shape == (1, OUT) and not loss.center.any() and "center" in loss.state_dict()
@@ -82,7 +82,7 @@ def test_the_centre_moves_after_each_call_in_training_alone():
     torch.testing.assert_close(loss.center[0], expected.float())
     after = loss(students, first, 0.5)
     fresh = DINOLoss(OUT).eval()
-    assert before == fresh(students, first, 0.5) and before != after  # the centre took part in the second call only
+    assert before == fresh(students, first, 0.5) and before != after  # the center took part in the second call only
     loss(students, second, 0.5)
     expected = 0.8 * (0.8 * expected + 0.2 * torch.cat(first).mean(0)) + 0.2 * torch.cat(second).mean(0)
     torch.testing.assert_close(loss.center[0], expected.float())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two processes give DINO's loss, gradient and centre of one."""
+"""Two processes give DINO's loss, gradient and center of one."""
 
 import datetime
 import os
@@ -15,7 +15,7 @@ FIRST = {"equal parts": 4, "unequal parts": 3, "an empty process": 8}
 
 
 def outcome(own):
-    """Loss and gradient of the second of two calls, which has a centre, and the centre after both."""
+    """Loss and gradient of the second of two calls, which has a center, and the center after both."""
     generator = torch.Generator().manual_seed(0)
     loss = DINOLoss(6)
     for _ in range(2):
@@ -48,7 +48,7 @@ def processes(tmp_path_factory):
 def test_mean_over_processes_is_the_loss_and_gradient_of_one(processes, name):
     loss, gradient, center = outcome(slice(0, 8))
     losses, gradients, centers = zip(*(results[name] for results in processes), strict=True)
-    torch.testing.assert_close(sum(losses) / 2, loss, rtol=0, atol=1e-7)  # the centre is float32
+    torch.testing.assert_close(sum(losses) / 2, loss, rtol=0, atol=1e-7)  # the center is float32
     torch.testing.assert_close(sum(gradients) / 2, gradient, rtol=0, atol=1e-7)
     assert gradient.any() and center.any()
     for found in centers:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two processes give the loss and the gradient of one, under positions, neighbour graphs and superpixels."""
+"""Two processes give the loss and the gradient of one, under positions, neighbor graphs and superpixels."""
 
 import datetime
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Components of the nearest-neighbour graph, and WCL's contrast under them."""
+"""Components of the nearest-neighbor graph, and WCL's contrast under them."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def test_components_are_those_of_scipy(count, seed, dtype):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_first_of_equal_neighbours_is_taken(seed):
+def test_the_first_of_equal_neighbors_is_taken(seed):
     x = torch.eye(3)[torch.randint(3, (12,), generator=torch.Generator().manual_seed(seed))]
     x[seed % 12] = 0  # equally near to all
     assert partition_of(nearest_neighbor_components(x)) == partition_of(components_oracle(x))
@@ -126,7 +126,7 @@ def test_tile_size_changes_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("samples", [0, 1])
-def test_without_a_neighbour_it_is_zero_and_differentiable(samples):
+def test_without_a_neighbor_it_is_zero_and_differentiable(samples):
     z = torch.randn(2, samples, 4, requires_grad=True)
     loss = WeakGraphContrastiveLoss()(*z)
     loss.backward()

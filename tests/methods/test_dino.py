@@ -2,6 +2,7 @@
 """DINO: what it computes, what it trains, and how the teacher moves."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from monai.networks.nets import BasicUNet
 from torch import nn
 
 from monai_cl_ext.losses import DINOLoss
-from monai_cl_ext.methods import DINO, regularised_groups
-from monai_cl_ext.networks import MultiCropViT, load_pretrained, stages
+from monai_cl_ext.methods import DINO, weight_decay_groups
+from monai_cl_ext.networks import DINOHead, MultiCropViT, load_pretrained, stages
 
 SIZES = (16, 16, 8, 8, 8)
 HEAD = {"out_dim": 12, "hidden": 10, "bottleneck": 6}
@@ -31,7 +32,17 @@ def views(sizes=SIZES, dims=2, rows=4):
 
 def method_of(network, **arguments):
     torch.manual_seed(0)
-    return DINO(network, **{**HEAD, **arguments})
+    return DINO(network, *head_and_loss(arguments := {**HEAD, **arguments}), **arguments)
+
+
+def head_and_loss(arguments):
+    """Head and loss of the arguments that are theirs, which are taken out."""
+    of_head = {
+        name: arguments.pop(name) for name in ("hidden", "bottleneck", "normalize_last_layer") if name in arguments
+    }
+    of_loss = {name: arguments.pop(name) for name in ("student_temperature", "center_momentum") if name in arguments}
+    outputs = arguments.pop("out_dim")
+    return partial(DINOHead, out_dim=outputs, **of_head), DINOLoss(outputs, **of_loss)
 
 
 def moved(method):
@@ -129,26 +140,26 @@ def test_a_state_is_restored_whole():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="2 global crops and at least two views in all, found 1 views"):
+    with pytest.raises(ValueError, match="2 global crops and at least two views in all, found 1: give"):
         method_of(vit())(views((16,)), {})
     with pytest.raises(ValueError, match="1 global crops and at least two views in all, found 1"):
         method_of(vit(), global_crops=1)(views((16,)), {})
     with pytest.raises(TypeError, match="found Linear"):
-        DINO(nn.Linear(2, 2))
+        method_of(nn.Linear(2, 2))
     for name in ("momentum", "teacher_temperature", "global_crops"):
         with pytest.raises(ValueError, match=name):
             method_of(vit(), **{name: -1})
 
 
 def test_weight_decay_spares_biases_and_vectors():
-    decayed, free = regularised_groups(method_of(vit(), normalize_last_layer=False))
+    decayed, free = weight_decay_groups(method_of(vit(), normalize_last_layer=False))
     assert "weight_decay" not in decayed and free["weight_decay"] == 0.0
     assert {parameter.ndim for parameter in free["params"]} == {1}
     assert {parameter.ndim for parameter in decayed["params"]} == {2, 3, 4}
     method = method_of(vit())
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    groups = regularised_groups(method)
+    groups = weight_decay_groups(method)
     assert {id(each) for group in groups for each in group["params"]} == {id(each) for each in trained}
     biased = nn.Module()
     biased.table_bias = nn.Parameter(torch.zeros(3, 3))
-    assert [len(group["params"]) for group in regularised_groups(biased)] == [0, 1]
+    assert [len(group["params"]) for group in weight_decay_groups(biased)] == [0, 1]

@@ -2,6 +2,7 @@
 """DINO in training: the engine with every schedule, and that it learns."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,20 +11,22 @@ from monai.handlers import ParamSchedulerHandler
 from monai.networks.nets import BasicUNet
 from torch.nn import functional as F
 
-from monai_cl_ext.engines import PretrainTrainer
+from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.handlers import ClipEachGradient, DropGradients, cosine_value
-from monai_cl_ext.methods import DINO, regularised_groups
-from monai_cl_ext.networks import MultiCropViT
+from monai_cl_ext.losses import DINOLoss
+from monai_cl_ext.methods import DINO, weight_decay_groups
+from monai_cl_ext.networks import DINOHead, MultiCropViT
 
 
 def small():
     torch.manual_seed(0)
-    return DINO(MultiCropViT(1, 16, 4, 24, 48, 2, 2, drop_path=0.1), out_dim=12, hidden=10, bottleneck=6)
+    head = partial(DINOHead, out_dim=12, hidden=10, bottleneck=6)
+    return DINO(MultiCropViT(1, 16, 4, 24, 48, 2, 2, drop_path=0.1), head, DINOLoss(12))
 
 
 def trainer(method, batches, epochs, device="cpu", **arguments):
     """The engine as a bundle makes it: every schedule of the paper, and views of two sizes."""
-    optimizer = torch.optim.AdamW(regularised_groups(method), lr=1e-3)
+    optimizer = torch.optim.AdamW(weight_decay_groups(method), lr=1e-3)
     steps = epochs * len(batches)
 
     def schedule(target, start, end):
@@ -40,7 +43,7 @@ def trainer(method, batches, epochs, device="cpu", **arguments):
         DropGradients(method.student.head.last_layer),
         ClipEachGradient(optimizer),
     ]
-    return PretrainTrainer(
+    return MethodTrainer(
         torch.device(device), epochs, batches, method, optimizer, prepare, train_handlers=handlers, **arguments
     )
 
@@ -115,8 +118,9 @@ def pretrained(steps, shuffled=False, seed=1):
     image = seen_through(image, 24, generator)
     torch.manual_seed(seed)
     network = BasicUNet(2, 1, 2, features=[8, 8, 16, 16, 32, 8], norm="batch")
-    method = DINO(network, out_dim=64, hidden=64, bottleneck=32, momentum=0.98, teacher_temperature=0.02)
-    optimizer = torch.optim.AdamW(regularised_groups(method), lr=1e-3)
+    head = partial(DINOHead, out_dim=64, hidden=64, bottleneck=32)
+    method = DINO(network, head, DINOLoss(64), momentum=0.98, teacher_temperature=0.02)
+    optimizer = torch.optim.AdamW(weight_decay_groups(method), lr=1e-3)
     for _ in range(steps):
         batch, _ = stripes(32, generator)
         crops = [seen_through(batch, size, generator) for size in (24, 24, 16, 16)]

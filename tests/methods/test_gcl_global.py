@@ -31,7 +31,7 @@ def batch(rows: int = 8, size: int = 32) -> dict[str, torch.Tensor]:
 def test_the_loss_is_that_of_the_projected_flat_bottleneck(strategy, count):
     method = GCLGlobal(network(), strategy, image_size=(32, 32))
     views, tags, *_ = PrepareViews([gcl_policy()] * count)(batch())
-    joined = method.encoder.encode(torch.cat([view["image"] for view in views]))[-1].flatten(1)
+    joined = method.stages.encode(torch.cat([view["image"] for view in views]))[-1].flatten(1)
     embeddings = (joined @ method.head.layers[0].weight.T).relu() @ method.head.layers[2].weight.T
     expected = PartitionContrastiveLoss(strategy)(list(embeddings.chunk(count)), tags["partition"], tags["volume"])
     assert method(views, tags)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
@@ -79,7 +79,7 @@ def probe(method: GCLGlobal, dataset: SliceDataset) -> float:
     metric = PartitionProbe()
     with torch.no_grad():
         for part in DataLoader(dataset, batch_size=64):
-            metric.update({"embeddings": method.head(method.encoder.encode(part["image"])[-1]), **part})
+            metric.update({"embeddings": method.head(method.stages.encode(part["image"])[-1]), **part})
     method.train()
     return metric.compute()
 

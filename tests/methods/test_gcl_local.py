@@ -115,7 +115,7 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match="batch_norm must be one of 'train', 'eval'"):
         GCLLocal(network(), batch_norm="frozen")
     views, tags = views_of(batch())
-    with pytest.raises(ValueError, match="two views of a slice, found 3"):
+    with pytest.raises(ValueError, match=r"GCLLocal takes 2 view\(s\) of an image, found 3"):
         GCLLocal(network())([*views, views[0]], tags)
     with pytest.raises(ValueError, match=r"a map of \(4, 4\) is too small"):
         GCLLocal(network(), blocks=1)(*views_of(batch()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCL and WCL: what they compute, what they train, and that they learn."""
+"""SimCLR, PCL, contrast by partition and WCL: what they compute, what they train, and that they learn."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from monai_cl_ext.losses import (
     SupervisedContrastiveLoss,
     WeakGraphContrastiveLoss,
 )
-from monai_cl_ext.methods import PCL, WCL
+from monai_cl_ext.methods import PCL, WCL, PartitionContrast, SimCLR
 from monai_cl_ext.metrics import PartitionProbe
 from monai_cl_ext.transforms import PrepareViews, gcl_intensity_policy
 
@@ -35,21 +35,26 @@ def views(count: int = 2, size: tuple[int, ...] = (32, 32)) -> list[dict[str, to
 
 def pooled(method) -> torch.Tensor:
     joined = torch.cat([view["image"] for view in views()])
-    return method.encoder.encode(joined)[-1].mean(dim=(2, 3))
+    return method.stages.encode(joined)[-1].mean(dim=(2, 3))
 
 
-@pytest.mark.parametrize("positives", ["position", "partition", "view"])
-def test_pcl_is_the_loss_of_its_positives_on_the_projected_average(positives):
-    method = PCL(network(), positives, threshold=0.35, temperature=0.2, base_temperature=0.07, features=8)
+@pytest.mark.parametrize("kind", [SimCLR, PCL, PartitionContrast])
+def test_the_loss_is_that_of_the_positives_on_the_projected_average(kind):
+    options = {
+        SimCLR: {},
+        PCL: {"threshold": 0.35, "base_temperature": 0.07},
+        PartitionContrast: {"base_temperature": 0.07},
+    }
+    method = kind(network(), temperature=0.2, features=8, **options[kind])
     first, _, last = method.head
     z = (pooled(method) @ first.weight.T + first.bias).relu() @ last.weight.T + last.bias
-    if positives == "position":
+    if kind is PCL:
         expected = PositionContrastiveLoss(0.35, 0.2, 0.07)(*z.chunk(2), TAGS["position"])
-    elif positives == "partition":
+    elif kind is PartitionContrast:
         labels = torch.tensor([0, 1, 3, 1, 11, 12]).repeat(2)  # the two without a partition have only themselves
         expected = SupervisedContrastiveLoss(0.2, 0.07)(z, labels)
     else:
-        expected = NTXentLoss(0.2)(*z.chunk(2)) * 0.2 / 0.07
+        expected = NTXentLoss(0.2)(*z.chunk(2))
     assert method(views(), TAGS)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -62,7 +67,7 @@ def test_wcl_adds_nt_xent_and_the_graph_loss_of_two_heads():
     assert found == pytest.approx({"loss": view + 0.3 * graph, "view": view, "graph": graph}, rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", [PCL, WCL])
+@pytest.mark.parametrize("kind", [SimCLR, PCL, PartitionContrast, WCL])
 def test_the_encoder_and_the_heads_get_gradients_and_the_decoder_is_frozen(kind):
     net = network()
     method = kind(net, features=8)
@@ -73,33 +78,31 @@ def test_the_encoder_and_the_heads_get_gradients_and_the_decoder_is_frozen(kind)
     assert heads and all(parameter.grad is not None for parameter in heads)
 
 
-@pytest.mark.parametrize("kind", [PCL, WCL])
+@pytest.mark.parametrize("kind", [SimCLR, PCL, PartitionContrast, WCL])
 def test_three_dimensions(kind):
     method = kind(network(3), features=4)
     seen = views(2, (16, 16, 16))
     assert torch.isfinite(method(seen, TAGS)["loss"]) and method.embed(seen[0]["image"]).shape == (6, 32)
 
 
-@pytest.mark.parametrize("positives", ["position", "partition", "view"])
-def test_pairs_are_those_of_the_loss(positives):
-    method = PCL(network(), positives, threshold=0.3, features=8)
+@pytest.mark.parametrize("kind", [SimCLR, PCL, PartitionContrast, WCL])
+def test_pairs_are_those_of_the_loss(kind):
+    method = kind(network(), features=8, **({"threshold": 0.3} if kind is PCL else {}))
     positive, negative = method.pairs(views(), TAGS)
     for a in range(12):
         for b in range(12):
             i, j = a % 6, b % 6
             attracts = i == j
-            if positives == "position":
+            if kind is PCL:
                 attracts |= bool((TAGS["position"][i] - TAGS["position"][j]).abs() < 0.3 - 1e-6)
-            if positives == "partition":
+            if kind is PartitionContrast:
                 attracts |= bool(TAGS["partition"][i] == TAGS["partition"][j] >= 0)
             assert positive[a, b] == (attracts and a != b) and negative[a, b] == (not attracts), (a, b)
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="two views of an image, found 3"):
+    with pytest.raises(ValueError, match=r"WCL takes 2 view\(s\) of an image, found 3"):
         WCL(network())(views(3), TAGS)
-    with pytest.raises(ValueError, match="positives must be one of"):
-        PCL(network(), "positions")
 
 
 class Unplaced(PCL):

@@ -63,7 +63,7 @@ def test_three_dimensions_turn_within_slices():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="one view of a slice, found 2"):
+    with pytest.raises(ValueError, match=r"RotationPrediction takes 1 view\(s\) of an image, found 2"):
         RotationPrediction(network())(views() * 2, {})
     with pytest.raises(ValueError, match=r"square in the plane of their axes \(0, 1\), found a batch of shape"):
         RotationPrediction(network())(views(2, (32, 48)), {})

@@ -34,7 +34,7 @@ def views(dims: int = 2, size: int = 32) -> list[dict[str, torch.Tensor]]:
 def test_the_loss_is_the_weighted_sum_of_equation_4():
     method = SuperCL(PCL(network(), threshold=0.1, features=8), 0.7, 0.3, level=2, stride=2, temperature=0.2)
     seen = views()
-    features = method.instance.encoder.encode(torch.cat([view["image"] for view in seen]))
+    features = method.instance.stages.encode(torch.cat([view["image"] for view in seen]))
     z3, z4 = method.instance.head(features[-1].mean(dim=(2, 3)))[6:].chunk(2)
     map1, map2 = features[2][:6].chunk(2)
     assert map1.shape[2:] == (8, 8)
@@ -56,7 +56,7 @@ def test_a_weight_of_zero_leaves_a_part_out(kind, intra, inter, parts):
     found = method(views(), TAGS)
     assert set(found) == {"loss", "instance", *parts}
     found["loss"].backward()
-    assert method.instance.encoder.network.conv_0.conv_0.conv.weight.grad.abs().sum() > 0
+    assert method.instance.stages.network.conv_0.conv_0.conv.weight.grad.abs().sum() > 0
 
 
 def test_without_guidance_the_first_views_are_not_looked_at():
@@ -92,7 +92,7 @@ def test_three_dimensions():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="found 2: give four"):
+    with pytest.raises(ValueError, match=r"SuperCL takes 4 view\(s\) of an image, found 2"):
         SuperCL(PCL(network()))(views()[:2], TAGS)
     with pytest.raises(ValueError, match=r"needs superpixels in views 1 and 2, which hold \['image'\]"):
         SuperCL(PCL(network()))([{"image": view["image"]} for view in views()], TAGS)
@@ -125,7 +125,7 @@ def separation(right: bool) -> float:
         method(seen, tags)["loss"].backward()
         optimizer.step()
     with torch.no_grad():
-        features = method.eval().instance.encoder.encode(textured_halves(8, generator)[0]["image"])[2]
+        features = method.eval().instance.stages.encode(textured_halves(8, generator)[0]["image"])[2]
     rows = torch.nn.functional.normalize(features.flatten(2), dim=1)
     cosines = rows.mT @ rows
     left = (torch.arange(64) % 8 < 4)[:, None] == (torch.arange(64) % 8 < 4)

@@ -23,7 +23,7 @@ from monai_cl_ext.metrics import (
     classification_scores,
     nearest_neighbour_probabilities,
 )
-from monai_cl_ext.transforms import PrepareClassified, identity_policy
+from monai_cl_ext.transforms import PrepareImage, identity_policy
 
 NAMES = ["dark", "grey", "light"]
 
@@ -53,12 +53,12 @@ def evaluate(folder: Path, cases: list[dict], references: list[dict], trained_on
     dataset = PictureDataset(cases, 6)
     sampler = DistributedSampler(dataset, even_divisible=False, shuffle=False) if dist.is_initialized() else None
     neighbours = NearestNeighbours(
-        torch.nn.Flatten(), PictureDataset(references, 6), 3, PrepareClassified(identity_policy()), k=5
+        torch.nn.Flatten(), PictureDataset(references, 6), 3, PrepareImage(identity_policy(), "class"), k=5
     )
     handler = ClassificationScoresHandler(folder, NAMES, dataset, neighbours, trained_on or [], resamples=50)
     evaluator = SupervisedEvaluator(
         torch.device("cpu"), DataLoader(dataset, 4, sampler=sampler), Brightness(),
-        prepare_batch=PrepareClassified(identity_policy()), val_handlers=[handler], decollate=False,
+        prepare_batch=PrepareImage(identity_policy(), "class"), val_handlers=[handler], decollate=False,
     )  # fmt: skip
     evaluator.run()
     return evaluator.state.metrics

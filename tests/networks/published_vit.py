@@ -81,9 +81,9 @@ def cubic(values: Tensor, size: int) -> Tensor:
 
     places = []
     for index in range(size):
-        centre = (index + 0.5) * len(values) / size - 0.5
-        near = range(math.floor(centre) - 1, math.floor(centre) + 3)
-        places.append(sum(weight(centre - each) * values[min(max(each, 0), len(values) - 1)] for each in near))
+        center = (index + 0.5) * len(values) / size - 0.5
+        near = range(math.floor(center) - 1, math.floor(center) + 3)
+        places.append(sum(weight(center - each) * values[min(max(each, 0), len(values) - 1)] for each in near))
     return torch.stack(places)
 
 
@@ -103,6 +103,6 @@ def linear(state: State, prefix: str, x: Tensor) -> Tensor:
 
 
 def norm(state: State, prefix: str, x: Tensor) -> Tensor:
-    centred = x - x.mean(-1, keepdim=True)
-    scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    centered = x - x.mean(-1, keepdim=True)
+    scaled = centered / (centered.square().mean(-1, keepdim=True) + 1e-6).sqrt()
     return scaled * state[prefix + "weight"] + state[prefix + "bias"]

@@ -17,7 +17,7 @@ def numbers_of(module):
 
 def test_parameter_counts():
     net = GCLUNet()
-    assert numbers_of(net.encoder) == 885_552  # the paper's: kernels, biases, and scale and shift of the normalisation
+    assert numbers_of(net.encoder) == 885_552  # the paper's: kernels, biases, and scale and shift of the normalization
     assert numbers_of(net) == 2_095_760
     assert numbers_of(GCLUNet(1, 3)) == 2_095_760 - 9 * 16
     assert numbers_of(GCLUNet(2, 4)) == 2_095_760 + 9 * 16
@@ -70,7 +70,7 @@ def test_forward_equals_the_network_written_out():
     torch.testing.assert_close(net(image), x, rtol=1e-10, atol=1e-12)
 
 
-def test_start_and_normalisation_follow_the_paper():
+def test_start_and_normalization_follow_the_paper():
     net = GCLUNet()
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -99,7 +99,7 @@ def test_gradient_reaches_every_parameter():
     net(torch.randn(2, 1, 64, 64)).square().sum().backward()
     biases = [module.bias for module in net.modules() if isinstance(module, nn.Conv2d)]
     for name, parameter in net.named_parameters():
-        # normalisation takes a convolution's bias out again: its gradient is rounding
+        # normalization takes a convolution's bias out again: its gradient is rounding
         assert any(parameter is bias for bias in biases) or parameter.grad.abs().sum() > 0, name
 
 

@@ -81,7 +81,7 @@ def test_forward_equals_the_network_written_out():
     torch.testing.assert_close(net(image), x, rtol=1e-10, atol=1e-12)
 
 
-def test_start_and_normalisation_follow_the_release():
+def test_start_and_normalization_follow_the_release():
     net = PCLUNet()
     for module in net.modules():
         if isinstance(module, CONVOLUTIONS):
@@ -114,7 +114,7 @@ def test_gradient_reaches_every_parameter():
     biases = [first.bias for first, second in pairs if isinstance(second, nn.BatchNorm2d)]
     assert len(biases) == 16
     for name, parameter in net.named_parameters():
-        # normalisation takes a convolution's bias out again: its gradient is rounding
+        # normalization takes a convolution's bias out again: its gradient is rounding
         assert any(parameter is bias for bias in biases) or parameter.grad.abs().sum() > 0, name
 
 

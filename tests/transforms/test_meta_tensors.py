@@ -12,9 +12,7 @@ from monai_cl_ext.transforms import (
     BoxErasing,
     IntensityOperation,
     PatchSwapping,
-    PrepareAugmented,
-    PrepareClassified,
-    PrepareMixup,
+    PrepareImage,
     PrepareViews,
     Standardization,
     ViewPolicy,
@@ -97,10 +95,8 @@ def batch(kind=torch.clone) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("make", [
     lambda: PrepareViews([gcl_policy(), pcl_policy()], made_from=[None, 0]),
     lambda: PrepareViews([gcl_policy()] * 2, superpixels=lambda images: batched_slic(images, n_segments=4)),
-    lambda: PrepareAugmented(gcl_finetune_policy()),
-    lambda: PrepareClassified(gcl_finetune_policy()),
-    lambda: PrepareMixup(PrepareAugmented(gcl_finetune_policy()), num_classes=5),
-], ids=["views", "superpixels", "augmented", "classified", "mixup"])  # fmt: skip
+    lambda: PrepareImage(identity_policy(), "class"),
+], ids=["views", "superpixels", "image"])  # fmt: skip
 def test_what_prepares_batches(make):
     def tensors(prepared) -> list[torch.Tensor]:
         if isinstance(prepared, torch.Tensor):

@@ -7,15 +7,15 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.engines import PrepareBatch, SupervisedTrainer
-from monai.losses import DiceCELoss
+from monai.engines import PrepareBatch
 from operation_cases import noise
 
+from monai_cl_ext import seeds
 from monai_cl_ext.transforms import (
     ElasticDeformation,
     IntensityShift,
     Mirror,
-    PrepareAugmented,
+    PrepareImage,
     PrepareViews,
     Rotation,
     ViewPolicy,
@@ -24,7 +24,6 @@ from monai_cl_ext.transforms import (
     gcl_policy,
     identity_policy,
 )
-from monai_cl_ext.transforms import prepare as prepare_module
 
 
 def batch(label: bool = True) -> dict[str, torch.Tensor]:
@@ -79,12 +78,12 @@ def test_views_are_a_function_of_seed_and_epoch():
 def test_ranks_draw_differently_and_no_sum_of_numbers_collides(monkeypatch):
     draws = []
     for rank in range(4):
-        monkeypatch.setattr(prepare_module, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(seeds, "rank", lambda rank=rank: rank)
         for seed in range(4):
             for epoch in range(4):
                 made = prepare(seed)
                 made.set_epoch(epoch)
-                draws.append(torch.rand(1, generator=made.generator).item())
+                draws.append(torch.rand(1, generator=made.generator()).item())
     assert len(set(draws)) == 64
 
 
@@ -94,7 +93,7 @@ def test_the_views_draw_other_numbers_than_the_trainer():
 
     made = prepare(7)
     made.set_epoch(2)
-    assert made.generator.initial_seed() != mix_seed(7, 0, 2)
+    assert made.generator().initial_seed() != mix_seed(7, 0, 2)
 
 
 def test_a_view_can_be_made_from_another():
@@ -203,21 +202,27 @@ def test_metatensors_whole_numbers_and_memory_format():
     assert image.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_augmented_batches_suit_monai_s_losses():
-    augmented = PrepareAugmented(gcl_finetune_policy(), seed=1)
-    image, label = augmented(batch(), torch.device("cpu"), False)
-    assert image.shape == label.shape == (6, 1, 24, 24) and label.dtype == torch.int64 and label.max() < 4
-    loss = DiceCELoss(to_onehot_y=True, softmax=True)(torch.zeros(6, 4, 24, 24), label)
-    assert loss.isfinite()
-    again = PrepareAugmented(gcl_finetune_policy(), seed=1)(batch(), torch.device("cpu"), False)
-    assert torch.equal(image, again[0])
+def test_every_tensor_that_is_no_map_is_a_tag():
+    data = batch() | {"class": torch.arange(6), "position": torch.rand(6, 3), "name": list("abcdef")}
+    _, tags, (again,), _ = prepare()(data)
+    assert set(tags) == {"volume", "position", "partition", "class"} & set(data) and again is tags
+    assert tags["position"].shape == (6, 3) and torch.equal(tags["class"], torch.arange(6))
 
 
-def test_augmentation_without_labels_is_a_clear_error():
-    with pytest.raises(KeyError, match="needs 'label' in the batch, found"):
-        PrepareAugmented(gcl_finetune_policy())(batch(label=False))
+def test_an_evaluator_gets_the_image_under_a_policy_and_its_target():
+    data = {"image": torch.rand(4, 1, 8, 8), "class": torch.tensor([1, 0, 2, 1], dtype=torch.int32)}
+    image, target = PrepareImage(gcl_finetune_policy(size=[6, 6]), "class")(data, "cpu")
+    assert image.shape == (4, 1, 6, 6) and target.dtype == torch.int64 and target.tolist() == [1, 0, 2, 1]
+    with pytest.raises(KeyError, match=r"expected 'class' in the batch, found \['image'\]"):
+        PrepareImage(identity_policy(), "class")({"image": data["image"]})
+
+
+def test_a_batch_without_images_is_a_clear_error():
     with pytest.raises(KeyError, match="no 'image'"):
         prepare()({"volume": torch.arange(3)})
+
+
+# bad input, metatensors and labels
 
 
 def test_a_bundle_s_configuration_makes_them():
@@ -225,19 +230,3 @@ def test_a_bundle_s_configuration_makes_them():
     config = {"views": {"_target_": "monai_cl_ext.transforms.PrepareViews", "policies": [policy, policy], "seed": 3}}
     made = ConfigParser(config).get_parsed_content("views")(batch())[0]
     assert [tuple(view["image"].shape) for view in made] == [(6, 1, 16, 12)] * 2
-
-
-def test_monai_s_trainer_learns_from_augmented_batches():
-    network = torch.nn.Conv2d(1, 4, 3, padding=1)
-    before = network.weight.clone()
-    SupervisedTrainer(
-        device=torch.device("cpu"),
-        max_epochs=1,
-        train_data_loader=[batch(), batch()],
-        network=network,
-        optimizer=torch.optim.SGD(network.parameters(), 0.1),
-        loss_function=DiceCELoss(to_onehot_y=True, softmax=True),
-        prepare_batch=PrepareAugmented(gcl_finetune_policy()),
-        to_kwargs={"memory_format": torch.channels_last},
-    ).run()
-    assert not torch.equal(network.weight, before)

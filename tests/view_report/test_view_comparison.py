@@ -177,8 +177,8 @@ def test_a_network_sees_views_as_its_configuration_standardizes_them(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    ({}, "no JSON file whose network_def makes a known network .*network_def"),
-    ({"network_def": {"_target_": "monai.networks.nets.NoNet"}}, "known network .*NoNet"),
+    ({}, "no JSON file whose network_def makes a known one .*network_def"),
+    ({"network_def": {"_target_": "monai.networks.nets.NoNet"}}, "known one .*NoNet"),
     ({"network_def": {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}}, "net must be one of"),
     ({"network_def": {**UNET, "features": [4, 4, 8, 8, 16, 4]}}, "does not fit BasicUNet"),
 ])  # fmt: skip

@@ -81,9 +81,18 @@ def test_the_policy_of_a_bundle_or_of_an_earlier_overlay_is_read(tmp_path):
     assert setting.overlay == {"view_policy": target, "strength": 0.5}
 
 
+def test_a_policy_that_refers_to_its_bundles_entries_is_read_and_written_with_them():
+    own = BUNDLES / "dino_classification" / "configs" / "pretrain.json"
+    setting, weak = chosen(own, strength=1), chosen("weak", strength=1)
+    assert setting.policy.operations[0].area == pytest.approx((0.4, 1.0))
+    content = json.loads(own.read_text())
+    assert setting.overlay == {"view_policy": content["view_policy"], "local_crop": [0.05, 0.4], "strength": 1}
+    assert weak.overlay["local_crop"] == [0.2, 0.5]
+
+
 @pytest.mark.parametrize("content, message", [
-    ("{", "JSONDecodeError"), ("{}", "KeyError: 'view_policy'"), ("[1]", "no view_policy"),
-    ('{"view_policy": {"_target_": "monai_cl_ext.transforms.strong_policy", "hue": "@hue"}, "hue": 1}', "hue"),
+    ("{", "JSONDecodeError"), ("{}", "'view_policy'"), ("[1]", "no view_policy"),
+    ('{"view_policy": {"_target_": "monai_cl_ext.transforms.strong_policy", "crop": "@box"}}', "@box"),
     ('{"view_policy": {"_target_": "monai_cl_ext.transforms.strong_policy", "spatial_dims": 3}}', "spatial_dims=3"),
     ('{"view_policy": {"_target_": "monai_cl_ext.transforms.IntensityShift", "low": 0, "high": 1}}', "no view_policy"),
     ('{"view_policy": {"_target_": "monai_cl_ext.transforms.ViewPolicy", "operations": '

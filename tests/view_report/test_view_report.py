@@ -54,7 +54,7 @@ def test_the_page_holds_every_section_and_refers_to_nothing_outside(folder):
 def test_the_page_says_what_was_looked_at_and_that_it_predicts_nothing(folder):
     text = " ".join(Page((folder / "views.html").read_text()).text.split())
     looked = ("Made by hand.", "Network: MONAI UNet, not trained. Views of 24 pixels, seed 0.")
-    for said in (NO_FORECAST, *looked, "views: strong", "map: gcl"):
+    for said in (NO_FORECAST, *looked, "Views: strong", "Map: gcl"):
         assert said in text, said
     assert "suggest" not in text.lower()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the papers' U-Nets share: levels, blocks that take a skip, and an output layer."""
+"""Base class of the papers' U-Nets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class UNetBase(nn.Module):
-    """A U-Net of given parts: each encoder level but the first halves the map, each decoder block doubles it.
+    """U-Net of given parts; each encoder level but the first downsamples by 2, each decoder block upsamples by 2.
 
     Args:
         encoder: its levels, shallow to bottleneck.

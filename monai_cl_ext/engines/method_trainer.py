@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer of every pre-training stage."""
+"""The trainer of every stage."""
 
 from __future__ import annotations
 
@@ -18,26 +18,31 @@ from monai_cl_ext.methods import Method
 from .precision import autocast
 
 
-class PretrainTrainer(SupervisedTrainer):
-    """MONAI's trainer for a method whose network returns its own losses.
+class MethodTrainer(SupervisedTrainer):
+    """MONAI's trainer for a method, which returns its own losses.
 
-    Overrides the iteration alone. ``prepare_batch`` gives ``(views, tags, args, kwargs)`` and the network is called as
-    ``network(views, *args, **kwargs)``, which returns a dictionary with "loss" and its parts. ``engine.state.output``
-    is ``[{"loss": ..., parts ...}]``, detached and still on the device: nothing here waits for the host; the batch's
-    views and tags are in ``engine.state.views`` and ``engine.state.tags`` until the next batch comes. The method's
-    ``after_step()`` and the clipping of gradients happen on real optimiser steps only, not on accumulated batches.
+    Overrides the iteration alone. ``prepare_batch`` gives ``(views, tags, args, kwargs)`` and the method is called as
+    ``method(views, *args, **kwargs)``, which returns a dictionary with "loss" and its parts. ``engine.state.output`` is
+    ``[{"loss": ..., parts ...}]``, detached and still on the device: nothing here waits for the host; the batch's views
+    and tags are in ``engine.state.views`` and ``engine.state.tags`` until the next batch comes. The method's
+    ``after_step()`` and the clipping of gradients happen on real optimizer steps only, not on accumulated batches; its
+    ``iteration`` is the number of steps before the present one.
 
     Args:
         device: where to train.
         max_epochs: number of epochs.
         train_data_loader: gives collated batches.
-        network: the method, or its DistributedDataParallel wrapper.
+        method: the method, or its DistributedDataParallel wrapper.
         optimizer: over the method's parameters.
         prepare_batch: makes views and tags of a batch, see ``transforms.PrepareViews``.
         amp: autocast to bfloat16, on CPU too where it has the kernels (see ``precision.autocast``); bfloat16 needs no
             scaling of gradients.
         maximum_gradient_norm: clip the norm of all gradients together to this; None leaves them.
-        kwargs: everything else that ``monai.engines.SupervisedTrainer`` takes, such as ``train_handlers``.
+        kwargs: everything else that ``monai.engines.SupervisedTrainer`` takes, such as ``train_handlers``. ``network``
+            is what federated clients exchange and MONAI Label loads: the method itself, unless it is given.
+
+    Raises:
+        ValueError: when ``prepare_batch`` makes another number of views than the method takes.
     """
 
     def __init__(
@@ -45,18 +50,21 @@ class PretrainTrainer(SupervisedTrainer):
         device: str | torch.device,
         max_epochs: int,
         train_data_loader: Iterable,
-        network: nn.Module,
+        method: nn.Module,
         optimizer: torch.optim.Optimizer,
         prepare_batch: Callable,
         amp: bool = False,
         maximum_gradient_norm: float | None = None,
         **kwargs: Any,
     ) -> None:
+        own: Method = method.module if isinstance(method, DistributedDataParallel) else method  # type: ignore[assignment]
+        if hasattr(prepare_batch, "policies"):
+            own.check_views(len(prepare_batch.policies))
         super().__init__(
             device=device,
             max_epochs=max_epochs,
             train_data_loader=train_data_loader,
-            network=network,
+            network=kwargs.pop("network", method),
             optimizer=optimizer,
             loss_function=None,  # the method holds its losses
             prepare_batch=prepare_batch,
@@ -68,22 +76,23 @@ class PretrainTrainer(SupervisedTrainer):
             positive_number("maximum_gradient_norm", maximum_gradient_norm)
         self.maximum_gradient_norm = maximum_gradient_norm
         self.autocast = autocast(self.state.device, amp)
-        self.method: Method = network.module if isinstance(network, DistributedDataParallel) else network  # type: ignore[assignment]
+        self.method, self.wrapped = own, method
 
-    def _iteration(self, engine: PretrainTrainer, batchdata: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-        """One micro-batch: views, losses, gradients, and an optimiser step when the accumulation is full."""
+    def _iteration(self, engine: MethodTrainer, batchdata: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        """One micro-batch: views, losses, gradients, and an optimizer step when the accumulation is full."""
         engine.state.views = engine.state.tags = None  # the last batch's go before this one's are made
         views, tags, args, kwargs = engine.prepare_batch(
             batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs
         )
         engine.state.views, engine.state.tags = views, tags
         position = (engine.state.iteration - 1) % engine.state.epoch_length
-        engine.network.train()
+        engine.wrapped.train()
+        engine.method.iteration = engine.steps_before(engine.state.epoch, position)
         if position % engine.accumulation_steps == 0:
             engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
 
         with engine.autocast:
-            losses = engine.inferer(views, engine.network, *args, **kwargs)
+            losses = engine.inferer(views, engine.wrapped, *args, **kwargs)
         engine.state.output = [{name: loss.detach() for name, loss in losses.items()}]
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
@@ -94,6 +103,11 @@ class PretrainTrainer(SupervisedTrainer):
             engine._step()
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
+
+    def steps_before(self, epoch: int, position: int) -> int:
+        """Optimizer steps before a batch, by the epoch and the batch's place in it, from 0."""
+        in_an_epoch = -(-self.state.epoch_length // self.accumulation_steps)
+        return (epoch - 1) * in_an_epoch + position // self.accumulation_steps
 
     def _step(self) -> None:
         if self.maximum_gradient_norm is not None:

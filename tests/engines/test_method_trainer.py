@@ -9,7 +9,7 @@ from ignite.engine import Events
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from monai_cl_ext.engines import PretrainTrainer, precision
+from monai_cl_ext.engines import MethodTrainer, precision
 from monai_cl_ext.methods import GCLGlobal, Method
 from monai_cl_ext.networks import GCLUNet
 from monai_cl_ext.transforms import PrepareViews, gcl_policy
@@ -23,6 +23,12 @@ class Line(Method):
         self.weight = nn.Parameter(torch.zeros(()))
         self.steps = 0
 
+    views = 1
+
+    @property
+    def predictor(self):
+        return self
+
     def forward(self, views, tags):
         part = (self.weight - views[0]["image"].mean()) ** 2
         return {"loss": 2 * part, "part": part}
@@ -35,13 +41,13 @@ def prepare(batch, device, non_blocking, **kwargs):
     return [{"image": batch["image"].to(device)}], {}, ({},), {}
 
 
-def trainer(images, rate=0.1, **kwargs) -> PretrainTrainer:
+def trainer(images, rate=0.1, **kwargs) -> MethodTrainer:
     method = Line()
-    return PretrainTrainer(
+    return MethodTrainer(
         device=torch.device("cpu"),
         max_epochs=1,
         train_data_loader=[{"image": image} for image in images],
-        network=method,
+        method=method,
         optimizer=torch.optim.SGD(method.parameters(), lr=rate),
         prepare_batch=prepare,
         **kwargs,
@@ -95,7 +101,7 @@ def test_amp_computes_in_bfloat16_where_the_cpu_can_and_keeps_float32_weights(su
 
     method = Matmul()
     with nullcontext() if supported else pytest.warns(UserWarning, match="no kernels for bfloat16"):
-        engine = PretrainTrainer(
+        engine = MethodTrainer(
             torch.device("cpu"), 1, [{"image": torch.ones(4, 4)}], method,
             torch.optim.SGD(method.parameters(), lr=0.1), prepare, amp=True,
         )  # fmt: skip
@@ -120,7 +126,7 @@ def test_a_warm_iteration_on_the_gpu_never_waits_for_the_host(strategy, views):
     method = GCLGlobal(GCLUNet(), strategy, image_size=(64, 64)).to(device)
     rows = {"image": torch.rand(8, 1, 64, 64), "volume": torch.arange(8) // 4, "partition": torch.arange(8) % 4}
     batch = {name: value.pin_memory() for name, value in rows.items()}
-    engine = PretrainTrainer(
+    engine = MethodTrainer(
         device, 1, [batch] * 4, method, torch.optim.Adam(method.parameters(), fused=True),
         PrepareViews([gcl_policy()] * views), amp=True, non_blocking=True,
     )  # fmt: skip

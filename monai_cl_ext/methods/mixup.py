@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mixup: training on convex combinations of labeled images and of their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from monai.networks import one_hot
+from torch import Tensor, nn
+
+from monai_cl_ext.arguments import positive_integer, positive_number
+from monai_cl_ext.methods.supervised import Supervised
+from monai_cl_ext.seeds import EpochGenerator, mix_seed
+from monai_cl_ext.types import Losses, Tags, View
+
+STREAM = 0x6D69787570  # separates these draws from those of the views, which have the same seed
+
+
+class Mixup(Supervised):
+    """Mixup for segmentation (Zhang et al. 2018, section 2).
+
+    Image i becomes l x_i + (1 - l) x_j, with j of a random permutation of the batch and l from Beta(alpha, alpha), and
+    its one-hot label likewise. Each image has its own l.
+
+    Args:
+        network: from images (B, C, *S) to logits (B, num_classes, *S).
+        loss: of the logits and soft labels (B, num_classes, *S); without ``to_onehot_y``.
+        num_classes: background included.
+        alpha: of the Beta distribution; the smaller, the closer l is to 0 or 1.
+        seed: the run's seed; the draws of an epoch follow from (seed, rank, epoch).
+    """
+
+    def __init__(
+        self, network: nn.Module, loss: nn.Module, num_classes: int, alpha: float = 0.1, seed: int = 0
+    ) -> None:
+        super().__init__(network, loss)
+        self.num_classes = positive_integer("num_classes", num_classes)
+        self.alpha = positive_number("alpha", alpha)
+        self.generator = EpochGenerator(mix_seed(STREAM, int(seed)))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Seeds the draws of an epoch."""
+        self.generator.set_epoch(epoch)
+
+    def forward(self, views: Sequence[View], tags: Tags) -> Losses:
+        """The loss of the mixed images and labels."""
+        image = views[0]["image"]
+        label = one_hot(self.target_of(views[0], tags), self.num_classes, dtype=image.dtype)
+        params = self.make_params(len(image), image.device)
+        return {"loss": self.loss(self.network(mixed(image, params)), mixed(label, params))}
+
+    def make_params(self, batch_size: int, device: torch.device | str = "cpu") -> Tensor:
+        """Weight l of each image and the index of its partner, float32 (B, 2), drawn on the CPU."""
+        random = np.random.default_rng(int(torch.randint(2**63 - 1, (), generator=self.generator())))
+        weight = random.beta(self.alpha, self.alpha, batch_size)
+        params = torch.tensor(np.stack([weight, random.permutation(batch_size)], axis=1), dtype=torch.float32)
+        pinned = params.pin_memory() if torch.device(device).type == "cuda" else params
+        return pinned.to(device, non_blocking=True)  # only from pinned memory does a copy not wait
+
+
+def mixed(rows: Tensor, params: Tensor) -> Tensor:
+    """l x_i + (1 - l) x_j of each row (B, ...), with the weights l and partners j of ``params`` (B, 2)."""
+    weight, partner = params.unbind(dim=1)
+    weight = weight.reshape(-1, *[1] * (rows.ndim - 1)).to(rows.dtype)
+    return torch.lerp(rows[partner.long()], rows, weight)

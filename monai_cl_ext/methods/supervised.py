@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Supervised training: a network and its loss on labeled images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from monai_cl_ext.methods.method import Method
+from monai_cl_ext.types import Losses, Tags, View
+
+
+class Supervised(Method):
+    """Training with labels, from scratch or from pre-trained weights.
+
+    Args:
+        network: from images (B, C, *S) to logits.
+        loss: of the logits and the target.
+        target: what is learned, by its name in the view ("label", class indices (B, 1, *S)) or among the tags ("class",
+            (B,)).
+    """
+
+    views = 1
+
+    def __init__(self, network: nn.Module, loss: nn.Module, target: str = "label") -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.target = target
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The network."""
+        return self.network
+
+    def forward(self, views: Sequence[View], tags: Tags) -> Losses:
+        """The loss of the view.
+
+        Raises:
+            KeyError: when the batch has no such target.
+        """
+        return {"loss": self.loss(self.network(views[0]["image"]), self.target_of(views[0], tags))}
+
+    def target_of(self, view: View, tags: Tags) -> Tensor:
+        """The target of a view as integers; a KeyError where there is none."""
+        found = {**tags, **view}
+        if self.target not in found:
+            raise KeyError(
+                f"supervised training needs {self.target!r} in the batch, found {sorted(found)}; give the dataset "
+                "entries with both, or name another target"
+            )
+        return found[self.target].long()

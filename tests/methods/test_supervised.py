@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Supervised training as a method: its loss is that of MONAI's trainer, bit for bit."""
+
+import copy
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.engines import SupervisedTrainer
+from monai.losses import DiceCELoss
+from monai.networks.nets import BasicUNet
+
+from monai_cl_ext.engines import MethodTrainer
+from monai_cl_ext.methods import Supervised
+from monai_cl_ext.transforms import PrepareViews, gcl_finetune_policy, identity_policy
+
+
+def batches(count: int = 3) -> list[dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "image": torch.rand(4, 1, 32, 32, generator=generator),
+            "label": torch.randint(3, (4, 1, 32, 32), dtype=torch.uint8, generator=generator),
+            "class": torch.randint(3, (4,), generator=generator),
+        }
+        for _ in range(count)
+    ]
+
+
+def network() -> BasicUNet:
+    torch.manual_seed(0)
+    return BasicUNet(spatial_dims=2, in_channels=1, out_channels=3, features=(4, 8, 8, 8, 8, 4), norm="batch")
+
+
+def test_its_steps_are_those_of_monai_s_trainer():
+    ours, monais = network(), network()
+    loss = DiceCELoss(to_onehot_y=True, softmax=True)
+    policy = gcl_finetune_policy()
+    MethodTrainer(
+        torch.device("cpu"), 1, batches(), Supervised(ours, loss), torch.optim.Adam(ours.parameters(), 0.01),
+        PrepareViews([policy], seed=3),
+    ).run()  # fmt: skip
+    views = PrepareViews([policy], seed=3)
+
+    def prepare(batch, device, non_blocking, **kwargs):
+        (view,), *_ = views(batch, device, non_blocking, **kwargs)
+        return view["image"], view["label"].long()
+
+    SupervisedTrainer(
+        torch.device("cpu"), 1, batches(), monais, torch.optim.Adam(monais.parameters(), 0.01), loss,
+        prepare_batch=prepare, decollate=False,
+    ).run()  # fmt: skip
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, monais.state_dict()[name]), name
+
+
+def test_the_predictor_is_the_stock_network():
+    net = network()
+    method = Supervised(net, DiceCELoss())
+    assert method.predictor is net and method.views == 1
+    assert all(name in net.state_dict() for name in method.predictor.state_dict())
+
+
+def test_a_tag_can_be_the_target():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 3))
+    method = Supervised(net, torch.nn.CrossEntropyLoss(), target="class")
+    views, tags, *_ = PrepareViews([identity_policy()])(batches()[0])
+    expected = torch.nn.functional.cross_entropy(net(views[0]["image"]), tags["class"])
+    assert torch.equal(method(views, tags)["loss"], expected)
+
+
+def test_a_batch_without_its_target_is_named():
+    views, tags, *_ = PrepareViews([identity_policy()])({"image": torch.rand(2, 1, 32, 32), "volume": torch.arange(2)})
+    with pytest.raises(KeyError, match=r"needs 'label' in the batch, found \['image', 'volume'\]"):
+        Supervised(network(), DiceCELoss())(views, tags)
+
+
+def test_metatensors_give_a_plain_loss():
+    batch = {name: MetaTensor(value) for name, value in batches()[0].items()}
+    views, tags, *_ = PrepareViews([identity_policy()])(batch)
+    found = Supervised(network(), DiceCELoss(to_onehot_y=True, softmax=True))(views, tags)["loss"]
+    assert type(found) is torch.Tensor
+
+
+def test_it_learns_a_threshold():
+    torch.manual_seed(0)
+    net = network()
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(8, 1, 32, 32, generator=generator)
+    batch = {"image": images, "label": (images > 0.5).byte()}
+    method = Supervised(net, DiceCELoss(to_onehot_y=True, softmax=True))
+    views = PrepareViews([identity_policy()])
+    before = method(*views(batch)[:2])["loss"].item()
+    optimizer = torch.optim.Adam(net.parameters(), 0.02)
+    MethodTrainer(torch.device("cpu"), 1, [copy.copy(batch)] * 40, method, optimizer, views).run()
+    assert method(*views(batch)[:2])["loss"].item() < 0.3 * before
