@@ -84,6 +84,14 @@ def save_tensors(path: Path, content: Any) -> None:
         OSError: when it cannot be written. In all three cases the file is as it was.
     """
     check_finite(path, content)
+    write_tensors(path, content)
+
+
+def write_tensors(path: Path, content: Any) -> None:
+    """Saves tensors as :func:`save_tensors` does, whatever their values: records, which nothing goes on from.
+
+    One process may call it alone; Ignite's DiskSaver, which waits for all processes when it is made, may not be.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         with open(temporary, "wb") as file:

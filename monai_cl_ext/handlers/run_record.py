@@ -15,13 +15,12 @@ import monai
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import DiskSaver
 from monai.engines import Trainer
 
 import monai_cl_ext
 from monai_cl_ext.distributed import rank, world_size
 from monai_cl_ext.event_files import EventFiles
-from monai_cl_ext.files import write_text
+from monai_cl_ext.files import write_tensors, write_text
 from monai_cl_ext.handlers.batch_record import batch_record
 from monai_cl_ext.handlers.fingerprint import fingerprint
 
@@ -124,7 +123,7 @@ class RunRecord:
 
     def _keep_batch(self, engine: Engine) -> None:
         if getattr(engine.state, "views", None):
-            DiskSaver(str(self.folder), atomic=True, require_empty=False)(batch_record(engine), "batch.pt")
+            write_tensors(self.folder / "batch.pt", batch_record(engine))
 
     def _write(self, engine: Engine) -> None:
         assert self.started is not None and self.events is not None

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import DiskSaver
 from torch import Tensor
 
 from monai_cl_ext.distributed import rank
+from monai_cl_ext.files import write_tensors
 from monai_cl_ext.metrics.gathering import gather_objects
 
 KEYS = ("embeddings", "volume", "position", "partition")
@@ -48,4 +48,4 @@ class EmbeddingRecord:
         self.rows = {}
         if rank() == 0 and parts:
             joined = {key: torch.cat([part[key] for part in parts]) for key in KEYS}
-            DiskSaver(str(self.folder), atomic=True, require_empty=False)(joined, "embeddings.pt")
+            write_tensors(self.folder / "embeddings.pt", joined)

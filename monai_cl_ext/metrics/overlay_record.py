@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import DiskSaver
 from monai.data.utils import affine_to_spacing
 from monai.transforms import LoadImage
 from torch import Tensor
 
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.distributed import rank
+from monai_cl_ext.files import write_tensors
 from monai_cl_ext.metrics.gathering import gather_objects
 from monai_cl_ext.metrics.handler import file_name, label_map, volume_names
 
@@ -81,7 +81,7 @@ class OverlayRecord:
             {"volume": name, **gathered[path]} for name, path in zip(volume_names(names), names, strict=True)
         ]  # fmt: skip
         content = {"class_names": self.class_names, "overlays": overlays}
-        DiskSaver(str(self.folder), atomic=True, require_empty=False)(content, "overlays.pt")
+        write_tensors(self.folder / "overlays.pt", content)
 
 
 def _window(mask: Tensor) -> tuple[slice, slice]:
