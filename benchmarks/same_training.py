@@ -4,9 +4,9 @@
     python benchmarks/same_training.py --before COMMIT
 
 Each stage of pre-training and training runs two epochs of six steps on a phantom, seeded, once by the code of this
-checkout and once by that of the commit, in a process of its own each. The largest difference of a weight is told. Adam's
-first steps have the size of the learning rate whatever the gradient's: a last bit of a gradient near zero may show as
-twice that.
+checkout and once by that of the commit, in a process of its own each. The largest difference of a weight is told. The
+first steps of Adam have the size of the learning rate whatever the gradient's: a last bit of a gradient near zero may
+show as twice that.
 """
 
 from __future__ import annotations
