@@ -51,7 +51,7 @@ def test_every_public_name_is_shown(built):
         for package in packages
         for module in [importlib.import_module(f"monai_cl_ext.{package}")]
         for name in getattr(module, "__all__", ())
-        if getattr(getattr(module, name), "__name__", name) == name  # MONAI's aliases ...D and ...Dict stand in the text
+        if getattr(getattr(module, name), "__name__", name) == name  # aliases stand in the text
     }
     assert len(public) > 100
     assert not public - shown
