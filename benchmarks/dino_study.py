@@ -49,8 +49,8 @@ from monai_cl_ext.view_report.sample import read_sample
 
 POLICIES = ["strong", "weak", "weak_med"]
 SCORES = ["auroc", "aupr"]
-CLASSIFIERS = {"network": "probe", "nearest_neighbours": "kNN"}
-PREDICTIONS = {"network": "predictions.csv", "nearest_neighbours": "predictions_nearest_neighbours.csv"}
+CLASSIFIERS = {"network": "probe", "nearest_neighbors": "kNN"}
+PREDICTIONS = {"network": "predictions.csv", "nearest_neighbors": "predictions_nearest_neighbors.csv"}
 PARTS = {"test": "eval", "validation": "eval/validation"}
 DISTANCES, MEASURES = "distances.json", ["auc", "positive", "negative"]
 PAIRS = [("weak", "strong"), ("weak_med", "strong"), ("weak_med", "weak")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does contrast help? Scratch, global and local contrast at few labelled patients, the paper's network, in one command.
+"""Does contrast help? Scratch, global and local contrast at few labeled patients, the paper's network, in one command.
 
     python benchmarks/gcl_study.py --dataset_dir DIR --output runs/gcl
 
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def scores(root: Path) -> pd.DataFrame:
-    """Dice of each patient: mean over classes, frames and draws, for each method and number of labelled patients."""
+    """Dice of each patient: mean over classes, frames and draws, for each method and number of labeled patients."""
     rows = []
     for path in root.glob("*/labelled_*/metrics.csv"):
         _, labelled, _, draw = path.parent.name.split("_")
@@ -126,7 +126,7 @@ def table(root: Path) -> str:
     """Markdown: Dice a method, and its paired difference from scratch with a sign-flip permutation test."""
     frame = scores(root)
     lines = [
-        "| labelled patients | start | draws | Dice, each draw | Dice | difference from scratch | p |",
+        "| labeled patients | start | draws | Dice, each draw | Dice | difference from scratch | p |",
         "|---|---|---|---|---|---|---|",
     ]
     for labelled, group in frame.groupby("labelled"):

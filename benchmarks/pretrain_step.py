@@ -4,7 +4,7 @@
     python benchmarks/pretrain_step.py [--threads 2] [--device cuda] [--json FILE]
 
 The config of the bundle is run with all handlers on (validation, which is no part of a step, off): an epoch is timed
-from its start to its end, batches, views, loss, optimiser, logs and the state for resuming included. Between the
+from its start to its end, batches, views, loss, optimizer, logs and the state for resuming included. Between the
 epochs the peer is timed: forward and backward of the same encoder (of GCL with its wide head) on as many images that
 lie ready on the device, with a mean square in place of the loss. The ratio is the median over the pairs.
 """

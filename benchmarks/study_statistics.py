@@ -29,7 +29,7 @@ FAMILIES = 100
 """Tables of differences simulated at once."""
 LEVEL = 0.95
 METHODS, COUNTS = 4, 3
-"""Of a simulated table of differences: methods beside scratch, numbers of labelled patients."""
+"""Of a simulated table of differences: methods beside scratch, numbers of labeled patients."""
 NULLS = {
     "equal in every cell": (0.0, 0.0, "normal"),
     "patients differ": (0.06, 0.0, "normal"),
@@ -80,9 +80,9 @@ def bootstrap(rng: np.random.Generator, values: np.ndarray, resamples: int = 500
     means = np.einsum("sbp,bp->sb", by_draw @ values, by_patient)
     count, tail = min(draws, patients), (1 - LEVEL) / 2
     stretch = stats.t.isf(tail, count - 1) / stats.norm.isf(tail) * np.sqrt(count / (count - 1))
-    centre = values.mean((-2, -1))
+    center = values.mean((-2, -1))
     low, high = np.quantile(means, [tail, 1 - tail], axis=1)
-    return centre + stretch * (low - centre), centre + stretch * (high - centre)
+    return center + stretch * (low - center), center + stretch * (high - center)
 
 
 def covered(rng: np.random.Generator, values: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Superpixels by each backend: time for a slice, number of segments, and how well they keep to labelled borders.
+"""Superpixels by each backend: time for a slice, number of segments, and how well they keep to labeled borders.
 
 Run ``python benchmarks/superpixels.py`` (``--json FILE`` also writes the figures). Slices are the middle ones of
-labelled ACDC volumes, one for each patient, resized to a square; backends whose package is missing are left out.
+labeled ACDC volumes, one for each patient, resized to a square; backends whose package is missing are left out.
 
 - ``ms``: the whole transform, from the slice to the connected map, its median over slices and repeats. ``alone``: the
   library's own call on a picture made ready, for the three whose SLIC is compared.

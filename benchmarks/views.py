@@ -5,7 +5,7 @@
     python benchmarks/views.py [--json FILE]      (--help for a shorter run)
 
 ``whole policy`` is a policy with all its operations. Beside a peer ours is run with the operations that the peer has
-too, with the same ranges, probabilities and sizes, in float32; RGB images have all colour operations, others none.
+too, with the same ranges, probabilities and sizes, in float32; RGB images have all color operations, others none.
 
 - MONAI: the Rand... array transforms on one sample after the other, without metadata (``set_track_meta(False)``, its
   faster form). One thread: a loop in this process. More: as many worker processes of one thread each behind a
@@ -52,7 +52,7 @@ from monai_cl_ext.transforms import (
 )
 
 LEFT_OUT = """\
-Left out beside MONAI: saturation, hue, grey-scale and clipping, which it has not. Its crop (RandScaleCrop, Resize)
+Left out beside MONAI: saturation, hue, gray-scale and clipping, which it has not. Its crop (RandScaleCrop, Resize)
 draws each side by itself, in whole voxels, from the root of the smallest area to 1; its contrast keeps the mean of all
 channels; its blur draws a width for each axis, with zeros outside the image.
 Left out beside kornia: the bias field, which it has not; its noise has one standard deviation, 0.1, so ours has too. It
@@ -68,14 +68,14 @@ class Magnitudes:
 
     area: float
     jitter: float
-    artefacts: bool
+    artifacts: bool
 
     def side(self, dims: int) -> float:
         return self.area ** (1 / dims)
 
 
 POLICIES = {"strong": Magnitudes(0.4, 0.4, False), "weak+med": Magnitudes(0.5, 0.2, True)}
-SATURATION, HUE, BLUR, ARTEFACT = 0.2, 0.1, (0.1, 2.0), 0.1
+SATURATION, HUE, BLUR, ARTIFACT = 0.2, 0.1, (0.1, 2.0), 0.1
 VOLUMES = 16
 """Volumes in a batch at most: 64 and their views fill a workstation's memory several times over with temporaries."""
 FEWEST = 3
@@ -114,23 +114,23 @@ def images(shape: Sequence[int], batch: int) -> Tensor:
 
 def our_policy(case: Case, peer: str) -> ViewPolicy:
     """The policy, of the operations that the peer has as well."""
-    magnitudes, dims, colours = POLICIES[case.policy], len(case.size), case.samples.shape[1] == 3
+    magnitudes, dims, colors = POLICIES[case.policy], len(case.size), case.samples.shape[1] == 3
     side = magnitudes.side(dims)
     if peer == "kornia" and dims == 3:
         moves = [Translation((1 - side) / 2, dims), Scaling(1, 1 / side, dims), Mirror(-1, dims)]
         return ViewPolicy(moves, spatial_dims=dims, padding_mode="zeros")
     arguments: dict = {"spatial_dims": dims, "crop": (magnitudes.area, 1.0)}
-    if peer == "MONAI" or not colours:
+    if peer == "MONAI" or not colors:
         arguments["color"] = False
     if peer == "MONAI":
         arguments["limits"] = None
-    if not magnitudes.artefacts:
+    if not magnitudes.artifacts:
         return strong_policy(**arguments)
     policy = weak_med_policy(**arguments)
     if peer != "kornia":
         return policy
     without = [each for each in policy.operations if not isinstance(each, PolynomialBiasField)]
-    return policy.with_operations(without).replace(AdditiveNoise(ARTEFACT, ARTEFACT, probability=0.5))
+    return policy.with_operations(without).replace(AdditiveNoise(ARTIFACT, ARTIFACT, probability=0.5))
 
 
 def our_prepare(case: Case, peer: str) -> Callable[[Tensor], list[Tensor]]:
@@ -164,12 +164,12 @@ def monai_transform(case: Case) -> M.Compose:
         M.RandScaleIntensityFixedMean(factors=magnitudes.jitter, prob=0.8),
         M.RandGaussianSmooth(BLUR, BLUR, BLUR, prob=0.5),
     ]
-    if magnitudes.artefacts:
-        width = (0.0, ARTEFACT)
+    if magnitudes.artifacts:
+        width = (0.0, ARTIFACT)
         transforms += [
             M.RandBiasField(degree=3, coeff_range=width, prob=0.5),
             M.RandGaussianSmooth(width, width, width, prob=0.5),
-            M.RandGaussianNoise(prob=0.5, std=ARTEFACT),
+            M.RandGaussianNoise(prob=0.5, std=ARTIFACT),
         ]
     return M.Compose(transforms)
 
@@ -207,7 +207,7 @@ def monai_contender(case: Case) -> Contender:
 def kornia_views(case: Case, cropping: str) -> Callable[[Tensor], list[Tensor]]:
     import kornia.augmentation as K
 
-    magnitudes, dims, colours = POLICIES[case.policy], len(case.size), case.samples.shape[1] == 3
+    magnitudes, dims, colors = POLICIES[case.policy], len(case.size), case.samples.shape[1] == 3
     jitter, side = magnitudes.jitter, magnitudes.side(dims)
     operations: list[torch.nn.Module]
     if dims == 3:
@@ -218,13 +218,13 @@ def kornia_views(case: Case, cropping: str) -> Callable[[Tensor], list[Tensor]]:
         operations = [
             K.RandomResizedCrop(case.size, (magnitudes.area, 1.0), cropping_mode=cropping, align_corners=False),
             K.RandomHorizontalFlip(p=0.5),
-            K.ColorJitter(jitter, jitter, SATURATION if colours else 0, HUE if colours else 0, p=0.8),
-            *([K.RandomGrayscale(p=0.2)] if colours else []),
+            K.ColorJitter(jitter, jitter, SATURATION if colors else 0, HUE if colors else 0, p=0.8),
+            *([K.RandomGrayscale(p=0.2)] if colors else []),
             K.RandomGaussianBlur((13, 13), BLUR, p=0.5),  # as many taps as ours
         ]
-    artefacts = magnitudes.artefacts and dims == 2
-    if artefacts:
-        operations += [K.RandomGaussianBlur((3, 3), (1e-3, ARTEFACT), p=0.5), K.RandomGaussianNoise(0.0, ARTEFACT)]
+    artifacts = magnitudes.artifacts and dims == 2
+    if artifacts:
+        operations += [K.RandomGaussianBlur((3, 3), (1e-3, ARTIFACT), p=0.5), K.RandomGaussianNoise(0.0, ARTIFACT)]
     sequence = K.AugmentationSequential(
         *operations, data_keys=["input"], same_on_batch=False, transformation_matrix_mode="skip"
     )
@@ -232,7 +232,7 @@ def kornia_views(case: Case, cropping: str) -> Callable[[Tensor], list[Tensor]]:
     def views(batch: Tensor) -> list[Tensor]:
         batch = batch.to(case.device, non_blocking=True)
         made = [sequence(batch) for _ in range(2)]
-        return [view.clamp_(0, 1) for view in made] if artefacts else made
+        return [view.clamp_(0, 1) for view in made] if artifacts else made
 
     return views
 
@@ -325,7 +325,7 @@ def table_row(result: dict) -> str:
 
 
 def show_contents(case: Case, peers: Sequence[str], batches: int) -> None:
-    """Mean, spread and roughness (mean difference of neighbours) of the views; ours and the peer's should agree."""
+    """Mean, spread and roughness (mean difference of neighbors) of the views; ours and the peer's should agree."""
     for name, contender in contenders(case, peers).items():
         views = [view.cpu() for _ in range(batches) for view in contender.call()]
         figures = [

@@ -40,7 +40,7 @@ class Commands:
         print(f"{patients} patients written to {folder}")
 
     def demo(self, output: str = "runs/demo", seed: int = 0) -> None:
-        """Pre-trains, fine-tunes on two labelled patients and compares with training from scratch, on phantom volumes.
+        """Pre-trains, fine-tunes on two labeled patients and compares with training from scratch, on phantom volumes.
 
         Takes some minutes on two cores. Interrupted and started again, it goes on where it stopped.
 

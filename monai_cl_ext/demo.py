@@ -45,7 +45,7 @@ NEXT = """With your own volumes (a folder of NIfTI files; labels of a few patien
         --labelled_patients 2 --num_classes N --pretrained models/model_pretrain_local.pt
     python -m monai.bundle run --config_file "['configs/train.json','configs/evaluate.json']" --dataset_dir DIR \\
         --num_classes N
-The demo was a study of one number of labelled patients; one of your own, with every method here:
+The demo was a study of one number of labeled patients; one of your own, with every method here:
     python -m monai_cl_ext study run --help"""
 
 
@@ -81,7 +81,7 @@ def told(cell: Task) -> str:
     if not cell.facts:
         return STAGES[cell.runs[0].stage]
     method, draw = cell.facts["method"], cell.facts["draw"] + 1
-    return f"fine-tuning on two labelled patients, draw {draw} of {PLAN['draws']}: {method}"
+    return f"fine-tuning on two labeled patients, draw {draw} of {PLAN['draws']}: {method}"
 
 
 def score_summary(root: Path) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process among its group: rank, size (0 and 1 where no group was initialised) and the rows of all processes."""
+"""The process among its group: rank, size (0 and 1 where no group was initialized) and the rows of all processes."""
 
 from __future__ import annotations
 

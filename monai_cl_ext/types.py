@@ -17,4 +17,4 @@ Tags: TypeAlias = dict[str, Tensor]
 """Facts of each row of a batch: "volume" int64 (B,), "position" float64 (B,) in (0,1], "partition" int64 (B,)."""
 
 Losses: TypeAlias = dict[str, Tensor]
-"""What a method returns: "loss", a scalar to be minimised, and its parts."""
+"""What a method returns: "loss", a scalar to be minimized, and its parts."""

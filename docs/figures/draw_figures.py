@@ -23,16 +23,16 @@ from monai_cl_ext.data import PartitionBatchSampler, SliceDataset, find_cases, v
 from monai_cl_ext.losses import PartitionContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.transforms import PrepareViews, gcl_policy, identity_policy
 from monai_cl_ext.visualize.drawing import INK
-from monai_cl_ext.visualize.pair_map import COLOUR_OF
+from monai_cl_ext.visualize.pair_map import COLOR_OF
 
 FOLDER = Path(__file__).parent
-PARTITION_COLOURS = ("#009E73", "#CC79A7", "#8C6D1F", "#56B4E9")
+PARTITION_COLORS = ("#009E73", "#CC79A7", "#8C6D1F", "#56B4E9")
 BLUE = "#0072B2"
 TAGS = ("volume", "position", "partition")
 WIDTH, HEIGHT = 560, 1150  # of the drawing in points; type of 16 points stays readable on a phone
 TOPS = (24, 262, 482, 702, 958)
 STAGES = (
-    ("Volumes", "data", "NIfTI files. Each slice\nknows its volume, its\nposition and its\npartition (colour)."),
+    ("Volumes", "data", "NIfTI files. Each slice\nknows its volume, its\nposition and its\npartition (color)."),
     ("Batch", "data", "Some volumes, one\nrandom slice of each\npartition."),
     ("Views", "transforms", "All views of a batch\nat once, on the device\n(here of volume 1)."),
     (
@@ -50,9 +50,9 @@ STYLE = {"font.size": 16, "svg.fonttype": "path", "svg.hashsalt": "monai_cl_ext"
 
 
 def picture(
-    canvas: Axes, image: Tensor, box: tuple[float, float, float], colour: str, label: Tensor | None = None
+    canvas: Axes, image: Tensor, box: tuple[float, float, float], color: str, label: Tensor | None = None
 ) -> None:
-    """One slice (H, W) at (left, top, side) in a frame of its partition's colour; classes of a label are laid over."""
+    """One slice (H, W) at (left, top, side) in a frame of its partition's color; classes of a label are laid over."""
     left, top, side = box
     extent = (left, left + side, top + side, top)
     gray = np.rot90(image.float().clamp(0, 1.3))
@@ -62,7 +62,7 @@ def picture(
         overlay = np.ma.masked_equal(classes, 0)
         canvas.imshow(overlay, cmap=ListedColormap(["#E69F00", "#0072B2", "#D55E00"]), vmin=1, vmax=3, extent=extent,
                       interpolation="nearest", alpha=0.6, zorder=3)  # fmt: skip
-    canvas.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=colour, linewidth=1.8, zorder=3))
+    canvas.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=color, linewidth=1.8, zorder=3))
 
 
 def words(canvas: Axes, top: float, title: str, room: str, text: str) -> None:
@@ -73,13 +73,13 @@ def words(canvas: Axes, top: float, title: str, room: str, text: str) -> None:
 
 
 def volumes(canvas: Axes, dataset: SliceDataset, top: float) -> None:
-    """Three stacks of slices, each slice framed in the colour of its partition."""
+    """Three stacks of slices, each slice framed in the color of its partition."""
     for number in range(3):
         rows = torch.nonzero(dataset.volume == number).flatten().tolist()
         for place, row in enumerate(rows):
-            colour = PARTITION_COLOURS[int(dataset.partition[row])]
+            color = PARTITION_COLORS[int(dataset.partition[row])]
             box = (30 + number * 92 + 2.0 * place, top + 10.5 * place, 60)
-            picture(canvas, dataset[row]["image"][0], box, colour)
+            picture(canvas, dataset[row]["image"][0], box, color)
 
 
 def grid(canvas: Axes, lines: list[Tensor], names: list[str], top: float, partition: Tensor) -> None:
@@ -87,8 +87,8 @@ def grid(canvas: Axes, lines: list[Tensor], names: list[str], top: float, partit
     for line, (images, name) in enumerate(zip(lines, names, strict=True)):
         canvas.text(108, top + line * 49 + 23, name, fontsize=14, ha="right", va="center")
         for column, image in enumerate(images):
-            colour = PARTITION_COLOURS[int(partition[column])]
-            picture(canvas, image[0], (116 + column * 49, top + line * 49, 45), colour)
+            color = PARTITION_COLORS[int(partition[column])]
+            picture(canvas, image[0], (116 + column * 49, top + line * 49, 45), color)
 
 
 def kinds(loss: PartitionContrastiveLoss, partition: Tensor, volume: Tensor) -> np.ndarray:
@@ -105,14 +105,14 @@ def pairs(canvas: Axes, partition: Tensor, volume: Tensor, top: float) -> None:
     order = np.argsort(partition.repeat(3).numpy(), kind="stable")
     matrix = kinds(PartitionContrastiveLoss("gd"), partition, volume)[order][:, order]
     left, side = 116, 176
-    canvas.imshow(matrix, cmap=ListedColormap(COLOUR_OF), vmin=0, vmax=3, interpolation="nearest", zorder=2,
+    canvas.imshow(matrix, cmap=ListedColormap(COLOR_OF), vmin=0, vmax=3, interpolation="nearest", zorder=2,
                   extent=(left, left + side, top + side, top))  # fmt: skip
-    for number, colour in enumerate(PARTITION_COLOURS):
+    for number, color in enumerate(PARTITION_COLORS):
         start, length = number * side / 4, side / 4 - 2
-        canvas.add_patch(Rectangle((left + start + 1, top - 9), length, 6, color=colour))
-        canvas.add_patch(Rectangle((left - 9, top + start + 1), 6, length, color=colour))
+        canvas.add_patch(Rectangle((left + start + 1, top - 9), length, 6, color=color))
+        canvas.add_patch(Rectangle((left - 9, top + start + 1), 6, length, color=color))
     for line, (kind, name) in enumerate(((2, "attract"), (1, "repel"), (0, "no part"))):
-        canvas.add_patch(Rectangle((26, top + 52 + line * 26), 14, 14, facecolor=COLOUR_OF[kind], edgecolor="#888888"))
+        canvas.add_patch(Rectangle((26, top + 52 + line * 26), 14, 14, facecolor=COLOR_OF[kind], edgecolor="#888888"))
         canvas.text(46, top + 60 + line * 26, name, fontsize=12.5, va="center")
 
 
@@ -170,14 +170,14 @@ def draw_pairs() -> Figure:
     for number, (strategy, title) in enumerate((("gr", "G$^R$"), ("gd-", "G$^{D-}$"), ("gd", "G$^D$"))):
         axes = figure.add_axes((0.02 + 0.33 * number, 0.2, 0.3, 0.68))
         matrix = kinds(PartitionContrastiveLoss(strategy), partition, volume)
-        axes.imshow(matrix, cmap=ListedColormap(COLOUR_OF), vmin=0, vmax=3, interpolation="nearest")
+        axes.imshow(matrix, cmap=ListedColormap(COLOR_OF), vmin=0, vmax=3, interpolation="nearest")
         for line in np.arange(0.5, len(matrix) - 1):
             wide = 2.0 if (line + 0.5) % 6 == 0 else 0.5
             axes.axhline(line, color="white", linewidth=wide)
             axes.axvline(line, color="white", linewidth=wide)
         axes.set_title(title, fontsize=17)
         axes.set_axis_off()
-    keys = [Rectangle((0, 0), 1, 1, facecolor=COLOUR_OF[kind], edgecolor="#888888") for kind in (3, 2, 1, 0)]
+    keys = [Rectangle((0, 0), 1, 1, facecolor=COLOR_OF[kind], edgecolor="#888888") for kind in (3, 2, 1, 0)]
     figure.legend(keys, ["itself", "positive", "negative", "no part"], loc="lower center", ncols=4, frameon=False,
                   fontsize=15, handlelength=0.9, handletextpad=0.4, columnspacing=1.2)  # fmt: skip
     return figure

@@ -16,17 +16,17 @@ FOLDS, FOLD_SEED, DRAW_SEED = 5, 12345, 1234
 
 
 def folded_split(cases: Sequence[Case], labelled: int, fold: int = 0, validation: int = 2) -> dict[str, list[Case]]:
-    """One of five folds of the patients as test set, and labelled patients drawn from the others, as released.
+    """One of five folds of the patients as test set, and labeled patients drawn from the others, as released.
 
     The folds are those of scikit-learn's ``KFold(5, shuffle=True, random_state=12345)`` over the sorted patients, the
     draw is ``random.sample`` after ``random.seed(1234)``: with all 100 patients of ACDC and fold 0 these are the lists
-    that SuperCL publishes (8 and 20 labelled patients there). Both releases select on the test patients, and PCL
-    pre-trains on them as well; here validation patients are drawn after the labelled ones, and test patients are in
+    that SuperCL publishes (8 and 20 labeled patients there). Both releases select on the test patients, and PCL
+    pre-trains on them as well; here validation patients are drawn after the labeled ones, and test patients are in
     nothing else.
 
     Args:
         cases: dictionaries with "patient".
-        labelled: patients whose labels are used.
+        labeled: patients whose labels are used.
         fold: 0 to 4, the test patients.
         validation: patients to select with.
 
@@ -50,7 +50,7 @@ def folded_split(cases: Sequence[Case], labelled: int, fold: int = 0, validation
     wanted = positive_integer("labelled", labelled) + positive_integer("validation", validation)
     if wanted > len(training):
         raise ValueError(
-            f"labelled and validation patients, {wanted}, are more than the {len(training)} of the training folds; "
+            f"labeled and validation patients, {wanted}, are more than the {len(training)} of the training folds; "
             "ask for fewer"
         )
     generator = random.Random(DRAW_SEED)

@@ -18,7 +18,7 @@ PARTS = ("pretrain", "train", "validation", "test")
 class _Lists(NamedTuple):
     pretrain: str
     test: str
-    labelled: dict[str, str]  # "labelled combination": "train patients | validation patients"
+    labelled: dict[str, str]  # "labeled combination": "train patients | validation patients"
 
 
 # Patients are written as in the released code; "001-006" is a run.
@@ -94,7 +94,7 @@ def released_patients(name: str, labelled: int | str, combination: str = "c1") -
     key = f"{labelled} {combination}"
     if key not in lists.labelled:
         known = ", ".join(lists.labelled)
-        raise ValueError(f"labelled and combination: found {key!r}, released for {name} are: {known}")
+        raise ValueError(f"labeled and combination: found {key!r}, released for {name} are: {known}")
     train, validation = lists.labelled[key].split("|")
     patients = (lists.pretrain, train, validation, lists.test)
     return {part: _written_out(written) for part, written in zip(PARTS, patients, strict=True)}
@@ -110,19 +110,19 @@ def released_split(
 
     Mind, before comparing with the paper (Chaitanya et al. 2020, section 4):
 
-    - The paper says that labelled and validation patients are among the pre-training patients. In the released lists
-      of ACDC the labelled 094 and 095 and, of the validation patients, 011, 031 and 071 are not, while 072 is.
+    - The paper says that labeled and validation patients are among the pre-training patients. In the released lists
+      of ACDC the labeled 094 and 095 and, of the validation patients, 011, 031 and 071 are not, while 072 is.
       The ids are kept as released.
     - ACDC's benchmark ("all", 78 patients) trains on 011 and selects on it, too. A score selected so is optimistic.
     - Of Prostate and MMWHS, validation patients are among the pre-training patients. The prostate list for
       pre-training is called tr22 and holds 17; its benchmark lacks a comma between 000 and 001, read here as both.
-    - The paper draws six times for each setting; five (1 and 2 labelled) or three (8 labelled) draws are released,
-      and MMWHS has four for 2 labelled.
+    - The paper draws six times for each setting; five (1 and 2 labeled) or three (8 labeled) draws are released,
+      and MMWHS has four for 2 labeled.
 
     Args:
         cases: dictionaries with "patient" that ends in the released number (patient001 for 001).
         name: "acdc", "prostate" or "mmwhs".
-        labelled: number of labelled patients: 1, 2, 8, or "all" for the benchmark of ACDC and Prostate.
+        labeled: number of labeled patients: 1, 2, 8, or "all" for the benchmark of ACDC and Prostate.
         combination: "c1" to "c5", the released draw.
         allow_absent: leaves out listed patients that are not among ``cases``, with one warning that names them.
 

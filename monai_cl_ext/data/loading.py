@@ -37,9 +37,9 @@ class LoadCased(MapTransform):
 
     Args:
         keys: the image first; the others are labels.
-        label_values: grey value of each class in the files, the background's first, such as [0, 63, 126, 189, 252];
+        label_values: gray value of each class in the files, the background's first, such as [0, 63, 126, 189, 252];
             None takes the values as class numbers.
-        colour: gives pictures three channels, red, green and blue; otherwise they become grey.
+        color: gives pictures three channels, red, green and blue; otherwise they become gray.
         channels: of the image, as the network takes them; None takes any number.
         allow_missing_keys: leave out keys that a case does not have.
 
@@ -54,15 +54,15 @@ class LoadCased(MapTransform):
         self,
         keys: KeysCollection = ("image", "label"),
         label_values: Sequence[float] | None = None,
-        colour: bool = False,
+        color: bool = False,
         allow_missing_keys: bool = False,
         channels: int | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if label_values is not None and (not label_values or len(set(label_values)) < len(label_values)):
-            raise ValueError(f"label_values must name each class's grey value once, found {label_values!r}")
+            raise ValueError(f"label_values must name each class's gray value once, found {label_values!r}")
         self.label_values = label_values
-        self.colour = colour
+        self.color = color
         self.channels = None if channels is None else positive_integer("channels", channels)
         with warnings.catch_warnings():
             # MONAI 1.6 makes all its readers and, with pydicom, warns of each GPU decoder that it lacks.
@@ -98,7 +98,7 @@ class LoadCased(MapTransform):
         """The image, and of a series the place of each slice among the names of its files."""
         pictures = _pictures(path)
         if pictures:
-            return _stacked(pictures, path, _colour if self.colour else _grey), None
+            return _stacked(pictures, path, _color if self.color else _gray), None
         if isinstance(path, (str, Path)) and Path(path).expanduser().is_dir() and not _named_nifti(path):
             return _series(Path(path).expanduser())
         return self._file(path), None
@@ -215,7 +215,7 @@ def _series(folder: Path) -> tuple[MetaTensor, list[int]]:
         raise _no_series(folder, error) from error
     if array.ndim != (3 if len(files) > 1 else 2):
         raise ValueError(
-            f"{folder}: its DICOM files make an array {array.shape}; give grey ones of a single frame each"
+            f"{folder}: its DICOM files make an array {array.shape}; give gray ones of a single frame each"
         )
     volume = torch.as_tensor(array.astype(np.float32))
     return _volume(volume.reshape(1, *volume.shape[:2], -1), folder, torch.as_tensor(meta["affine"])), order
@@ -254,7 +254,7 @@ def _volume(values: Tensor, path: Any, affine: Tensor) -> MetaTensor:
 
 
 def _classes(label: Tensor, values: Sequence[float], path: Any) -> Tensor:
-    """Class numbers in place of the grey values of a file."""
+    """Class numbers in place of the gray values of a file."""
     classes, known = torch.zeros_like(label), torch.zeros_like(label, dtype=torch.bool)
     for number, value in enumerate(values):
         here = label == value
@@ -269,11 +269,11 @@ def _classes(label: Tensor, values: Sequence[float], path: Any) -> Tensor:
     return classes
 
 
-def _colour(picture: Any) -> Any:
+def _color(picture: Any) -> Any:
     return picture.convert("RGB")
 
 
-def _grey(picture: Any) -> Any:
+def _gray(picture: Any) -> Any:
     return picture.convert("L") if picture.mode == "P" or len(picture.getbands()) > 1 else picture
 
 

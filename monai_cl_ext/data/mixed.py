@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled and unlabelled slices in one dataset, and batches that hold a fixed number of each."""
+"""Labeled and unlabeled slices in one dataset, and batches that hold a fixed number of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.data.slices import SliceDataset
 
 IGNORED = 255
-"""Label of an unlabelled pixel, which losses are to ignore."""
+"""Label of an unlabeled pixel, which losses are to ignore."""
 
 
 class MixedSlices(Dataset[dict[str, Any]]):
@@ -26,12 +26,12 @@ class MixedSlices(Dataset[dict[str, Any]]):
     labels in place of the ignored ones by :meth:`give_labels`.
 
     Args:
-        labelled: slices with "label".
-        unlabelled: slices of other volumes; a label that they have is not shown.
+        labeled: slices with "label".
+        unlabeled: slices of other volumes; a label that they have is not shown.
 
     Attributes:
         volume, partition, position: of each slice, as in ``SliceDataset``.
-        files, patients: of each volume, those of the labelled part first.
+        files, patients: of each volume, those of the labeled part first.
         labelled_rows, unlabelled_rows: indices of the slices of each part.
         with_labels: as long as there are slices with a label, given or predicted, for a sampler of these alone.
 
@@ -44,8 +44,8 @@ class MixedSlices(Dataset[dict[str, Any]]):
         found, expected = ({**item, "label": None}.keys() for item in (second, first))
         if found != expected or second["image"].shape != first["image"].shape:
             raise ValueError(
-                f"unlabelled slices hold {sorted(found)} with images {tuple(second['image'].shape)} (C, H, W), "
-                f"labelled ones {sorted(expected)} with {tuple(first['image'].shape)}: prepare both alike"
+                f"unlabeled slices hold {sorted(found)} with images {tuple(second['image'].shape)} (C, H, W), "
+                f"labeled ones {sorted(expected)} with {tuple(first['image'].shape)}: prepare both alike"
             )
         self.labelled, self.unlabelled = labelled, unlabelled
         self.files = [*labelled.files, *unlabelled.files]
@@ -73,7 +73,7 @@ class MixedSlices(Dataset[dict[str, Any]]):
         return {**item, "label": label.clone(), "volume": item["volume"] + len(self.labelled.files)}
 
     def give_labels(self, label: Tensor) -> None:
-        """Takes predicted classes (slices, 1, H, W) for all unlabelled slices, in place of earlier ones.
+        """Takes predicted classes (slices, 1, H, W) for all unlabeled slices, in place of earlier ones.
 
         Raises:
             ValueError: when they do not fit the slices.
@@ -100,18 +100,18 @@ class _WithLabels(Sized):
 
 
 class TwoStreamBatchSampler(Sampler[list[int]]):
-    """Batches of some labelled rows, which come first, and some unlabelled ones.
+    """Batches of some labeled rows, which come first, and some unlabeled ones.
 
-    Each stream is a random permutation of its rows after another, without a break between epochs: every unlabelled row
-    comes once a pass, and the labelled ones, which are fewer, are cycled. The batches are a pure function of (seed,
+    Each stream is a random permutation of its rows after another, without a break between epochs: every unlabeled row
+    comes once a pass, and the labeled ones, which are fewer, are cycled. The batches are a pure function of (seed,
     epoch): call :meth:`set_epoch` before each epoch. The processes of a group share a step's rows; rank and number of
     processes are those of ``torch.distributed`` when iteration starts.
 
     Args:
-        labelled, unlabelled: indices of the rows, such as ``MixedSlices.labelled_rows``.
+        labeled, unlabeled: indices of the rows, such as ``MixedSlices.labelled_rows``.
         labelled_per_batch, unlabelled_per_batch: numbers of rows in a batch of this process.
         seed: of the permutations.
-        batches_per_epoch: of this process; None is one pass over the unlabelled rows, rounded up.
+        batches_per_epoch: of this process; None is one pass over the unlabeled rows, rounded up.
 
     Raises:
         ValueError: when there are no rows of one kind, or a number is not a positive integer.
@@ -151,7 +151,7 @@ class TwoStreamBatchSampler(Sampler[list[int]]):
         return -(-len(self.rows[1]) // (self.sizes[1] * distributed.world_size()))
 
     def __iter__(self) -> Iterator[list[int]]:
-        """The epoch's batches of this process: labelled row indices, then unlabelled ones."""
+        """The epoch's batches of this process: labeled row indices, then unlabeled ones."""
         labelled, unlabelled = (self._rows_of_epoch(stream) for stream in range(2))
         for first, second in zip(labelled, unlabelled, strict=True):
             yield [*first.tolist(), *second.tolist()]

@@ -29,7 +29,7 @@ class PhantomVolume:
 
 
 class Phantom:
-    """Short-axis heart volumes from base to apex, labelled as in ACDC: 1 RV, 2 myocardium, 3 LV cavity.
+    """Short-axis heart volumes from base to apex, labeled as in ACDC: 1 RV, 2 myocardium, 3 LV cavity.
 
     Patients differ in shape, pose, contrast (clear or low; blood is bright), bias field, blur, noise and
     intensity scale (0..255, or some thousands). Chest wall, lungs, liver, gut and vessels around the heart look

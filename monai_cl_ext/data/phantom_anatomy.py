@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the tissues of a phantom are: a beating heart in short axis, among its neighbours."""
+"""Where the tissues of a phantom are: a beating heart in short axis, among its neighbors."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Tissue(IntEnum):
     VESSEL = 5
     GUT_WALL = 6
     GUT = 7
-    HEART_WALL = 8  # of the right ventricle and the atria, unlabelled as in ACDC
+    HEART_WALL = 8  # of the right ventricle and the atria, unlabeled as in ACDC
     ATRIUM = 9
     RIGHT_VENTRICLE = 10
     MYOCARDIUM = 11
     LEFT_VENTRICLE = 12
-    PAPILLARY = 13  # muscle inside the cavity, labelled as cavity as in ACDC
+    PAPILLARY = 13  # muscle inside the cavity, labeled as cavity as in ACDC
 
 
 LABEL_OF_TISSUE = np.zeros(len(Tissue), dtype=np.uint8)
@@ -46,7 +46,7 @@ class Grid:
     spacing: tuple[float, float, float]
 
     def coordinates(self) -> tuple[Volume, Volume]:
-        """In-plane distances from the centre in mm, (height, 1, 1) and (1, width, 1)."""
+        """In-plane distances from the center in mm, (height, 1, 1) and (1, width, 1)."""
         x, y = (
             (np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(d)
             for n, d in zip(self.size[:2], self.spacing[:2], strict=True)
@@ -79,7 +79,7 @@ def draw_anatomy(grid: Grid, anatomy: np.random.Generator, contraction: float) -
     x, y = grid.coordinates()
     x = x + draw(1.5, 4.0) * grid.smooth_noise(anatomy, 5)
     y = y + draw(1.5, 4.0) * grid.smooth_noise(anatomy, 5)
-    # Breath-holds differ between slices; they also move the heart off the centre.
+    # Breath-holds differ between slices; they also move the heart off the center.
     slices = grid.size[2]
     x = x - draw(-18, 18) - anatomy.normal(0, 1.2, slices).astype(np.float32)
     y = y - draw(-18, 18) - anatomy.normal(0, 1.2, slices).astype(np.float32)
@@ -159,9 +159,9 @@ def _draw_heart(
     extent = draw(0.62, 0.86)
     opening = _dome(below / extent) * (1 - 0.6 * (1 - shrink))
     reach = outer * draw(0.7, 0.95)
-    centre = (reach * np.cos(septum) * (1 - 0.3 * below), reach * np.sin(septum) * (1 - 0.3 * below))
+    center = (reach * np.cos(septum) * (1 - 0.3 * below), reach * np.sin(septum) * (1 - 0.3 * below))
     axes = (draw(22, 33) * opening, draw(30, 44) * opening)
-    ventricle = _ellipse(left, up, centre, axes, septum + draw(-0.25, 0.25))
+    ventricle = _ellipse(left, up, center, axes, septum + draw(-0.25, 0.25))
     has_ventricle = opening > 0.12
 
     heart = np.minimum(epicardium, np.where(has_ventricle, ventricle - draw(2, 4), 1e3))
@@ -190,12 +190,12 @@ def _turned(x: Volume, y: Volume, angle: float) -> tuple[Volume, Volume]:
 def _ellipse(
     x: Volume,
     y: Volume,
-    centre: tuple[Volume | float, Volume | float],
+    center: tuple[Volume | float, Volume | float],
     axes: tuple[Volume | float, Volume | float],
     angle: float,
 ) -> Volume:
     """About the distance in mm to the rim of an ellipse, negative inside."""
-    along, across = _turned(x - centre[0], y - centre[1], angle)
+    along, across = _turned(x - center[0], y - center[1], angle)
     a, b = (np.maximum(np.asarray(axis, dtype=np.float32), 1e-3) for axis in axes)
     return (np.sqrt((along / a) ** 2 + (across / b) ** 2) - 1) * np.minimum(a, b)
 

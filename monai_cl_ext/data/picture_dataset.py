@@ -32,7 +32,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
     Args:
         data: dictionaries with "image", "class"? and "patient", as from :func:`find_pictures`.
         size: side in pixels.
-        channels: 3 for colours, 1 for grey.
+        channels: 3 for colors, 1 for gray.
         workers: threads that decode; None is one a core, at most eight.
         progress: shows a bar where there are many pictures.
 

@@ -25,7 +25,7 @@ def volume_transform(
     pixdim: Sequence[float] | None = None,
     slice_axis: int = 2,
     label_values: Sequence[float] | None = None,
-    colour: bool = False,
+    color: bool = False,
 ) -> Compose:
     """Loads a volume, scales its intensities, resamples and crops or pads its slices; the slice axis stays as it is.
 
@@ -37,7 +37,7 @@ def volume_transform(
         image_size: in-plane size in pixels, reached by central crop or zero padding; None leaves the size.
         pixdim: in-plane spacing in mm, image bilinear, label nearest; None leaves the spacing.
         slice_axis: axis of the volume that counts the slices.
-        label_values, colour: as in :class:`LoadCased`.
+        label_values, color: as in :class:`LoadCased`.
 
     Raises:
         ValueError: when ``image_size`` or ``pixdim`` is not a pair, or the axis is not 0, 1 or 2.
@@ -45,7 +45,7 @@ def volume_transform(
     one_of("slice_axis", slice_axis, (0, 1, 2))
     image, *labels = keys
     transforms = [
-        LoadCased(keys, label_values, colour, allow_missing_keys=True),
+        LoadCased(keys, label_values, color, allow_missing_keys=True),
         ScaleIntensityRangePercentilesd(image, lower=1, upper=99, b_min=0.0, b_max=1.0, clip=False),
     ]
     if pixdim is not None:

@@ -31,7 +31,7 @@ def split_patients(
         seed: of the draw.
 
     Returns:
-        "pretrain" and "train" (both: all cases of the remaining patients, labelled or not), "validation", "test".
+        "pretrain" and "train" (both: all cases of the remaining patients, labeled or not), "validation", "test".
 
     Raises:
         ValueError: when a number is out of range, or no patient would remain for training.
@@ -97,11 +97,11 @@ def draw_patients(cases: Sequence[Case], number: int | None, seed: int = 0) -> l
 
     Args:
         cases: dictionaries with "patient", as from :func:`find_cases`.
-        number: of patients; None takes every labelled one.
+        number: of patients; None takes every labeled one.
         seed: of the draw.
 
     Raises:
-        ValueError: when there are fewer labelled patients than asked for, or none.
+        ValueError: when there are fewer labeled patients than asked for, or none.
     """
     groups = by_patient(cases)
     labelled = _labelled(groups)

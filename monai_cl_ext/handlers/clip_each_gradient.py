@@ -13,7 +13,7 @@ from monai_cl_ext.arguments import positive_number
 
 
 class ClipEachGradient:
-    """Shortens each parameter's gradient to a norm, before each step of the optimiser (Caron et al. 2021, release).
+    """Shortens each parameter's gradient to a norm, before each step of the optimizer (Caron et al. 2021, release).
 
     The trainer's ``maximum_gradient_norm`` bounds the norm of all gradients together; here each parameter has its own.
     It acts on whole steps, not on the batches that are accumulated for one, and never waits for the host.
@@ -28,7 +28,7 @@ class ClipEachGradient:
         self.maximum_norm = positive_number("maximum_norm", maximum_norm)
 
     def attach(self, engine: Engine) -> None:
-        """Hooks into the optimiser, which alone knows when a step is whole; the engine is not used."""
+        """Hooks into the optimizer, which alone knows when a step is whole; the engine is not used."""
         self.optimizer.register_step_pre_hook(self)
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import nn
 
 
 class DropGradients:
-    """Drops a module's gradients during the first epochs, so that no optimiser moves it.
+    """Drops a module's gradients during the first epochs, so that no optimizer moves it.
 
     DINO does so with the last layer of its head (Caron et al. 2021). The gradients are still computed, so that
     DistributedDataParallel sees the same parameters in every epoch.

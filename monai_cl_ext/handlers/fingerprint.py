@@ -14,7 +14,7 @@ def fingerprint(value: Any) -> Any:
     """Plain values that are equal when two objects were built alike.
 
     Numbers, strings and None stay; tensors and sequences become lists, mappings dictionaries. Any other object becomes
-    the name of its class and its public attributes (an optimiser its defaults, a module also its children), so of a
+    the name of its class and its public attributes (an optimizer its defaults, a module also its children), so of a
     function only its being one is compared. Take it before training: it does not tell settings from state.
     """
     if value is None or isinstance(value, (bool, int, float, str)):

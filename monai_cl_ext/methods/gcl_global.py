@@ -23,7 +23,7 @@ class GCLGlobal(NetworkMethod):
     original and the two views of a slice with the other partitions as negatives, ``"gd"`` besides these the slices
     of one partition across volumes. The decoder is frozen: it takes no part.
 
-    The paper leaves open how the views of a batch meet in batch normalisation; they pass together, as released.
+    The paper leaves open how the views of a batch meet in batch normalization; they pass together, as released.
 
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.

@@ -22,8 +22,8 @@ class GCLLocal(NetworkMethod):
     intensity alone, so that every place stays where it is. The strategies differ in what is positive: ``"lr"`` a
     region in the two views of a slice, ``"ld"`` besides the same region across volumes, in slices of one partition.
 
-    The paper calls the encoder frozen and leaves open what that means for batch normalisation. As released, ``"train"``
-    goes on normalising with the statistics of each batch, and averaging them; only weights, scales and shifts are
+    The paper calls the encoder frozen and leaves open what that means for batch normalization. As released, ``"train"``
+    goes on normalizing with the statistics of each batch, and averaging them; only weights, scales and shifts are
     fixed. With ``"eval"`` the encoder stays as it came, so it must come with running statistics.
 
     Args:

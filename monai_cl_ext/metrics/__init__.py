@@ -6,7 +6,7 @@ from monai_cl_ext.metrics.classification_handler import ClassificationScoresHand
 from monai_cl_ext.metrics.classification_metric import ClassificationScore
 from monai_cl_ext.metrics.embedding_record import EmbeddingRecord
 from monai_cl_ext.metrics.handler import SegmentationScoresHandler
-from monai_cl_ext.metrics.nearest_neighbours import NearestNeighbours, nearest_neighbour_probabilities
+from monai_cl_ext.metrics.nearest_neighbors import NearestNeighbors, nearest_neighbor_probabilities
 from monai_cl_ext.metrics.overlay_record import OverlayRecord
 from monai_cl_ext.metrics.probe import EmbeddingCollapse, PartitionProbe
 from monai_cl_ext.metrics.segmentation import segmentation_scores
@@ -17,13 +17,13 @@ __all__ = [
     "ClassificationScoresHandler",
     "EmbeddingCollapse",
     "EmbeddingRecord",
-    "NearestNeighbours",
+    "NearestNeighbors",
     "OverlayRecord",
     "PartitionProbe",
     "SegmentationScoresHandler",
     "bootstrap_intervals",
     "classification_scores",
-    "nearest_neighbour_probabilities",
+    "nearest_neighbor_probabilities",
     "segmentation_scores",
     "superpixel_report",
 ]

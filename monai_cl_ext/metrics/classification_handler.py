@@ -19,11 +19,11 @@ from monai_cl_ext.data import PictureDataset
 from monai_cl_ext.distributed import rank
 from monai_cl_ext.metrics.classification import SCORES, bootstrap_intervals, classification_scores
 from monai_cl_ext.metrics.gathering import gather_objects
-from monai_cl_ext.metrics.nearest_neighbours import NearestNeighbours
+from monai_cl_ext.metrics.nearest_neighbors import NearestNeighbors
 
 logger = logging.getLogger(__name__)
 
-NETWORK, NEIGHBOURS = "network", "nearest_neighbours"
+NETWORK, NEIGHBORS = "network", "nearest_neighbors"
 
 
 class ClassificationScoresHandler:
@@ -33,8 +33,8 @@ class ClassificationScoresHandler:
     ``"image"``, and whose data come in a fixed order. Over several processes the images of all are scored.
 
     ``predictions.csv`` has a row for each image: image, patient, class and the probability of each class; those of the
-    nearest neighbours are in ``predictions_nearest_neighbours.csv``. ``metrics.csv`` has the columns classifier
-    ("network", "nearest_neighbours"), score ("auroc", "aupr", "accuracy"), class ("all", for AUROC and AUPR their mean
+    nearest neighbors are in ``predictions_nearest_neighbors.csv``. ``metrics.csv`` has the columns classifier
+    ("network", "nearest_neighbors"), score ("auroc", "aupr", "accuracy"), class ("all", for AUROC and AUPR their mean
     over the classes, or a class), images (of that class), value, low and high. The evaluator's metrics are
     ``<classifier>_<score>``.
 
@@ -42,7 +42,7 @@ class ClassificationScoresHandler:
         folder: of the files; made when missing.
         class_names: of the classes in their order.
         dataset: what the evaluator reads; it knows file, patient and class of each image.
-        neighbours: also classifies by nearest neighbours.
+        neighbors: also classifies by nearest neighbors.
         trained_on: files of images that the network has seen; none of them may be tested.
         level, resamples, seed: of the intervals, see :func:`bootstrap_intervals`.
 
@@ -55,7 +55,7 @@ class ClassificationScoresHandler:
         folder: str | os.PathLike[str],
         class_names: Sequence[str],
         dataset: PictureDataset,
-        neighbours: NearestNeighbours | None = None,
+        neighbors: NearestNeighbors | None = None,
         trained_on: Sequence[str] = (),
         level: float = 0.95,
         resamples: int = 1000,
@@ -64,7 +64,7 @@ class ClassificationScoresHandler:
         self.folder = Path(folder)
         self.class_names = list(class_names)
         self.dataset = dataset
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         self.level, self.resamples, self.seed = level, resamples, seed
         self.parts: dict[str, list[Tensor]] = {}
         self.probabilities: dict[str, Tensor] = {}
@@ -80,21 +80,21 @@ class ClassificationScoresHandler:
         """Starts afresh at each epoch, keeps the probabilities of each iteration, and ends with the epoch."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._summarise)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._summarize)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _begin(self, engine: Engine) -> None:
-        self.parts = {name: [] for name in ([NETWORK, NEIGHBOURS] if self.neighbours else [NETWORK])}
-        if self.neighbours is not None:
-            self.neighbours.fit(engine.state.device)
+        self.parts = {name: [] for name in ([NETWORK, NEIGHBORS] if self.neighbors else [NETWORK])}
+        if self.neighbors is not None:
+            self.neighbors.fit(engine.state.device)
 
     def _collect(self, engine: Engine) -> None:
         output = engine.state.output
         self.parts[NETWORK].append(output["pred"].detach().float().softmax(dim=1))
-        if self.neighbours is not None:
-            self.parts[NEIGHBOURS].append(self.neighbours(output["image"]))
+        if self.neighbors is not None:
+            self.parts[NEIGHBORS].append(self.neighbors(output["image"]))
 
-    def _summarise(self, engine: Engine) -> None:
+    def _summarize(self, engine: Engine) -> None:
         order = list(chain.from_iterable(engine.state.dataloader.batch_sampler))
         own = {name: torch.cat(parts).cpu() for name, parts in self.parts.items() if parts}
         gathered = [part for part in gather_objects((order, own)) if part[1]]

@@ -84,7 +84,7 @@ class SegmentationScoresHandler:
         """
         engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self.rows.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._summarise)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._summarize)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _score(self, engine: Engine) -> None:
@@ -122,7 +122,7 @@ class SegmentationScoresHandler:
             )
         return [float(step) for step in affine_to_spacing(label.affine, r=label.ndim - 1)]
 
-    def _summarise(self, engine: Engine) -> None:
+    def _summarize(self, engine: Engine) -> None:
         gathered: dict[str, Rows] = {}
         for rows in gather_objects(self.rows):
             gathered.update(rows)

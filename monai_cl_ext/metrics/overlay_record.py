@@ -28,7 +28,7 @@ class OverlayRecord:
 
     For the evaluators that ``SegmentationScoresHandler`` serves: lists of {"image", "label", "pred"}, the last two on
     the grid of the image's file, which is read once more because the evaluated image has been resampled. Of each volume
-    the slice with the largest labelled area is kept, cut to a square around label and prediction. The volumes of all
+    the slice with the largest labeled area is kept, cut to a square around label and prediction. The volumes of all
     processes are gathered. A volume whose file has another grid is left out.
 
     The file holds {"class_names": [...], "overlays": [{"volume", "slice", "image", "label", "prediction", "spacing"}]}

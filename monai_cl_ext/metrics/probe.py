@@ -107,7 +107,7 @@ class EmbeddingMetric(Metric):
 class PartitionProbe(EmbeddingMetric):
     """How well embeddings of held-out slices tell the partition: balanced accuracy of a nearest-centroid classifier.
 
-    Rows are L2-normalised. A slice is given the partition whose centroid (the mean of the rows of that partition in all
+    Rows are L2-normalized. A slice is given the partition whose centroid (the mean of the rows of that partition in all
     *other* volumes) has the greatest cosine similarity to it, the lowest number in a tie; so nothing of its own volume
     helps it. The metric is the mean over the partitions of the fraction of their slices that are given their own;
     1 / partitions is chance. Slices without a partition (-1) are left out, as are those whose partition no other volume

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well maps of superpixels keep to the borders of labelled structures."""
+"""How well maps of superpixels keep to the borders of labeled structures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def superpixel_report(
     - ``achievable_accuracy`` (ASA, Liu et al., CVPR 2011): accuracy when each segment takes the label that most of its
       pixels have.
     - ``boundary_recall``: share of the reference's boundary pixels that have a boundary pixel of the map within
-      ``tolerance`` along every axis. A boundary pixel has a neighbour of another label across a face, so there are
+      ``tolerance`` along every axis. A boundary pixel has a neighbor of another label across a face, so there are
       such pixels on both sides. nan where the reference has one label only.
     - ``undersegmentation_error`` (Neubert and Protzel, 2012): for each label and each segment that it touches, the
       smaller of the parts inside and outside the label; summed, divided by the pixels.

@@ -72,7 +72,7 @@ def load_pretrained(
     """Copies weights into ``net`` where names and shapes agree; nothing is written unless enough of them do.
 
     A name of the source that the network does not have is tried again without its leading ``prefixes``. Parameters that
-    do not require a gradient are loaded too. The counter ``num_batches_tracked`` of batch normalisation is loaded
+    do not require a gradient are loaded too. The counter ``num_batches_tracked`` of batch normalization is loaded
     when there, and never counted.
 
     Args:

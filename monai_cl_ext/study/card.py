@@ -60,7 +60,7 @@ def _card(cases: Sequence[Case], files: Mapping[str, Any], axis: int, classes: d
         "slices": int(shapes[:, axis].sum()) if len(cases) else 0,
         "size": _range(shapes),
         "spacing": _range(spacings),
-        "labelled volumes": len(labelled),
+        "labeled volumes": len(labelled),
         **{f"volumes with {name}": sum(label in found for found in present) for label, name in classes.items()},
     }
 

@@ -80,7 +80,7 @@ def _finetuning(plan: Plan, method: str, fold: int, pretraining: Sequence[Task],
 
 
 def _labelled_patients(split: Split) -> set[str]:
-    """Those from which labelled patients are drawn; where all are taken, every draw is the same."""
+    """Those from which labeled patients are drawn; where all are taken, every draw is the same."""
     groups = by_patient(split["train"])
     return {patient for patient, cases in groups.items() if all(case.get("label") for case in cases)}
 

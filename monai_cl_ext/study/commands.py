@@ -47,7 +47,7 @@ def with_arguments_of(*functions: Callable[..., Any]) -> Callable[[Callable[...,
 
 
 class StudyCommands:
-    """Label-efficiency studies: methods against numbers of labelled patients, with intervals and paired tests."""
+    """Label-efficiency studies: methods against numbers of labeled patients, with intervals and paired tests."""
 
     @with_arguments_of(make_plan, study_settings, study_scoring, study_splits)
     def plan(self, output: str, probe: bool = True, **arguments: Any) -> None:
@@ -175,7 +175,7 @@ def describe(plan: Plan, cells: list[Task], root: Path) -> str:
     of_kind = {kind: [task for task in cells if task.kind == kind] for kind in Kind}
     finetuning, choices = of_kind[Kind.FINETUNE], of_kind[Kind.CHOICE]
     lines = [
-        f"{len(plan.methods)} methods x {len(plan.labelled)} numbers of labelled patients {plan.labelled} x "
+        f"{len(plan.methods)} methods x {len(plan.labelled)} numbers of labeled patients {plan.labelled} x "
         f"{plan.draws} draws x {plan.seeds} seeds x {len(plan.splits)} test sets: {len(finetuning)} fine-tunings",
         *(f"  {name}: {recipe.name}, {_stages(recipe)}" for name, recipe in plan.recipes.items()),
     ]

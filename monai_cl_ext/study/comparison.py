@@ -16,14 +16,14 @@ HIGHER_IS_BETTER = {"dice": True, "jaccard": True, "surface_dice": True, "hd95":
 KEYS = ["method", "labelled", "fold", "draw", "seed", "volume", "patient", "class", "metric"]
 """Columns of ``scores`` that say what a row is about; "value" and "missed" say what was found."""
 BEST = "best"
-"""As a reference: the method of the best mean at each number of labelled patients."""
+"""As a reference: the method of the best mean at each number of labeled patients."""
 
 
 def rows_of(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The rows of one metric.
 
     Args:
-        scores: one row for each method, number of labelled patients, fold, draw, seed, volume, class and metric.
+        scores: one row for each method, number of labeled patients, fold, draw, seed, volume, class and metric.
         metric: one of ``HIGHER_IS_BETTER``.
 
     Raises:
@@ -57,12 +57,12 @@ def rows_of(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def patient_table(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One score for each method, number of labelled patients, draw and patient.
+    """One score for each method, number of labeled patients, draw and patient.
 
     Means over the classes of a volume, then over the volumes of a patient, then over seeds; nan is left out of each.
 
     Returns:
-        Columns method, labelled, fold, draw, patient, value.
+        Columns method, labeled, fold, draw, patient, value.
 
     Raises:
         ValueError: as :func:`rows_of`.
@@ -75,7 +75,7 @@ def patient_table(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _matrices(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """(draws, patients) of each method at one number of labelled patients, all alike, and the fold of each patient."""
+    """(draws, patients) of each method at one number of labeled patients, all alike, and the fold of each patient."""
     folds = table.drop_duplicates("patient").set_index("patient")["fold"].sort_index()
     draws = sorted(table["draw"].unique())
     wide = {
@@ -90,14 +90,14 @@ def _in_order(scores: pd.DataFrame) -> list[str]:
 
 
 def summary(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean of each method at each number of labelled patients, with its interval over patients and draws.
+    """Mean of each method at each number of labeled patients, with its interval over patients and draws.
 
     Args:
         scores: see :func:`rows_of`.
         metric: likewise.
 
     Returns:
-        Columns method, labelled, patients, draws, mean, low, high, warning. The warning also tells how many cells
+        Columns method, labeled, patients, draws, mean, low, high, warning. The warning also tells how many cells
         (draw, patient) of those that any method has were left out.
 
     Raises:
@@ -120,15 +120,15 @@ def differences(scores: pd.DataFrame, metric: str, reference: str) -> pd.DataFra
 
     ``p`` and the interval are those of :func:`statistics.crossed_interval`: for other patients under other draws.
     ``p_permutation`` takes the draws as given. ``p_holm`` corrects ``p`` over all rows; with the reference "best" over
-    all pairs of methods at each number of labelled patients, because the best is known only after all were looked at.
+    all pairs of methods at each number of labeled patients, because the best is known only after all were looked at.
 
     Args:
         scores: see :func:`rows_of`.
         metric: likewise.
-        reference: a method, or "best": the one of the best mean at each number of labelled patients.
+        reference: a method, or "best": the one of the best mean at each number of labeled patients.
 
     Returns:
-        Columns labelled, method, reference, patients, draws, mean, low, high, p, p_holm, p_permutation, effect_size,
+        Columns labeled, method, reference, patients, draws, mean, low, high, p, p_holm, p_permutation, effect_size,
         warning. ``mean``: method - reference, whatever direction is better. ``effect_size``: d_z over patients. The
         frame's ``attrs["comparisons"]`` is the number that Holm's correction is over.
 

@@ -33,7 +33,7 @@ def paper_compat_scores(
     Returns:
         Columns class, metric ("dice", "jaccard", "hd95", "asd"), value.
     """
-    counts = np.zeros((len(classes), 3))  # both, predicted, labelled
+    counts = np.zeros((len(classes), 3))  # both, predicted, labeled
     distances: list[np.ndarray] = []
     for case in cases:
         reference, prediction = (

@@ -20,8 +20,8 @@ class Plan:
 
     Attributes:
         methods: what each method is by its name in the tables, see :func:`recipe.make_recipes`.
-        labelled: numbers of labelled patients.
-        draws: random draws of the labelled patients; the same ones serve every method.
+        labeled: numbers of labeled patients.
+        draws: random draws of the labeled patients; the same ones serve every method.
         seeds: trainings of each draw.
         splits: one, or one for each fold.
         classes: name of each label.

@@ -36,8 +36,8 @@ def make_plan(
         dataset_dir: Folder of volumes with labels of some, see data.find_cases.
         methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+strategy_gr}";
             "supercl_segmentation > pcl_segmentation" pre-trains by one bundle and trains by the other.
-        labelled: Numbers of labelled patients: "[1,2,8]".
-        draws: Random draws of the labelled patients; the same ones serve every method.
+        labeled: Numbers of labeled patients: "[1,2,8]".
+        draws: Random draws of the labeled patients; the same ones serve every method.
         seeds: Trainings of each draw.
         bundles: Folder where bundles are searched first.
 
@@ -152,7 +152,7 @@ def study_splits(
     label_dir: str | None = None,
     patient_pattern: str = PATIENT_PATTERN,
 ) -> list[Split]:
-    """Who is pre-trained on, labelled, selected with and tested on.
+    """Who is pre-trained on, labeled, selected with and tested on.
 
     Args:
         dataset_dir: Folder of volumes with labels of some, see data.find_cases.

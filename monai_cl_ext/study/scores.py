@@ -39,7 +39,7 @@ def score_predictions(
         predictions: the file of each case by its "image", see :func:`find_predictions`.
         classes: name of each foreground class; the labels are 1, 2, ...
         use_spacing: distances in mm; else in voxels.
-        tolerance: of the normalised surface Dice, in the unit of the distances.
+        tolerance: of the normalized surface Dice, in the unit of the distances.
 
     Returns:
         Columns volume, patient, class, metric, value, missed. ``missed``: one of the two has no voxel of the class.
@@ -81,7 +81,7 @@ def labels_of(path: str | Path) -> np.ndarray:
 def surface_dice(
     prediction: np.ndarray, reference: np.ndarray, num_classes: int, tolerance: float, spacing: Sequence[float] | None
 ) -> torch.Tensor:
-    """Normalised surface Dice of each foreground class (Nikolov et al. 2018), as MONAI computes it.
+    """Normalized surface Dice of each foreground class (Nikolov et al. 2018), as MONAI computes it.
 
     Where one mask is empty it is 0, where both are it is nan.
 

@@ -14,7 +14,7 @@ from monai_cl_ext.data.folders import case_name
 from monai_cl_ext.data.splits import Case, by_patient, split_patients
 
 Split: TypeAlias = dict[str, list[Case]]
-"""Cases under "pretrain", "train" (labelled patients are drawn from these), "validation" and "test"."""
+"""Cases under "pretrain", "train" (labeled patients are drawn from these), "validation" and "test"."""
 
 PARTS = ("pretrain", "train", "validation", "test")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics of scores in which each patient is tested under several draws of labelled patients."""
+"""Statistics of scores in which each patient is tested under several draws of labeled patients."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def crossed_mean(folds: Sequence[np.ndarray]) -> CrossedMean:
     means = np.stack([fold.mean((-2, -1)) for fold in folds])
     mean = np.tensordot(weights, means, 1)
     squares, freedom, factors = np.zeros((3, *mean.shape)), np.zeros(3, int), np.zeros(3)
-    for fold, weight, centre in zip(folds, weights, means, strict=True):
+    for fold, weight, center in zip(folds, weights, means, strict=True):
         shape = np.array(fold.shape[-2:])
-        by_draw, by_patient = fold.mean(-1) - centre[..., None], fold.mean(-2) - centre[..., None]
-        rest = fold - centre[..., None, None] - by_draw[..., None] - by_patient[..., None, :]
+        by_draw, by_patient = fold.mean(-1) - center[..., None], fold.mean(-2) - center[..., None]
+        rest = fold - center[..., None, None] - by_draw[..., None] - by_patient[..., None, :]
         squares += [(by_draw**2).sum(-1), (by_patient**2).sum(-1), (rest**2).sum((-2, -1))]
         freedom += [*(shape - 1), (shape - 1).prod()]
         factors += weight**2 / [*shape, shape.prod()]
@@ -193,7 +193,7 @@ def _warnings(found: CrossedMean, patients: int, missing: int, cells: int) -> It
     more than 5.5 % of the simulated tables had a false difference after Holm's correction.
     """
     if found.draw_freedom == 0:
-        yield "one draw: the interval holds for other patients, not for other draws of labelled patients"
+        yield "one draw: the interval holds for other patients, not for other draws of labeled patients"
     elif found.draw_freedom == 1:
         yield "two draws: where draws vary much a 95 % interval covers 91 to 94 %, and Holm's p is too small"
     elif found.draw_freedom < 10 and found.draw_share() > 0.75:
@@ -246,18 +246,18 @@ def cohen_dz(differences: ArrayLike) -> float:
 def labels_to_match(
     reference: Mapping[int, float], method: Mapping[int, float], higher_is_better: bool = True
 ) -> pd.DataFrame:
-    """How many labelled patients the reference needs for the score that a method has with fewer.
+    """How many labeled patients the reference needs for the score that a method has with fewer.
 
     The reference's curve is linear in the score over the logarithm of the number; where it crosses a score more than
     once the smallest number counts.
 
     Args:
-        reference: score by number of labelled patients.
+        reference: score by number of labeled patients.
         method: likewise.
         higher_is_better: False for distances.
 
     Returns:
-        Columns labelled, value, labels, ratio, note. ``ratio``: labels / labelled, above 1 where the method saves
+        Columns labeled, value, labels, ratio, note. ``ratio``: labels / labeled, above 1 where the method saves
         labels. Where the curve does not reach the score, labels is nan and the note says ``>`` the largest number or
         ``<`` the smallest.
 
@@ -269,7 +269,7 @@ def labels_to_match(
         counts, scores = np.array(sorted(dict(curve).items()), dtype=float).reshape(-1, 2).T
         if not counts.size or not np.isfinite(scores).all() or counts[0] < 1:
             raise ValueError(
-                f"{name} must give a finite score for one or more numbers of labelled patients, found {curve}"
+                f"{name} must give a finite score for one or more numbers of labeled patients, found {curve}"
             )
         curves.append((counts, scores))
     (counts, scores), (labelled, wanted) = curves

@@ -19,7 +19,7 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of text, a row for each method and a column for each number of labelled patients.
+    """Cells of text, a row for each method and a column for each number of labeled patients.
 
     Attributes:
         caption: what the cells are.
@@ -115,7 +115,7 @@ def _grid(cells: pd.DataFrame, caption: str) -> Grid:
         place = methods.index(row.method), counts.index(row.labelled) + 1
         text[place[0]][place[1]] = row.text
         best |= {place} if row.best else set()
-    return Grid(caption, ["labelled patients", *map(str, counts)], text, best)
+    return Grid(caption, ["labeled patients", *map(str, counts)], text, best)
 
 
 def _described(scores: pd.DataFrame, metric: str, selection: str, means: pd.DataFrame) -> str:
@@ -124,7 +124,7 @@ def _described(scores: pd.DataFrame, metric: str, selection: str, means: pd.Data
     seeds = rows.groupby(["method", "labelled", "fold", "draw"])["seed"].nunique()
     sentences = [
         f"Mean over {_range(means['patients'])} test patients and {_range(means['draws'])}"
-        f" {'draw' if means['draws'].max() == 1 else 'draws'} of labelled patients"
+        f" {'draw' if means['draws'].max() == 1 else 'draws'} of labeled patients"
         + (f" in each of {folds} folds" if folds > 1 else "")
         + f", {_range(seeds)} {'seed' if seeds.max() == 1 else 'seeds'} a draw",
         "[95 % interval for other patients under other draws]"

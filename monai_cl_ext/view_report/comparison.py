@@ -83,7 +83,7 @@ def network_space(network: str | Path | int, checkpoint: str | Path | None = Non
 
     Args:
         network: JSON file whose ``network_def`` builds it, such as its bundle's configuration; views go through its
-            ``standardisation``, where it has one. A number of channels stands for MONAI's UNet, which takes away most
+            ``standardization``, where it has one. A number of channels stands for MONAI's UNet, which takes away most
             of a change of brightness or contrast by its instance normalization.
         checkpoint: file of the weights, of which only tensors are read; None for untrained ones, always the same.
 
@@ -102,7 +102,7 @@ def network_space(network: str | Path | int, checkpoint: str | Path | None = Non
         raise ValueError(f"network {network}: no JSON file whose network_def makes a known one ({reason})") from error
     if checkpoint is not None:
         load_pretrained(net, checkpoint, part="all" if embed is net else "encoder")
-    standardize = ViewPolicy([parser.get_parsed_content("standardisation")] if "standardisation" in parser else [])
+    standardize = ViewPolicy([parser.get_parsed_content("standardization")] if "standardization" in parser else [])
 
     def space(views: Tensor) -> Tensor:
         image = standardize.apply({"image": views}, torch.empty(len(views), 0))["image"]  # nothing in it is random

@@ -35,7 +35,7 @@ def draw_views(batch: dict[str, Any], name: str = "views") -> Drawing:
             cells.set_title(f"{title}\n{where}" if first else where, fontsize=8.5, loc=side)
     caption = (
         f"{len(rows)} of the first batch's slices, one a row, as they were shown to the network; p is the "
-        "partition, counted from 0. Each image is scaled to its own range of grey."
+        "partition, counted from 0. Each image is scaled to its own range of gray."
     )
     return Drawing(name, "Originals and views", caption, figure, photographic=True)
 

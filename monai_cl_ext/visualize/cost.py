@@ -13,12 +13,12 @@ from monai_cl_ext.visualize.drawing import Drawing, add_legend, legend_height, l
 
 UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 WIDE_RANGE = 20  # largest over smallest time from which the axis is logarithmic
-SMALLEST, GROWTH = 18, 26  # area of a marker in points², and what each larger number of labelled patients adds
+SMALLEST, GROWTH = 18, 26  # area of a marker in points², and what each larger number of labeled patients adds
 
 
 @styled
 def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str]) -> Drawing | None:
-    """Mean Dice over the time to one network; larger markers have more labelled patients.
+    """Mean Dice over the time to one network; larger markers have more labeled patients.
 
     Args:
         costs: see ``cost_records.network_costs``.
@@ -38,10 +38,10 @@ def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str]) 
     figure, ((axes,),) = new_figure(3.3 + legend_height(methods))
     for number, method in enumerate(methods):
         rows = table[table["method"] == method].sort_values("labelled")
-        colour, marker, line = look(number)
+        color, marker, line = look(number)
         times = rows["seconds"] / seconds
-        axes.plot(times, rows["mean"], line, color=colour, linewidth=1, alpha=0.6)
-        axes.scatter(times, rows["mean"], s=rows["labelled"].map(sizes), marker=marker, color=colour, linewidths=0)
+        axes.plot(times, rows["mean"], line, color=color, linewidth=1, alpha=0.6)
+        axes.scatter(times, rows["mean"], s=rows["labelled"].map(sizes), marker=marker, color=color, linewidths=0)
     if longest > WIDE_RANGE * table["seconds"].min():
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")  # matplotlib's own writes its powers in math text
@@ -55,7 +55,7 @@ def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str]) 
                    for size in sizes.values()]  # fmt: skip
         names = [f"{count}" for count in counts]
         figure.legend(
-            handles, names, loc="outside lower center", fontsize=8.5, title="labelled patients", title_fontsize=8.5,
+            handles, names, loc="outside lower center", fontsize=8.5, title="labeled patients", title_fontsize=8.5,
             ncols=len(names),
         )  # fmt: skip
     add_legend(figure, methods)

@@ -105,7 +105,7 @@ def network_costs(study: Study) -> pd.DataFrame:
     """Seconds from nothing to one scored network: its fine-tuning and all that this needs.
 
     Returns:
-        Columns method, labelled, seconds: the mean over the cells that are done.
+        Columns method, labeled, seconds: the mean over the cells that are done.
     """
     seconds = {
         name: sum(cost.seconds for cost in stage_costs(study.folder, task)) for name, task in study.cells.items()

@@ -20,12 +20,12 @@ MARGIN = 1.3  # inches beside the axis, where the names stand
 
 @styled
 def draw_critical_difference(table: pd.DataFrame, labelled: int) -> Drawing | None:
-    """The diagram of Demsar (2006, JMLR 7) at one number of labelled patients, for scores that are better when higher.
+    """The diagram of Demsar (2006, JMLR 7) at one number of labeled patients, for scores that are better when higher.
 
     Args:
-        table: one Dice for each method, number of labelled patients, draw and patient, see
+        table: one Dice for each method, number of labeled patients, draw and patient, see
             ``comparison.patient_table``.
-        labelled: the number.
+        labeled: the number.
 
     Returns:
         The drawing; None where there are fewer than three methods or two patients with scores of all.
@@ -62,7 +62,7 @@ def draw_critical_difference(table: pd.DataFrame, labelled: int) -> Drawing | No
     caption = (
         f"Ranks by Dice within each of {len(values)} patients, means over draws; Friedman's test that all methods "
         f"rank alike: {p_value}. A thick bar joins methods that Nemenyi's test does not tell apart at the level of "
-        "5 %. Ranks and tests treat the draws of labelled patients as fixed: other draws may rank the methods "
+        "5 %. Ranks and tests treat the draws of labeled patients as fixed: other draws may rank the methods "
         "otherwise, and only the tables' intervals hold for them."
     )
     title = f"Average ranks with {counted(labelled, 'labelled patient')}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from monai_cl_ext.visualize.drawing import (
-    COLOURS,
+    COLORS,
     LINES,
     Drawing,
     legend_height,
@@ -50,14 +50,14 @@ def _draw(stage: str, tag: str, curves: dict[str, tuple[Record, Curve]]) -> Draw
     figure, ((axes,),) = new_figure(2.7 + legend_height([*curves, "chance"]))
     smoothed, lines = False, []
     for number, (_, curve) in enumerate(curves.values()):
-        colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
+        color, style = COLORS[number % len(COLORS)], LINES[number % len(LINES)]
         steps, values = (np.array(column, dtype=np.float64) for column in zip(*curve, strict=True))
         if len(values) >= SMOOTHED_FROM:
             smoothed = True
-            axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+            axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
             steps, values = _moving_mean(steps, values)
         marker = "o" if len(values) <= 20 else None
-        lines += axes.plot(steps, values, style, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
+        lines += axes.plot(steps, values, style, color=color, marker=marker, markersize=3.5, linewidth=1.6)
     record = next(iter(curves.values()))[0]
     last = max(curve[-1][0] for _, curve in curves.values())
     axes.set_xlabel("epoch" if last <= record["max_epochs"] else "iteration")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all figures share: size, type, colours that colour-blind readers can tell apart, and how they are saved."""
+"""What all figures share: size, type, colors that color-blind readers can tell apart, and how they are saved."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
 
-# Okabe and Ito's palette, in an order whose neighbours differ in lightness too
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#555555")
+# Okabe and Ito's palette, in an order whose neighbors differ in lightness too
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
 INK, PALE = "#222222", "#E4E4E4"
@@ -105,9 +105,9 @@ def new_figure(height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, 
 
 
 def look(number: int) -> tuple[str, str, LineStyle]:
-    """Colour, marker and line style of a run or method by its number; the first 32 differ."""
-    turn = number // len(COLOURS)
-    return COLOURS[number % len(COLOURS)], MARKERS[(number + 3 * turn) % len(MARKERS)], LINES[turn % len(LINES)]
+    """Color, marker and line style of a run or method by its number; the first 32 differ."""
+    turn = number // len(COLORS)
+    return COLORS[number % len(COLORS)], MARKERS[(number + 3 * turn) % len(MARKERS)], LINES[turn % len(LINES)]
 
 
 def wrap(text: str, width: int) -> str:
@@ -142,8 +142,8 @@ def add_legend(figure: Figure, names: Sequence[str], lines: bool = False) -> Non
     """
     labels, columns = legend_labels(names)
     handles = [
-        Line2D([], [], linestyle=line if lines else "none", marker=marker, markersize=4.7, color=colour)
-        for colour, marker, line in map(look, range(len(names)))
+        Line2D([], [], linestyle=line if lines else "none", marker=marker, markersize=4.7, color=color)
+        for color, marker, line in map(look, range(len(names)))
     ]
     name_handles(figure, handles, labels, ncols=columns)
 

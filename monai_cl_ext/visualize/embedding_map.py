@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A map of the embeddings of held-out slices, coloured by partition and by position."""
+"""A map of the embeddings of held-out slices, colored by partition and by position."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def principal_components(embeddings: Tensor) -> tuple[Tensor, tuple[float, float
 
 def _by_partition(figure: Any, axes: Any, points: Tensor, partition: Tensor) -> None:
     numbers = sorted(set(partition.tolist()))
-    colours = matplotlib.colormaps["viridis"]
+    colors = matplotlib.colormaps["viridis"]
     for index, number in enumerate(numbers):
         chosen = points[partition == number]
-        colour = colours(index / max(1, len(numbers) - 1)) if number >= 0 else "#BBBBBB"
+        color = colors(index / max(1, len(numbers) - 1)) if number >= 0 else "#BBBBBB"
         label = f"p{number}" if number >= 0 else "none"
-        axes.scatter(*chosen.T, color=colour, marker=MARKERS[index % len(MARKERS)], s=22, linewidths=0, label=label)
+        axes.scatter(*chosen.T, color=color, marker=MARKERS[index % len(MARKERS)], s=22, linewidths=0, label=label)
     figure.legend(
         loc="outside upper center", ncols=5, fontsize=8.5, title="partition", columnspacing=1, handletextpad=0.2
     )

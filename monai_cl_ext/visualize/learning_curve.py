@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores over the number of labelled patients, and their differences from training from scratch."""
+"""Scores over the number of labeled patients, and their differences from training from scratch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from monai_cl_ext.study.comparison import BEST
 from monai_cl_ext.visualize.drawing import Drawing, add_legend, legend_height, look, new_figure, styled, wrap
 
-SPREAD = 0.45  # of the gap between two numbers of labelled patients: over so much of it the methods stand side by side
+SPREAD = 0.45  # of the gap between two numbers of labeled patients: over so much of it the methods stand side by side
 SIGNIFICANT = 0.05
 BANDED = 6  # methods; bands of more could not be told apart
 
@@ -43,10 +43,10 @@ def draw_learning_curve(means: pd.DataFrame, compared: pd.DataFrame, reference: 
         panel.set_xticks(counts, [str(count) for count in counts])
         panel.minorticks_off()
         panel.set_xlim(counts[0] * 2**-0.5, counts[-1] * 2**0.5)
-        panel.set_xlabel("labelled patients")
+        panel.set_xlabel("labeled patients")
     add_legend(figure, methods, lines=True)
     caption = (
-        "Above: means over test patients and draws of labelled patients. "
+        "Above: means over test patients and draws of labeled patients. "
         * (panels == 2)
         + f"{'Bands and bars' if len(methods) <= BANDED else 'Bars'} are 95 % intervals, as in the tables; where "
         "nothing tells an interval there is none."
@@ -58,7 +58,7 @@ def draw_learning_curve(means: pd.DataFrame, compared: pd.DataFrame, reference: 
             " Below: paired differences; a full marker is one whose p after Holm's correction is under "
             f"{SIGNIFICANT:g}, a hollow one is not."
         )
-    return Drawing("learning_curve", "Dice over labelled patients", caption, figure)
+    return Drawing("learning_curve", "Dice over labeled patients", caption, figure)
 
 
 def _draw_lines(axes: Axes, table: pd.DataFrame, methods: Sequence[str], counts: Sequence[int]) -> None:
@@ -68,17 +68,17 @@ def _draw_lines(axes: Axes, table: pd.DataFrame, methods: Sequence[str], counts:
         rows = table[table["method"] == method].set_index("labelled").reindex(counts)
         if rows["mean"].isna().all():
             continue
-        colour, marker, line = look(number)
+        color, marker, line = look(number)
         shift = (number - (len(methods) - 1) / 2) * min(SPREAD * gap / len(methods), 0.06)
         places = np.array(counts) * 2.0**shift
         mean, low, high = (rows[column].to_numpy(float) for column in ("mean", "low", "high"))
         if len(methods) <= BANDED:
-            axes.fill_between(places, low, high, color=colour, alpha=0.1, linewidth=0)
+            axes.fill_between(places, low, high, color=color, alpha=0.1, linewidth=0)
         ends = np.nan_to_num([mean - low, high - mean])
-        axes.errorbar(places, mean, ends, color=colour, linestyle=line, linewidth=1.6, elinewidth=0.9)
+        axes.errorbar(places, mean, ends, color=color, linestyle=line, linewidth=1.6, elinewidth=0.9)
         full = (rows["p_holm"] < SIGNIFICANT).to_numpy() if "p_holm" in rows else np.ones(len(counts), bool)
-        for chosen, face in ((full, colour), (~full, "white")):
-            axes.plot(places[chosen], mean[chosen], marker, color=colour, markerfacecolor=face, markersize=5)
+        for chosen, face in ((full, color), (~full, "white")):
+            axes.plot(places[chosen], mean[chosen], marker, color=color, markerfacecolor=face, markersize=5)
 
 
 def _limit(axes: Axes, low: float, high: float) -> None:

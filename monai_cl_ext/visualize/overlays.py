@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from monai_cl_ext.visualize.drawing import (
-    COLOURS,
+    COLORS,
     WIDTH,
     Drawing,
     name_handles,
@@ -64,27 +64,27 @@ def draw_overlays(record: dict[str, Any], rows: list[Record], run: str, name: st
         cells.text(0.5, -0.04, title, fontsize=8.5, ha="center", va="top", transform=cells.transAxes)
     add_class_legend(figure, labels, record["class_names"])
     caption = (
-        f"Of {len(shown)} test volumes by their mean Dice; of each the slice with the largest labelled area, cut to "
+        f"Of {len(shown)} test volumes by their mean Dice; of each the slice with the largest labeled area, cut to "
         "the surroundings of the masks."
     )
     return Drawing(name, run, caption, figure, photographic=True)
 
 
 def painted(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Colours (H, W, 4) of a label map, nothing where there is background."""
-    palette = np.array([(0.0, 0.0, 0.0, 0.0), *(to_rgba(label_colour(label), OPACITY) for label in range(1, 256))])
+    """Colors (H, W, 4) of a label map, nothing where there is background."""
+    palette = np.array([(0.0, 0.0, 0.0, 0.0), *(to_rgba(label_color(label), OPACITY) for label in range(1, 256))])
     return palette[labels]
 
 
 def add_class_legend(figure: Figure, labels: Collection[int], names: Sequence[str] | None) -> None:
-    """The colours of the labels above the axes, with the names of classes 1, 2, ... where they have such."""
-    patches = {label: Patch(facecolor=label_colour(label)) for label in sorted(labels)}
+    """The colors of the labels above the axes, with the names of classes 1, 2, ... where they have such."""
+    patches = {label: Patch(facecolor=label_color(label)) for label in sorted(labels)}
     if patches:
         shown = [shorten(names[label - 1], 14) if names else f"class {label}" for label in patches]
         name_handles(figure, list(patches.values()), shown, ncols=4, handlelength=1)
 
 
-def label_colour(label: int) -> str:
-    """The colour of a label from 1."""
-    order = (1, 4, 3, 2, 5, 0, 6, 7)  # of the palette, by contrast to grey images
-    return COLOURS[order[(label - 1) % len(order)]]
+def label_color(label: int) -> str:
+    """The color of a label from 1."""
+    order = (1, 4, 3, 2, 5, 0, 6, 7)  # of the palette, by contrast to gray images
+    return COLORS[order[(label - 1) % len(order)]]

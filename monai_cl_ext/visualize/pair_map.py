@@ -12,10 +12,10 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from monai_cl_ext.names import visible
-from monai_cl_ext.visualize.drawing import COLOURS, INK, PALE, WIDTH, Drawing, new_figure, shorten, show_image, styled
+from monai_cl_ext.visualize.drawing import COLORS, INK, PALE, WIDTH, Drawing, new_figure, shorten, show_image, styled
 
 IGNORED, NEGATIVE, POSITIVE, ITSELF = range(4)
-COLOUR_OF = (PALE, "#F6CE87", COLOURS[0], INK)
+COLOR_OF = (PALE, "#F6CE87", COLORS[0], INK)
 NAME_OF = ("ignored", "negative", "positive", "itself")
 ANCHORS, POSITIVES = 2, 4
 MAXIMUM_GROUPS = 16
@@ -36,14 +36,14 @@ def draw_pair_map(batch: dict[str, Any], name: str = "pair_map") -> Drawing:
     rows, order = _rows(batch)
     kinds = _kinds(batch)[order][:, order]
     figure, ((axes,),) = new_figure(WIDTH + 0.25)
-    axes.imshow(kinds, cmap=ListedColormap(COLOUR_OF), vmin=0, vmax=3, interpolation="nearest")
+    axes.imshow(kinds, cmap=ListedColormap(COLOR_OF), vmin=0, vmax=3, interpolation="nearest")
     axes.grid(False)
     _mark_groups(axes, rows)
     axes.set_xlabel("candidate: view and partition")
     axes.set_ylabel("anchor: view and partition")
     counted = np.triu(np.maximum(kinds, kinds.T), 1) + np.tril(np.full_like(kinds, -1))
     patches = [
-        Patch(facecolor=COLOUR_OF[kind], edgecolor="#888888", label=f"{NAME_OF[kind]} ({(counted == kind).sum()})")
+        Patch(facecolor=COLOR_OF[kind], edgecolor="#888888", label=f"{NAME_OF[kind]} ({(counted == kind).sum()})")
         for kind in (POSITIVE, NEGATIVE, IGNORED)
     ]
     figure.legend(handles=patches, loc="outside upper center", ncols=3, fontsize=8.5, handlelength=1, columnspacing=1)
@@ -152,6 +152,6 @@ def _anchors(rows: list[tuple[str, int, str]], kinds: np.ndarray) -> list[int]:
 
 
 def _frame(axes: Any, kind: str) -> None:
-    colour, line = {"anchor": (INK, "-"), "positive": (COLOURS[0], "-"), "negative": (COLOURS[1], "--")}[kind]
+    color, line = {"anchor": (INK, "-"), "positive": (COLORS[0], "-"), "negative": (COLORS[1], "--")}[kind]
     height, width = axes.images[0].get_array().shape[:2]
-    axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=colour, linestyle=line, linewidth=3))
+    axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=color, linestyle=line, linewidth=3))

@@ -41,7 +41,7 @@ def draw_dots(scores: dict[str, list[Record]], metric: str, unit: str) -> tuple[
     """Classes down, scores across: a dot for each row, hollow where "missed" is not 0, and a line for their mean.
 
     Args:
-        scores: rows with "class", the metric and "missed", by what a colour and marker stands for.
+        scores: rows with "class", the metric and "missed", by what a color and marker stands for.
         metric: "dice" or "hd95".
         unit: of distances.
 
@@ -69,14 +69,14 @@ def draw_dots(scores: dict[str, list[Record]], metric: str, unit: str) -> tuple[
 
 def _draw_row(axes: Axes, height: float, number: int, rows: list[Record], metric: str) -> None:
     """The dots of one class and run about a height, their mean as a line and as a number at the right."""
-    colour, marker, _ = look(number)
+    color, marker, _ = look(number)
     for full in (True, False):
         part = [(row[metric], height + y) for row, y in zip(rows, _jitter(len(rows)), strict=True)
                 if (row["missed"] == 0) is full]  # fmt: skip
         if part:
-            face = colour if full else "none"
+            face = color if full else "none"
             places, heights = zip(*part, strict=True)
-            axes.scatter(places, heights, s=16, marker=marker, facecolor=face, edgecolor=colour,
+            axes.scatter(places, heights, s=16, marker=marker, facecolor=face, edgecolor=color,
                          linewidths=0.8, alpha=0.75, zorder=3)  # fmt: skip
     average = mean([row[metric] for row in rows])
     if not math.isnan(average):

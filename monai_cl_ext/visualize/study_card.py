@@ -25,7 +25,7 @@ def card_tables(study: Study) -> list[Table]:
 
 
 def split_tables(study: Study) -> list[Table]:
-    """The patients of each part with their volumes; and the labelled patients of each draw."""
+    """The patients of each part with their volumes; and the labeled patients of each draw."""
     tables = []
     for fold, split in enumerate(study.plan.splits):
         rows = [[f"{part} ({len(_patients(split[part]))})", _volumes(split[part])] for part in PARTS]
@@ -35,7 +35,7 @@ def split_tables(study: Study) -> list[Table]:
             for labelled in study.plan.labelled
             for draw in range(study.plan.draws)
         ]
-        tables.append(Table(f"Labelled patients of fold {fold}", ["number and draw", "patients"], draws))
+        tables.append(Table(f"Labeled patients of fold {fold}", ["number and draw", "patients"], draws))
     return tables
 
 

@@ -18,7 +18,7 @@ from monai_cl_ext.visualize.tables import counted
 
 
 def findings(study: Study, compared: pd.DataFrame) -> list[str]:
-    """Which methods differ from scratch in Dice, and with how many labelled patients.
+    """Which methods differ from scratch in Dice, and with how many labeled patients.
 
     Args:
         study: that was compared.
@@ -52,7 +52,7 @@ def findings(study: Study, compared: pd.DataFrame) -> list[str]:
                 f"{method} with {_listed(map(str, rows['labelled']))}"
                 for method, rows in part.groupby("method", sort=False)
             ]
-            sentences.append(f"{word} {name} in mean Dice {corrected}: {'; '.join(told)} labelled patients.")
+            sentences.append(f"{word} {name} in mean Dice {corrected}: {'; '.join(told)} labeled patients.")
     others = [method for method in dict.fromkeys(tested["method"]) if method not in set(different["method"])]
     if others:
         sentences.append(f"No difference from {name} was found for {_listed(others)}.")
@@ -91,7 +91,7 @@ def reservations(study: Study) -> list[str]:
     folds = len(plan.splits)
     sentences = [
         f"{counted(len(study.methods), 'method')}, {counted(scores['patient'].nunique(), 'test patient')}, "
-        f"{counted(plan.draws, 'draw')} of labelled patients, {counted(plan.seeds, 'seed')} a draw, "
+        f"{counted(plan.draws, 'draw')} of labeled patients, {counted(plan.seeds, 'seed')} a draw, "
         f"{counted(folds, 'test set')}. Intervals are of 95 % and not corrected.",
         f"Scored weights: {SELECTION}.",
     ]
@@ -102,7 +102,7 @@ def reservations(study: Study) -> list[str]:
             "change is not in the intervals."
         )
     if plan.draws == 1 and folds == 1:
-        sentences.append("One draw: the intervals hold for other test patients, not for other labelled patients.")
+        sentences.append("One draw: the intervals hold for other test patients, not for other labeled patients.")
     return [*sentences, *_rates(plan), *_missing(study)]
 
 
@@ -134,7 +134,7 @@ def _missing(study: Study) -> list[str]:
         return []
     counts = pd.DataFrame(missing, columns=keys).groupby(["method", "labelled"], sort=False).size()
     told = ", ".join(f"{count} of {method} with {labelled}" for (method, labelled), count in counts.items())
-    return [f"Of {len(planned)} planned fine-tunings these lack scores: {told} labelled patients."]
+    return [f"Of {len(planned)} planned fine-tunings these lack scores: {told} labeled patients."]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ MARGIN = 0.15  # of the image, around the masks
 
 
 class Pictured(NamedTuple):
-    """What is drawn of one patient: a draw of labelled patients whose gain is nearest the mean of all draws."""
+    """What is drawn of one patient: a draw of labeled patients whose gain is nearest the mean of all draws."""
 
     kind: str
     method: str
@@ -40,7 +40,7 @@ class Pictured(NamedTuple):
 def draw_study_overlays(study: Study, compared: pd.DataFrame) -> tuple[list[Drawing], str]:
     """Image, reference and both predictions of the patients with the largest gain and loss of the best method.
 
-    The best method, and its number of labelled patients, is that with the largest mean difference from scratch in Dice.
+    The best method, and its number of labeled patients, is that with the largest mean difference from scratch in Dice.
 
     Args:
         study: with its cells' predictions and the volumes of its plan, as far as they are there.
@@ -101,7 +101,7 @@ def _draw(study: Study, found: Pictured) -> Drawing:
     add_class_legend(figure, set(np.unique(maps).tolist()) - {0}, classes)
     caption = (
         f"Dice of {found.patient}: {found.gain:+.3f} in the mean over draws, {found.gain_of_draw:+.3f} in draw "
-        f"{found.draw}, which is shown: the slice with the largest labelled area, cut to the surroundings of the masks."
+        f"{found.draw}, which is shown: the slice with the largest labeled area, cut to the surroundings of the masks."
     )
     name, title = f"overlay_{found.kind.replace(' ', '_')}", f"{found.kind.capitalize()}: {found.patient}"
     return Drawing(name, title, caption, figure, photographic=True)
@@ -115,11 +115,11 @@ def _cell(study: Study, shown: str, found: Pictured) -> Task:
         patients = {case["patient"] for case in task.scored}
         if here == (shown, found.labelled, found.draw) and found.patient in patients:
             return task
-    raise FileNotFoundError(f"{study.folder} has no cell of {shown} with {found.labelled} labelled patients")
+    raise FileNotFoundError(f"{study.folder} has no cell of {shown} with {found.labelled} labeled patients")
 
 
 def _slices(case: Case, predictions: list[Path], axis: int, classes: int) -> tuple[np.ndarray, list[np.ndarray], float]:
-    """The slice with the largest labelled area: the image (H, W), label and predictions (H, W), step up over across."""
+    """The slice with the largest labeled area: the image (H, W), label and predictions (H, W), step up over across."""
     image, label = nib.load(case["image"]), nib.load(case["label"])
     volumes = [np.asanyarray(file.dataobj) for file in (image, label, *map(nib.load, predictions))]
     volumes = [volume.reshape(volume.shape[:3] + (-1,))[..., 0] for volume in volumes]  # the first channel

@@ -55,7 +55,7 @@ class Study:
 
     @property
     def methods(self) -> list[str]:
-        """Shown names of the methods with scores, in the order that gives each its colour in every figure."""
+        """Shown names of the methods with scores, in the order that gives each its color in every figure."""
         return list(dict.fromkeys(self.scores["method"]))
 
     @property

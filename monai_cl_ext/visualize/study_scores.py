@@ -14,15 +14,15 @@ from monai_cl_ext.visualize.tables import Table, counted
 
 @styled
 def draw_study_scores(scores: pd.DataFrame, metric: str, labelled: int, unit: str) -> Drawing:
-    """Classes down, scores across, at one number of labelled patients.
+    """Classes down, scores across, at one number of labeled patients.
 
     Args:
         scores: see ``comparison.rows_of``.
         metric: "dice" or "hd95".
-        labelled: the number.
+        labeled: the number.
         unit: of distances.
     """
-    rows: dict[str, list[Record]] = {str(method): [] for method in dict.fromkeys(scores["method"])}  # keeps colours
+    rows: dict[str, list[Record]] = {str(method): [] for method in dict.fromkeys(scores["method"])}  # keeps colors
     rows |= class_rows(scores[scores["labelled"] == labelled], metric)
     figure, hollow = draw_dots(rows, metric, unit)
     patients = scores.loc[scores["labelled"] == labelled, "patient"].nunique()
@@ -67,7 +67,7 @@ def missed_table(scores: pd.DataFrame) -> Table:
             )
     return Table(
         "Missed structures",
-        ["method", "labelled patients", *classes],
+        ["method", "labeled patients", *classes],
         lines,
         "Volumes in which the prediction or the reference of a class is empty and the other is not, of all draws and "
         "seeds. Their scores count in all means: Dice 0, HD95 the diagonal of the volume.",

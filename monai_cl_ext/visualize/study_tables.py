@@ -38,7 +38,7 @@ def metric_tables(study: Study, metric: str) -> list[Table]:
 
 
 def labels_table(study: Study, means: pd.DataFrame) -> Table | None:
-    """Labelled patients that scratch would need for the mean Dice of each method; None without scratch or a curve.
+    """Labeled patients that scratch would need for the mean Dice of each method; None without scratch or a curve.
 
     Args:
         study: whose scratch is meant.
@@ -61,7 +61,7 @@ def labels_table(study: Study, means: pd.DataFrame) -> Table | None:
         }
         rows.append([method, *(cells.get(count, "–") for count in counts)])
     return Table(
-        f"Labelled patients that {study.reference} needs for the same mean Dice",
+        f"Labeled patients that {study.reference} needs for the same mean Dice",
         ["method", *(_patients(count) for count in counts)],
         rows,
         f"Read from the curve of {study.reference}, linear in Dice over the logarithm of the number; in brackets over "
@@ -74,7 +74,7 @@ def pooled_tables(pooled: pd.DataFrame) -> list[Table]:
     """Means over folds, draws and seeds of the scores that ``paper_compat_scores`` gives.
 
     Args:
-        pooled: columns method, labelled, fold, draw, seed, class, metric, value.
+        pooled: columns method, labeled, fold, draw, seed, class, metric, value.
     """
     tables = []
     classes = list(dict.fromkeys(pooled["class"]))
@@ -95,7 +95,7 @@ def pooled_tables(pooled: pd.DataFrame) -> list[Table]:
         )
         note = f"{way} Means over folds, draws and seeds. Not to be mixed with the other scores of this page."
         title = f"{TITLES.get(metric, metric)} as in the papers' code (PCL, SuperCL)"
-        tables.append(Table(title, ["method", "labelled patients", *classes, "all classes"], rows, note))
+        tables.append(Table(title, ["method", "labeled patients", *classes, "all classes"], rows, note))
     return tables
 
 
@@ -120,4 +120,4 @@ def _unit(study: Study, metric: str) -> str:
 
 
 def _patients(count: int | str) -> str:
-    return f"{count} labelled"
+    return f"{count} labeled"

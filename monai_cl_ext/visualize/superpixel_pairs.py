@@ -15,19 +15,19 @@ from torch import Tensor
 
 from monai_cl_ext.visualize.batch_views import place, spread
 from monai_cl_ext.visualize.drawing import WIDTH, Drawing, new_figure, show_image, styled
-from monai_cl_ext.visualize.pair_map import COLOUR_OF, NAME_OF, NEGATIVE, POSITIVE
+from monai_cl_ext.visualize.pair_map import COLOR_OF, NAME_OF, NEGATIVE, POSITIVE
 
 SLICES, MAPS, COLUMNS = 4, 8, 4
-BOUNDARY = "#F0E442"  # Okabe and Ito's yellow: seen on black and on white, and the colour of no kind of pair
-FILL = np.array(to_rgba(COLOUR_OF[POSITIVE], 0.6))
-TINT = LinearSegmentedColormap.from_list("negative", ["#3D2A00", COLOUR_OF[NEGATIVE]])
+BOUNDARY = "#F0E442"  # Okabe and Ito's yellow: seen on black and on white, and the color of no kind of pair
+FILL = np.array(to_rgba(COLOR_OF[POSITIVE], 0.6))
+TINT = LinearSegmentedColormap.from_list("negative", ["#3D2A00", COLOR_OF[NEGATIVE]])
 
 
 @styled
 def draw_superpixels(batch: dict[str, Any], name: str = "superpixels") -> Drawing:
     """Some slices of a batch, one a row: the superpixels of view 1, and one of them as a loss within images sees it.
 
-    The superpixel is the one nearest to the centre among those that are as bright as the slice, see
+    The superpixel is the one nearest to the center among those that are as bright as the slice, see
     :func:`central_superpixel`.
 
     Args:
@@ -47,16 +47,16 @@ def draw_superpixels(batch: dict[str, Any], name: str = "superpixels") -> Drawin
         for cells, (_, images) in zip(line[1:], views, strict=True):
             show_image(cells, images[row, 0], cmap=TINT)
             show_image(cells, chosen[..., None] * FILL, interpolation="nearest")
-            _outline(cells, chosen, COLOUR_OF[POSITIVE], 1.0)
+            _outline(cells, chosen, COLOR_OF[POSITIVE], 1.0)
         titles = [f"superpixels of {views[0][0]}", *(title for title, _ in views)]
         for cells, title in zip(line, titles, strict=True):
             where = place(batch, row) if cells is line[0] else ""
             cells.set_title(f"{title}\n{where}" if row == rows[0] else where, fontsize=8.5)
-    patches = [Patch(facecolor=COLOUR_OF[kind], label=NAME_OF[kind]) for kind in (POSITIVE, NEGATIVE)]
+    patches = [Patch(facecolor=COLOR_OF[kind], label=NAME_OF[kind]) for kind in (POSITIVE, NEGATIVE)]
     figure.legend(handles=patches, loc="outside upper center", ncols=2, fontsize=8.5, handlelength=1)
     caption = (
         f"{len(rows)} of the first batch's slices, one a row: the boundaries of the superpixels, and a bright "
-        "superpixel near the centre. A loss within images attracts each position of it (blue, positive) to all others "
+        "superpixel near the center. A loss within images attracts each position of it (blue, positive) to all others "
         "of it, in both views, and repels it from all other positions of the slice (orange, negative), in both views. "
         "It reads the map at the size of the features, which may be coarser than drawn. Each image is scaled to its "
         "own range."
@@ -71,7 +71,7 @@ def draw_superpixel_maps(
     """At most eight slices, evenly spread, with the boundaries of their superpixels and the number of these.
 
     Args:
-        images: (N, H, W), grey.
+        images: (N, H, W), gray.
         maps: (N, H, W) integer labels, as ``metrics.superpixel_report`` takes them.
         name: of the figure's files.
 
@@ -101,14 +101,14 @@ def draw_superpixel_maps(
 
 
 def central_superpixel(image: NDArray[Any], superpixels: NDArray[Any]) -> int:
-    """The label of the superpixel that is drawn: no background, near the centre, the same every time.
+    """The label of the superpixel that is drawn: no background, near the center, the same every time.
 
     Args:
-        image: (H, W), grey.
+        image: (H, W), gray.
         superpixels: (H, W), integer labels.
 
     Returns:
-        Of the superpixels whose mean is at least that of the image, the one whose centroid is nearest to the centre of
+        Of the superpixels whose mean is at least that of the image, the one whose centroid is nearest to the center of
         the image; of equals the lowest label.
     """
     labels, segment = np.unique(superpixels, return_inverse=True)
@@ -121,15 +121,15 @@ def central_superpixel(image: NDArray[Any], superpixels: NDArray[Any]) -> int:
     return int(labels[distance.argmin()])
 
 
-def _outline(axes: Axes, labels: NDArray[Any], colour: str, width: float) -> None:
-    """Lines between neighbouring pixels of different labels (H, W), over an image that ``show_image`` shows."""
+def _outline(axes: Axes, labels: NDArray[Any], color: str, width: float) -> None:
+    """Lines between neighboring pixels of different labels (H, W), over an image that ``show_image`` shows."""
     turned = np.rot90(labels)
     x, top, bottom = _lines((turned[:, 1:] != turned[:, :-1]).T)
     y, left, right = _lines(turned[1:] != turned[:-1])
     upright, level = np.stack([x, top, x, bottom], axis=1), np.stack([left, y, right, y], axis=1)
     ends = np.concatenate([upright, level]).reshape(-1, 2)
     path = Outline(ends, np.tile([Outline.MOVETO, Outline.LINETO], len(ends) // 2))
-    look = {"fill": False, "edgecolor": colour, "linewidth": width, "capstyle": "projecting"}
+    look = {"fill": False, "edgecolor": color, "linewidth": width, "capstyle": "projecting"}
     axes.add_patch(PathPatch(path, snap=False, **look))  # snapped to pixels of the file, steps would be uneven
 
 

@@ -39,9 +39,9 @@ def write_pictures(folder: Path, classes: dict[str, float], count: int, seed: in
     for name, slope in classes.items():
         (folder / name).mkdir(parents=True)
         for number in range(count):
-            grey = 0.5 + 0.4 * np.sin(0.9 * (row + slope * column) + generator.uniform(0, 6))
-            colour = grey[..., None] * [1.0, 0.7, 0.5] + 0.05 * generator.standard_normal((20, 23, 3))
-            Image.fromarray((colour.clip(0, 1) * 255).astype(np.uint8)).save(folder / name / f"{number}.png")
+            gray = 0.5 + 0.4 * np.sin(0.9 * (row + slope * column) + generator.uniform(0, 6))
+            color = gray[..., None] * [1.0, 0.7, 0.5] + 0.05 * generator.standard_normal((20, 23, 3))
+            Image.fromarray((color.clip(0, 1) * 255).astype(np.uint8)).save(folder / name / f"{number}.png")
     return folder
 
 
@@ -69,7 +69,7 @@ def classified(pretrained, data) -> Path:
     root = pretrained["dino_classification"]
     settings = {"dataset_dir": data["dino_classification"], **PROBE}
     run(root, ["train"], pretrained=f"{root}/models/model_pretrain.pt", **settings)
-    run(root, ["train", "evaluate"], **settings, neighbours=3)
+    run(root, ["train", "evaluate"], **settings, neighbors=3)
     infer(root, data["dino_classification"])
     return root
 
@@ -218,7 +218,7 @@ def test_an_unchanged_run_is_resumed(name, pretrained, data):
 def test_scores_of_the_test_pictures_are_written(classified, data):
     cases = workflow(classified, ["train", "evaluate"], dataset_dir=data["dino_classification"], **PROBE)
     held_out = {case["image"]: case for case in cases.parser.get_parsed_content("split")["test"]}
-    for file in ("predictions.csv", "predictions_nearest_neighbours.csv"):
+    for file in ("predictions.csv", "predictions_nearest_neighbors.csv"):
         rows = table(classified / "eval" / file)
         assert {row["image"] for row in rows} == set(held_out) and len(rows) == 6
         for row in rows:
@@ -226,7 +226,7 @@ def test_scores_of_the_test_pictures_are_written(classified, data):
             assert (row["patient"], row["class"]) == (case["patient"], case["class_name"])
             assert float(row["falling"]) + float(row["rising"]) == pytest.approx(1, abs=1e-5)
     rows = table(classified / "eval" / "metrics.csv")
-    assert {row["classifier"] for row in rows} == {"network", "nearest_neighbours"}
+    assert {row["classifier"] for row in rows} == {"network", "nearest_neighbors"}
     predictions = table(classified / "eval" / "predictions.csv")
     right = [row["class"] == max(("falling", "rising"), key=lambda name: float(row[name])) for row in predictions]
     (accuracy,) = [row for row in rows if (row["classifier"], row["score"]) == ("network", "accuracy")]

@@ -60,7 +60,7 @@ def message_of(raised: pytest.ExceptionInfo) -> str:
 
 
 def workflow(root: Path, configs: list[str], workflow_type: str = "train", **settings) -> ConfigWorkflow:
-    """The workflow of ``configs`` (names without suffix), initialised and with its properties checked."""
+    """The workflow of ``configs`` (names without suffix), initialized and with its properties checked."""
     flow = ConfigWorkflow(
         config_file=[f"{root}/configs/{name}.json" for name in configs],
         meta_file=f"{root}/configs/metadata.json",

@@ -189,7 +189,7 @@ def test_label_dir_beside_a_description_is_refused(tmp_path):
 
 
 def test_pictures_pair_with_masks_by_a_suffix(tmp_path):
-    touch(tmp_path / "images", "ISIC_2.jpg", "ISIC_10.JPG", "ISIC_3.jpg", "licence.txt")
+    touch(tmp_path / "images", "ISIC_2.jpg", "ISIC_10.JPG", "ISIC_3.jpg", "license.txt")
     touch(tmp_path / "masks", "ISIC_2_segmentation.png", "ISIC_10_segmentation.png", "ISIC_3_superpixels.png")
     cases = find_cases(tmp_path / "images", tmp_path / "masks", label_suffix="_segmentation")
     assert [case["patient"] for case in cases] == ["ISIC_10", "ISIC_2", "ISIC_3"]

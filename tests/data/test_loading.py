@@ -14,7 +14,7 @@ from PIL import Image
 
 from monai_cl_ext.data import LoadCased, SliceDataset, find_cases, loading, volume_transform
 
-GREY_VALUES = [0, 63, 126, 189, 252]
+GRAY_VALUES = [0, 63, 126, 189, 252]
 ROWS, COLUMNS, SLICES = 12, 9, 11
 STEP = (1.5, 2.5, 7.0)  # mm between rows, columns and slices
 
@@ -56,7 +56,7 @@ def patient(folder, name="1", seed=0, along=(1.0, 0.0, 0.0), direction=(0.0, 1.0
     for place, mask in enumerate(masks(seed)):
         stem = f"IMG-0004-{SLICES - place}"
         write_slice(series / f"{stem}.dcm", 100 * mask + place + 1, place + 1, along, direction)
-        Image.fromarray(np.array(GREY_VALUES, np.uint8)[mask]).save(ground / f"{stem}.png")
+        Image.fromarray(np.array(GRAY_VALUES, np.uint8)[mask]).save(ground / f"{stem}.png")
     return {"image": str(series), "label": str(ground), "patient": name}
 
 
@@ -75,7 +75,7 @@ def dataset(data, transform=None, **arguments):
 
 
 def test_a_series_and_its_masks_are_one_volume_in_the_order_of_places(tmp_path):
-    case = LoadCased(label_values=GREY_VALUES)(patient(tmp_path))
+    case = LoadCased(label_values=GRAY_VALUES)(patient(tmp_path))
     image, label = case["image"], case["label"]
     assert image.shape == label.shape == (1, COLUMNS, ROWS, SLICES) and image.dtype == torch.float32
     for place, mask in enumerate(masks()):
@@ -101,7 +101,7 @@ def test_the_affine_leads_to_the_places_that_the_headers_name(along, direction, 
 
 
 def test_resampled_slices_and_labels_still_agree(tmp_path):
-    transform = volume_transform(image_size=(40, 40), pixdim=(0.5, 0.5), label_values=GREY_VALUES)
+    transform = volume_transform(image_size=(40, 40), pixdim=(0.5, 0.5), label_values=GRAY_VALUES)
     slices = dataset([patient(tmp_path)], transform)
     assert len(slices) == SLICES and slices.spacings[0] == pytest.approx((0.5, 0.5, 7.0), rel=1e-4)
     for item in (slices[2], slices[9]):
@@ -178,15 +178,15 @@ def test_a_picture_is_a_volume_of_one_slice(suffix, tmp_path):
     assert slices.patients == ["a"] and slices[0]["label"].unique().tolist() == [0, 1]
 
 
-def test_colours_become_grey_unless_they_are_asked_for(tmp_path):
+def test_colors_become_gray_unless_they_are_asked_for(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (6, 4, 3), dtype=np.uint8)
     path = picture(tmp_path / "a.png", pixels)
-    grey = LoadCased("image")({"image": path})["image"]
-    np.testing.assert_allclose(grey[0, :, :, 0], (pixels @ [0.299, 0.587, 0.114]).T, atol=1)
-    colour = LoadCased("image", colour=True)({"image": path})["image"]
-    np.testing.assert_array_equal(colour[..., 0], pixels.transpose(2, 1, 0))
+    gray = LoadCased("image")({"image": path})["image"]
+    np.testing.assert_allclose(gray[0, :, :, 0], (pixels @ [0.299, 0.587, 0.114]).T, atol=1)
+    color = LoadCased("image", color=True)({"image": path})["image"]
+    np.testing.assert_array_equal(color[..., 0], pixels.transpose(2, 1, 0))
     red = picture(tmp_path / "b.png", np.full((6, 4), 9, np.uint8))
-    assert LoadCased("image", colour=True)({"image": red})["image"].shape == (3, 4, 6, 1)
+    assert LoadCased("image", color=True)({"image": red})["image"].shape == (3, 4, 6, 1)
 
 
 def test_numbers_of_other_kinds_of_pictures_are_kept(tmp_path):
@@ -233,10 +233,10 @@ def test_a_mask_of_another_size_is_named(tmp_path):
 # saving, NIfTI, and what is missing
 
 
-@pytest.mark.parametrize("colour", [False, True])
-def test_what_is_made_of_a_picture_is_saved_on_its_grid(colour, tmp_path):
+@pytest.mark.parametrize("color", [False, True])
+def test_what_is_made_of_a_picture_is_saved_on_its_grid(color, tmp_path):
     path = picture(tmp_path / "a.png", np.arange(24, dtype=np.uint8).reshape(6, 4))
-    batch = next(iter(DataLoader(Dataset([{"image": path}], LoadCased("image", colour=colour)))))
+    batch = next(iter(DataLoader(Dataset([{"image": path}], LoadCased("image", color=color)))))
     image = decollate_batch(batch)[0]["image"]
     SaveImage(tmp_path, output_dtype=np.uint8, separate_folder=False, print_log=False)(image[:1])
     saved = nib.load(tmp_path / "a_trans.nii.gz")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled and unlabelled slices in one batch."""
+"""Labeled and unlabeled slices in one batch."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from monai_cl_ext.data import MixedSlices, SliceDataset, TwoStreamBatchSampler
 
 
 def slices(volumes: int, label: int | None, size: int = 6, depth: int = 5, **more) -> SliceDataset:
-    """Volumes whose voxels tell their number; ``label`` is the class of every pixel, None for unlabelled volumes."""
+    """Volumes whose voxels tell their number; ``label`` is the class of every pixel, None for unlabeled volumes."""
 
     def load(case):
         number = case["image"]
@@ -131,8 +131,8 @@ def test_processes_share_a_steps_rows(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (([], [1], 1, 1), "labelled must hold at least one row"),
-        (([1], [], 1, 1), "unlabelled must hold at least one row"),
+        (([], [1], 1, 1), "labeled must hold at least one row"),
+        (([1], [], 1, 1), "unlabeled must hold at least one row"),
         (([1], [2], 0, 1), "labelled_per_batch must be an integer"),
         (([1], [2], 1, 1.5), "unlabelled_per_batch must be an integer"),
     ],

@@ -11,10 +11,10 @@ from PIL import Image
 from monai_cl_ext.data import PictureDataset, classes_of, find_pictures
 
 
-def write(path, size=(20, 10), colour=(255, 0, 0)):
+def write(path, size=(20, 10), color=(255, 0, 0)):
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = np.zeros((size[1], size[0], 3), np.uint8)
-    picture[:, : size[0] // 2] = colour
+    picture[:, : size[0] // 2] = color
     Image.fromarray(picture).save(path)
 
 

@@ -32,7 +32,7 @@ class Two(Method):
 
 
 def run(batches, make_handlers, epochs=1, **arguments):
-    """The weights after the run; the optimiser takes steps of the gradient itself, with weight decay if given."""
+    """The weights after the run; the optimizer takes steps of the gradient itself, with weight decay if given."""
     method = Two()
     decay = arguments.pop("decay", 0.0)
     optimizer = torch.optim.SGD(method.parameters(), lr=1.0, weight_decay=decay)

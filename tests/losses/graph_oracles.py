@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neighbour graphs and superpixel averages written out row by row, and what shows how a loss computes."""
+"""Neighbor graphs and superpixel averages written out row by row, and what shows how a loss computes."""
 
 from __future__ import annotations
 

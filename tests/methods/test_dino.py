@@ -46,7 +46,7 @@ def head_and_loss(arguments):
 
 
 def moved(method):
-    """The method with a student and a centre that have left their start."""
+    """The method with a student and a center that have left their start."""
     with torch.no_grad():
         for tensor in (*method.student.parameters(), method.loss.center):
             tensor.add_(0.1 * torch.randn_like(tensor))

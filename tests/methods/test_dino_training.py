@@ -104,15 +104,15 @@ def seen_through(image, size, generator):
     return gain * crop + offset + down * ramp[:, None] + right * ramp + noise
 
 
-def neighbours_agree(embeddings, label):
-    """How many rows have the label that most of their five nearest neighbours have."""
+def neighbors_agree(embeddings, label):
+    """How many rows have the label that most of their five nearest neighbors have."""
     rows = F.normalize(embeddings - embeddings.mean(0), dim=1)
     near = (rows @ rows.T).fill_diagonal_(-2).topk(5, dim=1).indices
     return ((label[near].float().mean(1) > 0.5) == label.bool()).float().mean().item()
 
 
 def pretrained(steps, shuffled=False, seed=1):
-    """How well neighbours agree after so many steps; ``shuffled`` makes crops of other images positive."""
+    """How well neighbors agree after so many steps; ``shuffled`` makes crops of other images positive."""
     generator = torch.Generator().manual_seed(seed)
     image, label = stripes(200, generator)
     image = seen_through(image, 24, generator)
@@ -131,7 +131,7 @@ def pretrained(steps, shuffled=False, seed=1):
         optimizer.step()
         method.after_step()
     with torch.no_grad():
-        return neighbours_agree(method.eval().embed(image), label)
+        return neighbors_agree(method.eval().embed(image), label)
 
 
 def test_it_learns_what_crops_of_an_image_share():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GCL's local stage: what it computes, what it trains, what batch normalisation does, and that it learns."""
+"""GCL's local stage: what it computes, what it trains, what batch normalization does, and that it learns."""
 
 import pytest
 import torch

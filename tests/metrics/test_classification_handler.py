@@ -18,14 +18,14 @@ from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import PictureDataset
 from monai_cl_ext.metrics import (
     ClassificationScoresHandler,
-    NearestNeighbours,
+    NearestNeighbors,
     bootstrap_intervals,
     classification_scores,
-    nearest_neighbour_probabilities,
+    nearest_neighbor_probabilities,
 )
 from monai_cl_ext.transforms import PrepareImage, identity_policy
 
-NAMES = ["dark", "grey", "light"]
+NAMES = ["dark", "gray", "light"]
 
 
 def pictures(folder: Path, count: int, seed: int) -> list[dict]:
@@ -46,16 +46,16 @@ class Brightness(torch.nn.Module):
 
     def forward(self, image):
         mean = image.mean(dim=(1, 2, 3))
-        return torch.stack([-20 * (mean - centre) ** 2 for centre in (0.2, 0.33, 0.45)], dim=1)
+        return torch.stack([-20 * (mean - center) ** 2 for center in (0.2, 0.33, 0.45)], dim=1)
 
 
 def evaluate(folder: Path, cases: list[dict], references: list[dict], trained_on: list[str] | None = None) -> dict:
     dataset = PictureDataset(cases, 6)
     sampler = DistributedSampler(dataset, even_divisible=False, shuffle=False) if dist.is_initialized() else None
-    neighbours = NearestNeighbours(
+    neighbors = NearestNeighbors(
         torch.nn.Flatten(), PictureDataset(references, 6), 3, PrepareImage(identity_policy(), "class"), k=5
     )
-    handler = ClassificationScoresHandler(folder, NAMES, dataset, neighbours, trained_on or [], resamples=50)
+    handler = ClassificationScoresHandler(folder, NAMES, dataset, neighbors, trained_on or [], resamples=50)
     evaluator = SupervisedEvaluator(
         torch.device("cpu"), DataLoader(dataset, 4, sampler=sampler), Brightness(),
         prepare_batch=PrepareImage(identity_policy(), "class"), val_handlers=[handler], decollate=False,
@@ -74,16 +74,16 @@ def plain(row: dict[str, str]) -> dict[str, float | str]:
     return {name: float(value) if value.replace(".", "").isdigit() else value for name, value in row.items()}
 
 
-def test_files_hold_what_the_network_and_its_neighbours_say(tmp_path):
+def test_files_hold_what_the_network_and_its_neighbors_say(tmp_path):
     cases, references = pictures(tmp_path / "test", 13, 0), pictures(tmp_path / "train", 20, 1)
     metrics = evaluate(tmp_path / "eval", cases, references)
     own, others = PictureDataset(cases, 6), PictureDataset(references, 6)
     images, near = (torch.stack([data[i]["image"] for i in range(len(data))]) for data in (own, others))
     expected = {
         "network": ("predictions.csv", Brightness()(images).softmax(dim=1)),
-        "nearest_neighbours": (
-            "predictions_nearest_neighbours.csv",
-            nearest_neighbour_probabilities(images.flatten(1), near.flatten(1), others.label, 3, 5),
+        "nearest_neighbors": (
+            "predictions_nearest_neighbors.csv",
+            nearest_neighbor_probabilities(images.flatten(1), near.flatten(1), others.label, 3, 5),
         ),
     }
     scored = {(row["classifier"], row["score"], row["class"]): row for row in table(tmp_path / "eval" / "metrics.csv")}
@@ -102,7 +102,7 @@ def test_files_hold_what_the_network_and_its_neighbours_say(tmp_path):
             assert metrics[f"{name}_{score}"] == pytest.approx(scores[score].item()) == float(row["value"])
             ends = float(row["low"]), float(row["high"])
             assert ends == pytest.approx([end.item() for end in limits[score]]) and row["images"] == "13"
-        row = scored[name, "aupr", "grey"]
+        row = scored[name, "aupr", "gray"]
         assert float(row["value"]) == pytest.approx(scores["aupr_each"][1].item()) and row["images"] == "4"
         assert float(row["high"]) == pytest.approx(limits["aupr_each"][1][1].item())
 

@@ -97,7 +97,7 @@ def test_collapse_is_monais_effective_rank():
     assert value(EmbeddingCollapse(), torch.ones(8, 4)) == 1.0
     assert value(EmbeddingCollapse(), torch.eye(4).repeat(3, 1)) == pytest.approx(
         0.25, abs=1e-4
-    )  # rank 3 of 4: centred
+    )  # rank 3 of 4: centered
 
 
 COLUMNS = slices(count=40, noise=0.8)

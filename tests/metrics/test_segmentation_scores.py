@@ -17,14 +17,14 @@ SCORES = ("dice", "jaccard", "hd95", "asd")
 
 
 def surface(mask):
-    """Voxels of the mask with a face neighbour outside it; beyond the array everything is outside."""
+    """Voxels of the mask with a face neighbor outside it; beyond the array everything is outside."""
     inside = {tuple(voxel) for voxel in np.argwhere(mask).tolist()}
     found = []
     for voxel in sorted(inside):
         for axis, step in itertools.product(range(mask.ndim), (-1, 1)):
-            neighbour = list(voxel)
-            neighbour[axis] += step
-            if tuple(neighbour) not in inside:
+            neighbor = list(voxel)
+            neighbor[axis] += step
+            if tuple(neighbor) not in inside:
                 found.append(voxel)
                 break
     return found

@@ -110,7 +110,7 @@ def test_threshold_counts_tensors_of_the_part():
     for name in ("conv_0.conv_0.conv.weight", "down_1.convs.conv_0.conv.bias"):
         del source[name]
     source["final_conv.weight"] = torch.zeros(7, 4, 1, 1)
-    total = 2 * 9 * 6 + 4 * 2 + 2  # 18 convolutions with normalisation, 4 transposed ones, the last
+    total = 2 * 9 * 6 + 4 * 2 + 2  # 18 convolutions with normalization, 4 transposed ones, the last
     message = untouched(net, lambda: load_pretrained(net, source), "2 missing")
     assert f"{total - 3} of {total} tensors matched" in message and "conv_0.conv_0.conv.weight" in message
     untouched(net, lambda: load_pretrained(net, source, minimum=(total - 2.5) / total), "at least")

@@ -14,7 +14,7 @@ PATIENTS = [f"p{index}" for index in range(12)]
 
 
 def scores_of(matrices, metric="dice", folds=1):
-    """Scores of {(method, labelled): (draws, patients)}; seeds, volumes and classes have the matrix as their mean."""
+    """Scores of {(method, labeled): (draws, patients)}; seeds, volumes and classes have the matrix as their mean."""
     rows = []
     for (method, labelled), matrix in matrices.items():
         for (draw, patient), value in np.ndenumerate(matrix):

@@ -34,8 +34,8 @@ def test_a_clean_split_passes_and_labelled_patients_may_be_pretrained_on(split):
 @pytest.mark.parametrize(
     ("first", "second", "sentence"),
     [
-        ("train", "test", "patient 'a' is a labelled patient and a test patient"),
-        ("train", "validation", "patient 'a' is a labelled patient and a validation patient"),
+        ("train", "test", "patient 'a' is a labeled patient and a test patient"),
+        ("train", "validation", "patient 'a' is a labeled patient and a validation patient"),
         ("validation", "test", "patient 'v' is a validation patient and a test patient"),
     ],
 )
@@ -58,7 +58,7 @@ def test_held_out_patients_in_pretraining_are_refused_unless_transductive(split,
 def test_two_volumes_of_a_patient_in_two_places_are_refused(split, tmp_path):
     other = {"image": write(tmp_path / "a_frame02.nii.gz", 9), "patient": "a"}
     split["test"] = [*split["test"], other]
-    with pytest.raises(LeakError, match=r"'a' is a labelled .* test .*a_frame01.nii.gz and a_frame02.nii.gz"):
+    with pytest.raises(LeakError, match=r"'a' is a labeled .* test .*a_frame01.nii.gz and a_frame02.nii.gz"):
         refuse_leaks(split)
 
 

@@ -86,7 +86,7 @@ def test_cases_without_what_a_case_needs_are_named(study):
 def test_a_plan_that_leaks_or_lost_its_volumes_is_refused(study):
     split = json.loads((study / "plan.json").read_text())["splits"][0]
     change(study, splits=[{**split, "train": [*split["train"], *split["test"]]}])
-    with pytest.raises(LeakError, match="is a labelled patient and a test patient"):
+    with pytest.raises(LeakError, match="is a labeled patient and a test patient"):
         keep_plan(study, {})
     gone = {**split["test"][0], "image": "/nowhere/x.nii.gz"}
     change(study, splits=[{**split, "test": [gone]}])

@@ -510,7 +510,7 @@ def test_a_killed_study_goes_on_by_the_same_command(phantom, tmp_path):
 def test_the_plan_is_told_before_anything_runs(phantom, tmp_path, capsys):
     StudyCommands().plan(str(tmp_path / "study"), probe=False, **arguments(phantom, transductive=True))
     told = capsys.readouterr().out
-    assert "2 methods x 1 numbers of labelled patients [1] x 1 draws x 1 seeds x 1 test sets: 2 fine-tunings" in told
+    assert "2 methods x 1 numbers of labeled patients [1] x 1 draws x 1 seeds x 1 test sets: 2 fine-tunings" in told
     assert "pretrain/gcl_segmentation/pretrain_global_fold_0 serves 1 fine-tunings" in told
     assert "TRANSDUCTIVE" in told and not (tmp_path / "study" / "finetune").exists()
 

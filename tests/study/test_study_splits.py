@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Splits of a study keep patients apart, and folds test every labelled patient once."""
+"""Splits of a study keep patients apart, and folds test every labeled patient once."""
 
 import json
 

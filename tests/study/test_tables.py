@@ -45,7 +45,7 @@ def test_markdown_has_means_and_differences():
     means, compared = cells(markdown_table(scores))
     frame = summary(scores, "dice").set_index(["method", "labelled"])
     row = frame.loc[("G^D", 8)]
-    assert means["labelled patients"] == ["1", "8"]
+    assert means["labeled patients"] == ["1", "8"]
     assert means["G^D"][1] == f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
     assert all(cell.startswith("**0.") and cell.endswith("]**") for cell in means[r"gcl\_x+r\|s"])
     row = differences(scores, "dice", "scratch").iloc[0]
@@ -61,7 +61,7 @@ def test_of_distances_the_smallest_is_bold():
 
 def test_the_caption_tells_what_the_numbers_are():
     text = markdown_table(study(folds=4), selection="the last epoch")
-    assert "20 test patients and 3 draws of labelled patients in each of 4 folds, 2 seeds a draw" in text
+    assert "20 test patients and 3 draws of labeled patients in each of 4 folds, 2 seeds a draw" in text
     assert "95 % interval for other patients under other draws" in text
     assert "Scored weights: the last epoch." in text
     assert "scratch 60 of 240, G^D 0 of 240" not in text and "scratch 6 of 240, G^D 0 of 240" in text
@@ -70,7 +70,7 @@ def test_the_caption_tells_what_the_numbers_are():
 
 def test_one_draw_is_not_sold_as_more():
     text = markdown_table(study(draws=1, seeds=1))
-    assert "1 draw of labelled patients, 1 seed a draw" in text
+    assert "1 draw of labeled patients, 1 seed a draw" in text
     assert "for other patients under the same draw" in text
     assert "- mean of scratch at 1, G^D at 1" in text and "not for other draws" in text
 

@@ -77,7 +77,7 @@ def test_a_view_is_the_box_cut_out_and_interpolated():
 
 
 def test_a_photograph_of_fine_stripes_does_not_alias_in_a_small_crop():
-    """Stripes of two pixels, read at less than half of their number: grey, and no coarse pattern."""
+    """Stripes of two pixels, read at less than half of their number: gray, and no coarse pattern."""
     stripes = (torch.arange(400) % 4 < 2).double().expand(8, 1, 400, 400)
     view = ViewPolicy([AreaCropResize((0.5, 0.9))], size=96)({"image": stripes}, generator())["image"]
     assert view.shape == (8, 1, 96, 96)

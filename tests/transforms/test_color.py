@@ -47,7 +47,7 @@ def test_hue_shifts_as_colorsys_does():
             assert after == pytest.approx(expected, abs=1e-9)
 
 
-def test_saturation_and_greyscale_written_out():
+def test_saturation_and_grayscale_written_out():
     image, params = photographs(3), torch.tensor([[0.0], [0.6], [1.9]], dtype=torch.float64)
     free, clipped = (Saturation(0, 2, limits=limits).apply(image, params) for limits in (None, (0.0, 1.0)))
     without = Grayscale(1.0).apply(image, torch.tensor([[0.0], [1.0], [1.0]], dtype=torch.float64))
@@ -111,7 +111,7 @@ def test_images_without_colors_stay_and_are_warned_of_once(channels):
     assert len(found) == 1 and torch.equal(made["image"], view["image"])
 
 
-def test_greyscale_and_colors_do_not_warn():
+def test_grayscale_and_colors_do_not_warn():
     warn_not_rgb.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -108,7 +108,7 @@ def test_augment_forms_are_their_policies(name):
 @pytest.mark.parametrize("name", ["area_crop", "crop", "mirror", "rotation", "step_rotation", "scaling", "translation"])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_marked_voxel_keeps_its_place_in_the_world(name, dims):
-    """The centre of mass of a blob, in world coordinates, before and after."""
+    """The center of mass of a blob, in world coordinates, before and after."""
     size = (60, 50) if dims == 2 else (40, 36, 30)
     places = torch.meshgrid(*[torch.arange(side, dtype=torch.float64) for side in size], indexing="ij")
     blob = torch.exp(-sum((place - side * 0.45) ** 2 for place, side in zip(places, size, strict=True)) / 8)
@@ -139,7 +139,7 @@ def test_a_new_size_shows_in_the_affine():
     image = MetaTensor(noise(1, 20, 14), affine=AFFINE)
     small = RandPolicy(ViewPolicy([], size=(10, 7)))(image)
     assert small.shape == (1, 10, 7)
-    corner = torch.tensor([-0.5, -0.5, 0, 1], dtype=torch.float64)  # the corner of the image, not of a voxel's centre
+    corner = torch.tensor([-0.5, -0.5, 0, 1], dtype=torch.float64)  # the corner of the image, not of a voxel's center
     torch.testing.assert_close(small.affine @ corner, AFFINE @ corner)
     torch.testing.assert_close(small.affine[:2, :2], AFFINE[:2, :2] * 2)
 

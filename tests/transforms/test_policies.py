@@ -71,10 +71,10 @@ def test_weak_differs_from_strong_by_crop_brightness_and_contrast_alone():
     assert torch.equal(same.apply(view, params)["image"], strong.apply(view, params)["image"])
 
 
-def test_weak_med_is_weak_with_artefacts():
+def test_weak_med_is_weak_with_artifacts():
     weak, policy = weak_policy(), weak_med_policy()
-    artefacts = [PolynomialBiasField, GaussianBlur, AdditiveNoise]
-    assert kinds(policy) == [*kinds(weak), *artefacts, ClampIntensity]
+    artifacts = [PolynomialBiasField, GaussianBlur, AdditiveNoise]
+    assert kinds(policy) == [*kinds(weak), *artifacts, ClampIntensity]
     bias, blur, grain, limits = policy.operations[-4:]
     assert (bias.low, bias.high, bias.degree) == (0.0, 0.1, 3)
     assert (blur.low, blur.high, grain.low, grain.high) == (0.0, 0.1, 0.0, 0.1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The batched SLIC, its colours and its connected segments."""
+"""The batched SLIC, its colors and its connected segments."""
 
 import math
 
@@ -69,21 +69,21 @@ def test_rgb_is_scikit_image_s_lab():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
-def test_one_channel_is_the_lightness_of_grey_whatever_the_range(scale):
-    grey = torch.rand(2, 1, 9, 7, dtype=torch.float64)
-    unit = (grey - grey.amin((2, 3), keepdim=True)) / (
-        grey.amax((2, 3), keepdim=True) - grey.amin((2, 3), keepdim=True)
+def test_one_channel_is_the_lightness_of_gray_whatever_the_range(scale):
+    gray = torch.rand(2, 1, 9, 7, dtype=torch.float64)
+    unit = (gray - gray.amin((2, 3), keepdim=True)) / (
+        gray.amax((2, 3), keepdim=True) - gray.amin((2, 3), keepdim=True)
     )
     expected = torch.from_numpy(rgb2lab(unit.expand(-1, 3, -1, -1).movedim(1, -1).numpy())[..., 0]).float()
-    found = lab_features(grey * scale - 3)
+    found = lab_features(gray * scale - 3)
     torch.testing.assert_close(found[:, 0], expected, atol=1 / 1024, rtol=0)
     assert found.amin() == 0 and found.amax() == 100
     assert torch.equal(found, (found * 1024).round() / 1024)
 
 
 def test_four_equal_channels_are_as_far_apart_as_one():
-    grey = torch.rand(1, 1, 9, 7)
-    one, four = lab_features(grey), lab_features(grey.expand(-1, 4, -1, -1))
+    gray = torch.rand(1, 1, 9, 7)
+    one, four = lab_features(gray), lab_features(gray.expand(-1, 4, -1, -1))
     torch.testing.assert_close(four.square().sum(1), one.square().sum(1), atol=0.3, rtol=0)
 
 
@@ -143,7 +143,7 @@ def test_two_parts_of_one_label_become_two_segments():
     assert torch.equal(found, torch.tensor([[[0, 0, 1, 2, 2], [0, 0, 1, 2, 2]]]).int())
 
 
-def test_small_parts_without_a_large_neighbour_join_each_other():
+def test_small_parts_without_a_large_neighbor_join_each_other():
     labels = torch.arange(16).view(1, 4, 4)
     features = torch.tensor([0.0, 1, 50, 51]).repeat(4, 1).view(1, 1, 4, 4)
     found = enforce_connectivity(labels, features, smallest=4)[0]
@@ -169,14 +169,14 @@ def oracle(features: np.ndarray, cells: tuple[int, ...], compactness: float, ite
     points = {p: np.array([*(features[(slice(None), *p)] / compactness), *(np.array(p) / step)]) for p in own}
     labels = dict(own)
     for _ in range(iterations):
-        centres = {}
+        centers = {}
         for cell in np.ndindex(cells):
             members = [points[p] for p in own if labels[p] == cell]
-            assert members, "the oracle keeps no empty centre"
-            centres[cell] = np.mean(members, 0)
+            assert members, "the oracle keeps no empty center"
+            centers[cell] = np.mean(members, 0)
         for p, cell in own.items():
-            near = [c for c in centres if max(abs(a - b) for a, b in zip(c, cell, strict=True)) <= 1]
-            labels[p] = min(near, key=lambda c: float(((centres[c] - points[p]) ** 2).sum()))
+            near = [c for c in centers if max(abs(a - b) for a, b in zip(c, cell, strict=True)) <= 1]
+            labels[p] = min(near, key=lambda c: float(((centers[c] - points[p]) ** 2).sum()))
     return np.array([np.ravel_multi_index(labels[p], cells) for p in np.ndindex(size)]).reshape(size)
 
 

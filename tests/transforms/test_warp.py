@@ -171,7 +171,7 @@ def test_shrinking_a_checkerboard_gives_its_mean(dims, shrink):
 
 
 def test_each_sample_is_smoothed_by_its_own_shrinking():
-    """Noise read at a third of its size loses variance as averaging does; its unshrunk neighbour loses none."""
+    """Noise read at a third of its size loses variance as averaging does; its unshrunk neighbor loses none."""
     image = torch.randn(2, 1, 96, 96, generator=generator(), dtype=torch.float64)
     view = warped([Scaling(0.3, 1.0)], image, [[1 / 3], [1.0]])
     inner = view[0, 0, 36:60, 36:60]

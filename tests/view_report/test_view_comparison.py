@@ -169,7 +169,7 @@ def test_a_given_network_is_compared_in_its_embedding(network, tmp_path):
 
 def test_a_network_sees_views_as_its_configuration_standardizes_them(tmp_path):
     standard = {"_target_": "monai_cl_ext.transforms.Standardization", "mean": [0.5], "std": [0.2]}
-    net, config, weights = written(tmp_path, VIT, standardisation=standard)
+    net, config, weights = written(tmp_path, VIT, standardization=standard)
     views = view_samples.smooth(2, 1, 32)
     with torch.no_grad():
         features = features_of(views, network_space(config, weights))

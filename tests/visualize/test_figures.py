@@ -23,7 +23,7 @@ from monai_cl_ext.visualize import (
     find_runs,
 )
 from monai_cl_ext.visualize.embedding_map import principal_components
-from monai_cl_ext.visualize.pair_map import COLOUR_OF, IGNORED, ITSELF, NEGATIVE, POSITIVE
+from monai_cl_ext.visualize.pair_map import COLOR_OF, IGNORED, ITSELF, NEGATIVE, POSITIVE
 from monai_cl_ext.visualize.scores import mean, volume_means
 
 SCORES = {"scratch": fabricated.score_rows(0.0), "pretrained": fabricated.score_rows(0.2)}
@@ -79,7 +79,7 @@ def test_the_pair_map_paints_each_pair_by_its_kind():
             assert cells[i, j] == expected, (places[i], places[j], view, seen)
     image = drawing.figure.axes[0].images[0]
     np.testing.assert_array_equal(image.get_array(), cells)
-    assert image.cmap(image.norm(POSITIVE))[:3] == pytest.approx(to_rgb(COLOUR_OF[POSITIVE]))
+    assert image.cmap(image.norm(POSITIVE))[:3] == pytest.approx(to_rgb(COLOR_OF[POSITIVE]))
     legend = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
     assert legend == ["positive (18)", "negative (108)", "ignored (27)"]  # 6·3, 3·6·6, 3·3·3 of the 153 pairs
 
@@ -93,7 +93,7 @@ def test_the_box_of_the_map_is_where_the_map_lies():
         y = int((top + (row + 0.5) / 18 * height) * rows)
         x = int((left + (column + 0.5) / 18 * width) * columns)
         kind = int(drawing.hover["cells"][row][column])
-        assert buffer[y, x] == pytest.approx(to_rgb(COLOUR_OF[kind]), abs=0.02)
+        assert buffer[y, x] == pytest.approx(to_rgb(COLOR_OF[kind]), abs=0.02)
 
 
 def test_pair_images_frame_positives_and_negatives_of_each_anchor():

@@ -165,7 +165,7 @@ def test_a_study_shows_names_of_methods_patients_and_classes_as_they_are(tmp_pat
         warnings.simplefilter("error", UserWarning)
         page = Page(write_study_report(root).read_text(encoding="utf-8"))
     methods, classes = list(plan.methods), list(dict.fromkeys(scores["class"]))
-    tables = [table for table in page.tables if table[0] == ["method", "1 labelled"]]
+    tables = [table for table in page.tables if table[0] == ["method", "1 labeled"]]
     assert [row[0] for row in tables[0][1:]] == methods
     missed = next(table for table in page.tables if table[0][2:] == [visible(name) for name in classes])
     assert {row[0] for row in missed[1:]} == set(methods)

@@ -20,7 +20,7 @@ from monai_cl_ext.visualize.cost_records import cost_table, method_costs, networ
 from monai_cl_ext.visualize.critical_difference import draw_critical_difference, not_told_apart
 from monai_cl_ext.visualize.drawing import look, wrap
 from monai_cl_ext.visualize.learning_curve import draw_learning_curve
-from monai_cl_ext.visualize.overlays import label_colour
+from monai_cl_ext.visualize.overlays import label_color
 from monai_cl_ext.visualize.study_overlays import draw_study_overlays, largest
 from monai_cl_ext.visualize.study_records import read_study
 from monai_cl_ext.visualize.study_scores import draw_study_scores, missed_table
@@ -44,7 +44,7 @@ def rank_drawing(scores, labelled=1):
     return draw_critical_difference(patient_table(scores, "dice"), labelled)
 
 
-@pytest.mark.parametrize("methods, labelled, draws, patients", [(LONG, (1, 2, 8), 1, 3), (THREE, (4,), 1, 2)])
+@pytest.mark.parametrize("methods, labeled, draws, patients", [(LONG, (1, 2, 8), 1, 3), (THREE, (4,), 1, 2)])
 def test_every_figure_has_names_and_room_for_them(methods, labelled, draws, patients, tmp_path):
     plan = make_plan(tmp_path, methods, labelled, draws, patients=patients)
     scores = make_scores(plan)
@@ -107,14 +107,14 @@ def test_a_learning_curve_has_gaps_where_cells_are_missing(study):
     assert len(drawing.figure.axes) == 1 and "Below" not in drawing.caption
 
 
-def test_a_method_keeps_its_colour_where_another_is_missing(study):
+def test_a_method_keeps_its_color_where_another_is_missing(study):
     scores = study.scores[~((study.scores["method"] == "scratch") & (study.scores["labelled"] == 1))]
     dots = draw_study_scores(scores, "dice", 1, "mm").figure.axes[0].collections
     lines = curve_of(scores).figure.axes[0].containers
     for number in (1, 2):
-        colour = to_rgb(look(number)[0])
-        assert to_rgb(lines[number].lines[0].get_color()) == colour
-        assert colour in [tuple(found.get_edgecolor()[0][:3]) for found in dots]
+        color = to_rgb(look(number)[0])
+        assert to_rgb(lines[number].lines[0].get_color()) == color
+        assert color in [tuple(found.get_edgecolor()[0][:3]) for found in dots]
     assert to_rgb(look(0)[0]) not in [tuple(found.get_edgecolor()[0][:3]) for found in dots]
 
 
@@ -135,7 +135,7 @@ def test_the_diagram_has_the_ranks_of_the_patients_means(study):
     }
     critical = 3.314 / np.sqrt(2) * np.sqrt(3 * 4 / (6 * 6))  # the 5 % point of the studentised range for 3 methods
     assert f"critical difference {critical:.2f}" in texts
-    assert "6 patients" in drawing.caption and "draws of labelled patients as fixed" in drawing.caption
+    assert "6 patients" in drawing.caption and "draws of labeled patients as fixed" in drawing.caption
 
 
 def test_no_diagram_of_two_methods_one_patient_or_what_is_missing(study):
@@ -164,7 +164,7 @@ def test_dots_are_the_patients_of_each_class(study):
 
 def test_misses_are_counted_over_draws(study):
     table = missed_table(study.scores)
-    assert table.head == ["method", "labelled patients", "RV", "myocardium", "LV"]
+    assert table.head == ["method", "labeled patients", "RV", "myocardium", "LV"]
     assert table.rows[:3] == [["scratch", "1", "1 of 12", "0 of 12", "0 of 12"],
                               ["scratch", "2", "1 of 12", "0 of 12", "0 of 12"],
                               ["gd", "1", "0 of 12", "0 of 12", "0 of 12"]]  # fmt: skip
@@ -230,7 +230,7 @@ def test_overlays_are_the_largest_gain_and_loss(study):
     assert first.gain_of_draw == pytest.approx(gains[first.draw, first.patient])
     drawings, sentence = draw_study_overlays(study, differences(study.scores, "dice", "scratch"))
     assert [drawing.name for drawing in drawings] == ["overlay_largest_gain", "overlay_smallest_gain"]
-    assert "gr with 1 labelled patient" in sentence and f"{means.mean():+.3f}" in sentence
+    assert "gr with 1 labeled patient" in sentence and f"{means.mean():+.3f}" in sentence
     image, reference, scratch, best = drawings[0].figure.axes
     assert [axes.get_title() for axes in (image, reference, scratch, best)] == ["image", "reference", "scratch", "gr"]
     assert len(image.images) == 1
@@ -239,8 +239,8 @@ def test_overlays_are_the_largest_gain_and_loss(study):
     inside = slice(4, -4)
     for found, expected in zip(painted[1:], moved, strict=True):
         np.testing.assert_allclose(found[:, inside], expected[:, inside])
-    assert {tuple(colour) for colour in painted[0][painted[0][..., 3] > 0][:, :3].astype(float).round(3).tolist()} == {
-        tuple(np.round(to_rgb(label_colour(label)), 3).tolist()) for label in (1, 2, 3)
+    assert {tuple(color) for color in painted[0][painted[0][..., 3] > 0][:, :3].astype(float).round(3).tolist()} == {
+        tuple(np.round(to_rgb(label_color(label)), 3).tolist()) for label in (1, 2, 3)
     }
 
 

@@ -77,7 +77,7 @@ def test_the_page_has_every_section_and_refers_to_nothing_outside(folder, page):
 
 def test_tables_have_the_means_of_the_scores(folder, page):
     dice, hd95 = means_by_hand(folder, "dice"), means_by_hand(folder, "hd95")
-    tables = [table for table in page.tables if table[0] == ["method", "1 labelled", "2 labelled"]]
+    tables = [table for table in page.tables if table[0] == ["method", "1 labeled", "2 labeled"]]
     for table, means, digits in ((tables[0], dice, 3), (tables[3], hd95, 1)):
         assert [row[0] for row in table[1:]] == list(THREE)
         for method, *cells in table[1:]:
@@ -100,8 +100,8 @@ def test_the_lead_tells_what_differs_and_how_far_that_holds(folder, page):
     )
     row = compared[(compared["method"] == "gr") & (compared["labelled"] == 2)].iloc[0]
     p_value = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
-    assert f"2 labelled patients: {row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], {p_value}." in text
-    for said in ("study & more", "3 methods, 6 test patients, 5 draws of labelled patients, 1 seed a draw, 1 test set.",
+    assert f"2 labeled patients: {row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], {p_value}." in text
+    for said in ("study & more", "3 methods, 6 test patients, 5 draws of labeled patients, 1 seed a draw, 1 test set.",
                  "Scored weights: models/model.pt as train.json writes it, chosen on validation patients.",
                  "One pre-training of each method serves all its fine-tunings",
                  "Training from scratch among 0.001, 0.003; all others kept that of their bundle"):  # fmt: skip
@@ -159,7 +159,7 @@ def test_no_difference_is_said_to_be_none(tmp_path):
 
 def test_what_is_below_scratch_is_said_to_be_below(tmp_path):
     lead, told = lead_of(study_of(tmp_path, lambda plan: make_scores(plan, gain=-0.08), draws=5))
-    assert lead.startswith("Below scratch in mean Dice") and "Above" not in lead and "1 labelled patient: -0.0" in told
+    assert lead.startswith("Below scratch in mean Dice") and "Above" not in lead and "1 labeled patient: -0.0" in told
 
 
 def test_a_transductive_study_is_marked_in_title_lead_and_every_row(tmp_path):
@@ -175,10 +175,10 @@ def test_a_transductive_study_is_marked_in_title_lead_and_every_row(tmp_path):
     methods = [row[1] for row in table_with(page, "argument")[1:] if row[0] == "method"]
     assert len(methods) == 3 and all("(TRANSDUCTIVE)" in method for method in methods)
     lines = [line for line in (root / "table.md").read_text().splitlines() if line.startswith("| ")]
-    named = [line for line in lines if not line.startswith(("| labelled patients", "| ---"))]
+    named = [line for line in lines if not line.startswith(("| labeled patients", "| ---"))]
     assert len(named) == 2 * (3 + 2) and all("(TRANSDUCTIVE)" in line for line in named)
     tabular = [line for line in (root / "table.tex").read_text().splitlines() if line.endswith(r"\\")]
-    assert all("(TRANSDUCTIVE)" in line for line in tabular if not line.startswith("labelled patients"))
+    assert all("(TRANSDUCTIVE)" in line for line in tabular if not line.startswith("labeled patients"))
     assert "One draw: the intervals hold for other test patients" in text
 
 
@@ -205,7 +205,7 @@ def test_missing_cells_and_values_are_told_and_left_out(tmp_path):
         return table[~lost & ~((table["method"] == "scratch") & (table["labelled"] == 1))]
 
     study = study_of(tmp_path, scores)
-    said = "Of 12 planned fine-tunings these lack scores: 2 of scratch with 1, 1 of gr with 2 labelled patients."
+    said = "Of 12 planned fine-tunings these lack scores: 2 of scratch with 1, 1 of gr with 2 labeled patients."
     assert said in " ".join(reservations(study))
     means, compared = metric_tables(study, "dice")
     rows = {row[0]: row[1:] for row in means.rows}
@@ -232,7 +232,7 @@ def test_labels_that_scratch_needs_are_read_from_its_curve(tmp_path):
 
     study = study_of(tmp_path, scores, labelled=(1, 2, 8), draws=1)
     table = labels_table(study, summary(study.scores, "dice"))
-    assert table.head == ["method", "1 labelled", "2 labelled", "8 labelled"]
+    assert table.head == ["method", "1 labeled", "2 labeled", "8 labeled"]
     assert table.rows == [["gd", "2.0 (× 2)", "4.0 (× 2)", ">8"], ["gr", "<1", "2.0 (× 1)", "8.0 (× 1)"]]
 
 

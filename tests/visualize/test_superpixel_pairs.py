@@ -70,8 +70,8 @@ def test_one_superpixel_of_view_1_is_filled_in_both_views():
     assert axes[2, 0].get_title() == "patient1 · p0"
 
 
-def test_the_superpixel_is_near_the_centre_and_no_background():
-    superpixels = np.repeat(np.arange(5), 4)[None].repeat(6, 0)  # columns, of which 2 holds the centre
+def test_the_superpixel_is_near_the_center_and_no_background():
+    superpixels = np.repeat(np.arange(5), 4)[None].repeat(6, 0)  # columns, of which 2 holds the center
     image = np.zeros((6, 20), dtype=np.float32)
     image[superpixels == 0] = 1
     image[superpixels == 3] = 0.9

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weighted nearest neighbours against the definition written out."""
+"""Weighted nearest neighbors against the definition written out."""
 
 import math
 
 import pytest
 import torch
 
-from monai_cl_ext.metrics import NearestNeighbours, nearest_neighbour_probabilities
+from monai_cl_ext.metrics import NearestNeighbors, nearest_neighbor_probabilities
 
 
 def rows(queries=7, references=23, width=5, classes=4, seed=0):
@@ -32,17 +32,17 @@ def written_out(queries, references, classes, num_classes, k, temperature):
 def test_votes_equal_the_definition_for_every_tile(k, tile):
     columns = rows()
     expected = written_out(*columns, 4, k, 0.07)
-    found = nearest_neighbour_probabilities(*columns, 4, k, tile=tile)
+    found = nearest_neighbor_probabilities(*columns, 4, k, tile=tile)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_lengths_of_embeddings_do_not_matter_and_half_precision_is_left():
     query, reference, classes = rows()
-    expected = nearest_neighbour_probabilities(query, reference, classes, 4)
-    stretched = nearest_neighbour_probabilities(query * 1e4, reference * torch.rand(23, 1), classes, 4)
+    expected = nearest_neighbor_probabilities(query, reference, classes, 4)
+    stretched = nearest_neighbor_probabilities(query * 1e4, reference * torch.rand(23, 1), classes, 4)
     torch.testing.assert_close(stretched, expected)
     with torch.autocast("cpu", torch.bfloat16):
-        found = nearest_neighbour_probabilities(query.float(), reference.float(), classes, 4)
+        found = nearest_neighbor_probabilities(query.float(), reference.float(), classes, 4)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
 
@@ -50,11 +50,11 @@ def test_lengths_of_embeddings_do_not_matter_and_half_precision_is_left():
 def test_mistakes_are_named():
     query, reference, classes = rows()
     with pytest.raises(ValueError, match=r"queries \(M, D\)"):
-        nearest_neighbour_probabilities(query[:, :3], reference, classes, 4)
+        nearest_neighbor_probabilities(query[:, :3], reference, classes, 4)
     with pytest.raises(ValueError, match="at least one embedding, found none"):
-        nearest_neighbour_probabilities(query, reference[:0], classes[:0], 4)
+        nearest_neighbor_probabilities(query, reference[:0], classes[:0], 4)
     with pytest.raises(ValueError, match="k must be an integer"):
-        nearest_neighbour_probabilities(query, reference, classes, 4, k=0)
+        nearest_neighbor_probabilities(query, reference, classes, 4, k=0)
 
 
 def test_a_backbone_is_asked_in_evaluation_mode_with_prepared_images():
@@ -70,21 +70,21 @@ def test_a_backbone_is_asked_in_evaluation_mode_with_prepared_images():
     def prepare(batch, device):
         return 2 * batch["image"].to(device) + 1, batch["class"].to(device)
 
-    neighbours = NearestNeighbours(backbone, data, 4, prepare, k=3, temperature=0.5, batch_size=5)
-    neighbours.fit(torch.device("cpu"))
-    expected = nearest_neighbour_probabilities(query, 2 * reference + 1, classes, 4, 3, 0.5)
-    torch.testing.assert_close(neighbours(query.reshape(-1, 1, 2, 2)), expected)
+    neighbors = NearestNeighbors(backbone, data, 4, prepare, k=3, temperature=0.5, batch_size=5)
+    neighbors.fit(torch.device("cpu"))
+    expected = nearest_neighbor_probabilities(query, 2 * reference + 1, classes, 4, 3, 0.5)
+    torch.testing.assert_close(neighbors(query.reshape(-1, 1, 2, 2)), expected)
     assert backbone.training
 
 
 @pytest.mark.gpu
 def test_nothing_waits_for_the_host():
     columns = [column.to("cuda") for column in rows(50, 300)]
-    nearest_neighbour_probabilities(*columns, 4, tile=64)
+    nearest_neighbor_probabilities(*columns, 4, tile=64)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        found = nearest_neighbour_probabilities(*columns, 4, tile=64)
+        found = nearest_neighbor_probabilities(*columns, 4, tile=64)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    expected = nearest_neighbour_probabilities(*(column.cpu() for column in columns), 4)
+    expected = nearest_neighbor_probabilities(*(column.cpu() for column in columns), 4)
     torch.testing.assert_close(found.cpu(), expected)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DINO's weighted nearest neighbours: what embeddings alone tell of a class."""
+"""DINO's weighted nearest neighbors: what embeddings alone tell of a class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TILE = 4096
 """Rows of queries and of references that are compared at once."""
 
 
-def nearest_neighbour_probabilities(
+def nearest_neighbor_probabilities(
     queries: Tensor,
     references: Tensor,
     classes: Tensor,
@@ -36,7 +36,7 @@ def nearest_neighbour_probabilities(
         references: embeddings (N, D) on the same device.
         classes: of the references, int64 (N,), from 0 to ``num_classes`` - 1.
         num_classes: number of classes.
-        k: number of neighbours; all references where there are fewer.
+        k: number of neighbors; all references where there are fewer.
         temperature: of the votes.
         tile: rows that are compared at once.
 
@@ -76,7 +76,7 @@ def _nearest(rows: Tensor, others: Tensor, k: int, tile: int) -> tuple[Tensor, T
     return best, near
 
 
-class NearestNeighbours:
+class NearestNeighbors:
     """Classifies images by the embeddings of a backbone, with the images of a dataset as references.
 
     Args:
@@ -85,7 +85,7 @@ class NearestNeighbours:
         num_classes: number of classes.
         prepare_batch: from a batch and the device to the image that the backbone takes and its class, such as
             ``transforms.PrepareImage``.
-        k, temperature: see :func:`nearest_neighbour_probabilities`.
+        k, temperature: see :func:`nearest_neighbor_probabilities`.
         batch_size: images that are embedded at once.
     """
 
@@ -119,7 +119,7 @@ class NearestNeighbours:
         """Probabilities (B, num_classes) of prepared images (B, C, *S); call ``fit`` before."""
         with eval_mode(self.backbone):
             embeddings = self.backbone(image)
-        return nearest_neighbour_probabilities(
+        return nearest_neighbor_probabilities(
             embeddings, self.references, self.classes, self.num_classes, self.k, self.temperature
         )
 
