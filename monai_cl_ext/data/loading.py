@@ -4,22 +4,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, PILReader, PydicomReader
+from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform
-from monai.utils import OptionalImportError
 from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer
-from monai_cl_ext.data.folders import PICTURES, VOLUMES, files_in, name_order
+from monai_cl_ext.data.dicom import read_series
+from monai_cl_ext.data.folders import VOLUMES
 from monai_cl_ext.data.nifti import CheckedNibabelReader
 from monai_cl_ext.data.opening import open_file
+from monai_cl_ext.data.picture_volumes import color_of, gray_of, numbers_of, pictures_of, read_pictures
+from monai_cl_ext.data.volume_meta import as_volume
 
 
 class LoadCased(MapTransform):
@@ -96,11 +97,11 @@ class LoadCased(MapTransform):
 
     def _image(self, path: Any) -> tuple[Tensor, list[int] | None]:
         """The image, and of a series the place of each slice among the names of its files."""
-        pictures = _pictures(path)
+        pictures = pictures_of(path)
         if pictures:
-            return _stacked(pictures, path, _color if self.color else _gray), None
+            return read_pictures(pictures, path, color_of if self.color else gray_of), None
         if isinstance(path, (str, Path)) and Path(path).expanduser().is_dir() and not _named_nifti(path):
-            return _series(Path(path).expanduser())
+            return read_series(Path(path).expanduser())
         return self._file(path), None
 
     def _file(self, path: Any) -> Tensor:
@@ -120,7 +121,7 @@ class LoadCased(MapTransform):
             ) from error
 
     def _label(self, path: Any, image: Tensor | None, order: list[int] | None) -> Tensor:
-        pictures = _pictures(path)
+        pictures = pictures_of(path)
         if not pictures:
             label = self._file(path)
         else:
@@ -131,9 +132,9 @@ class LoadCased(MapTransform):
                         "give one picture a slice"
                     )
                 pictures = [pictures[place] for place in order]
-            label = _stacked(pictures, path, _values)
+            label = read_pictures(pictures, path, numbers_of)
             if isinstance(image, MetaTensor):
-                label = _volume(label.as_tensor(), path, image.affine)
+                label = as_volume(label.as_tensor(), path, image.affine)
         return label if self.label_values is None else _classes(label, self.label_values, path)
 
 
@@ -148,109 +149,11 @@ def refuse_other_shape(found: Sequence[int], expected: Sequence[int], label: Any
 
 def is_picture(path: Any) -> bool:
     """Whether a path is a picture or a folder of pictures."""
-    return bool(_pictures(path))
+    return bool(pictures_of(path))
 
 
 def _named_nifti(path: Any) -> bool:
     return str(path).lower().endswith(VOLUMES)
-
-
-def _pictures(path: Any) -> list[Path]:
-    """The pictures that make a volume; none where the path is no picture and no folder of pictures alone."""
-    if not isinstance(path, (str, Path)):
-        return []
-    path = Path(path).expanduser()
-    if path.is_dir() and not _named_nifti(path):
-        return [] if files_in(path, (".dcm",)) else files_in(path, PICTURES)
-    return [path] if path.name.lower().endswith(PICTURES) else []
-
-
-def _stacked(pictures: list[Path], path: Any, convert: Callable[[Any], Any]) -> MetaTensor:
-    """Pictures as the slices of a volume (C, W, H, slices)."""
-    try:
-        reader = PILReader(converter=convert)
-    except OptionalImportError as error:
-        raise ImportError(f"{path}: needs the package pillow: pip install 'monai-cl-ext[pictures]'") from error
-    slices = [_read_picture(reader, picture) for picture in pictures]
-    for picture, found in zip(pictures, slices, strict=True):
-        if found.shape != slices[0].shape:
-            raise ValueError(
-                f"{picture}: a slice of {found.shape[:2]} pixels, but {pictures[0]} has {slices[0].shape[:2]}; "
-                "give a folder the pictures of one volume"
-            )
-    stack = torch.as_tensor(np.stack(slices, axis=2))
-    return _volume(stack[None] if stack.ndim == 3 else stack.movedim(-1, 0), path, torch.eye(4))
-
-
-def _read_picture(reader: PILReader, picture: Path) -> np.ndarray:
-    open_file(picture).close()
-    try:
-        return np.asarray(reader.get_data(reader.read(picture))[0], dtype=np.float32)
-    except Exception as error:  # pillow has several
-        raise ValueError(f"{picture}: cannot be read as a picture ({error}); check that the file is whole") from error
-
-
-def _series(folder: Path) -> tuple[MetaTensor, list[int]]:
-    """A DICOM series as a volume (1, columns, rows, slices), and the place of each slice among the files' names."""
-    try:
-        reader = PydicomReader(fname_regex=None)  # a fresh one, since it keeps what it read and threads load volumes
-    except OptionalImportError as error:
-        raise ImportError(f"{folder}: needs the package pydicom: pip install 'monai-cl-ext[dicom]'") from error
-    try:
-        found = reader.read(folder)
-    except IndexError as error:
-        raise ValueError(
-            f"{folder}: found no DICOM file and no picture; give the folder that holds a series"
-        ) from error
-    except Exception as error:  # pydicom has several
-        raise _no_series(folder, error) from error
-    files = sorted(found if isinstance(found, list) else [found], key=lambda file: name_order(Path(file.filename).name))
-    if not all("InstanceNumber" in file for file in files):
-        raise ValueError(f"{folder}: a DICOM file lacks InstanceNumber, so its place is not known; add or remove it")
-    order = sorted(range(len(files)), key=lambda place: int(files[place].InstanceNumber))
-    _check_places([files[place] for place in order], folder)
-    try:
-        array, meta = reader.get_data(found)
-    except Exception as error:
-        raise _no_series(folder, error) from error
-    if array.ndim != (3 if len(files) > 1 else 2):
-        raise ValueError(
-            f"{folder}: its DICOM files make an array {array.shape}; give gray ones of a single frame each"
-        )
-    volume = torch.as_tensor(array.astype(np.float32))
-    return _volume(volume.reshape(1, *volume.shape[:2], -1), folder, torch.as_tensor(meta["affine"])), order
-
-
-def _no_series(folder: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{folder}: cannot be read as a DICOM series ({type(error).__name__}: {error}); check that its files are whole "
-        "and that no others lie among them"
-    )
-
-
-def _check_places(files: list[Any], folder: Path) -> None:
-    """Refuses a folder of several series or moments: the places of its slices do not run one way."""
-    places = np.array([int(file.InstanceNumber) for file in files])
-    if all("ImagePositionPatient" in file and "ImageOrientationPatient" in file for file in files):
-        along = np.array(files[0].ImageOrientationPatient, dtype=float)
-        places = np.array([file.ImagePositionPatient for file in files], dtype=float) @ np.cross(along[:3], along[3:])
-    steps = np.diff(places)
-    if not ((steps > 0).all() or (steps < 0).all()):
-        raise ValueError(
-            f"{folder}: its slices, by InstanceNumber, do not run one way through the body but repeat or turn back; "
-            "give each series a folder of its own"
-        )
-
-
-def _volume(values: Tensor, path: Any, affine: Tensor) -> MetaTensor:
-    """A volume with the meta data by which MONAI resamples, inverts, names and saves it."""
-    meta = {
-        "filename_or_obj": str(path),
-        "spatial_shape": np.array(values.shape[1:]),
-        "original_affine": affine.double().numpy().copy(),
-        "original_channel_dim": float("nan"),  # as of NIfTI without one; MONAI 1.6 saves no single slice otherwise
-    }
-    return MetaTensor(values, affine=affine.double(), meta=meta)
 
 
 def _classes(label: Tensor, values: Sequence[float], path: Any) -> Tensor:
@@ -267,16 +170,3 @@ def _classes(label: Tensor, values: Sequence[float], path: Any) -> Tensor:
             f"{', '.join(others[:3])}; name all, and keep masks in a format without loss"
         )
     return classes
-
-
-def _color(picture: Any) -> Any:
-    return picture.convert("RGB")
-
-
-def _gray(picture: Any) -> Any:
-    return picture.convert("L") if picture.mode == "P" or len(picture.getbands()) > 1 else picture
-
-
-def _values(picture: Any) -> Any:
-    """The numbers of a mask, also those of one with a palette."""
-    return picture.convert("L") if len(picture.getbands()) > 1 else picture

@@ -12,7 +12,7 @@ from monai.transforms import LoadImaged, SaveImage
 from monai.utils import OptionalImportError
 from PIL import Image
 
-from monai_cl_ext.data import LoadCased, SliceDataset, find_cases, loading, volume_transform
+from monai_cl_ext.data import LoadCased, SliceDataset, dicom, find_cases, picture_volumes, volume_transform
 
 GRAY_VALUES = [0, 63, 126, 189, 252]
 ROWS, COLUMNS, SLICES = 12, 9, 11
@@ -120,13 +120,13 @@ def test_threads_do_not_mix_their_series(tmp_path, monkeypatch):
     alone = dataset(data, workers=1, partitions=1)
     both = threading.Barrier(2, timeout=60)
 
-    class Waiting(loading.PydicomReader):
+    class Waiting(dicom.PydicomReader):
         def read(self, *arguments, **keywords):
             found = super().read(*arguments, **keywords)
             both.wait()
             return found
 
-    monkeypatch.setattr(loading, "PydicomReader", Waiting)
+    monkeypatch.setattr(dicom, "PydicomReader", Waiting)
     together = dataset(data, workers=2, partitions=1)
     assert together.volume.bincount().tolist() == [SLICES, 1]
     assert all(torch.equal(alone[i]["image"], together[i]["image"]) for i in range(len(alone)))
@@ -281,8 +281,8 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     def absent(**arguments):
         raise OptionalImportError
 
-    monkeypatch.setattr(loading, "PydicomReader", absent)
-    monkeypatch.setattr(loading, "PILReader", absent)
+    monkeypatch.setattr(dicom, "PydicomReader", absent)
+    monkeypatch.setattr(picture_volumes, "PILReader", absent)
     case = patient(tmp_path)
     with pytest.raises(ImportError, match=r"DICOM_anon: needs the package pydicom: .*\[dicom\]"):
         LoadCased()(case)
