@@ -16,6 +16,7 @@ from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.data.dicom import read_series
+from monai_cl_ext.data.dicom_files import is_dicom
 from monai_cl_ext.data.folders import VOLUMES
 from monai_cl_ext.data.nifti import CheckedNibabelReader
 from monai_cl_ext.data.opening import open_file
@@ -28,7 +29,8 @@ class LoadCased(MapTransform):
 
     - NIfTI, by :func:`~monai_cl_ext.data.nifti.read_nifti`, as ``monai.transforms.LoadImaged`` loads it with
       ``ensure_channel_first=True``.
-    - A folder of DICOM files, by MONAI's ``PydicomReader``: one series, its slices in the order of InstanceNumber.
+    - A folder of DICOM files, or one file, by pydicom: one series, its slices in the order of their positions, as
+      :func:`~monai_cl_ext.data.dicom.read_series` tells.
     - A PNG, JPEG or BMP picture, by MONAI's ``PILReader``: a volume of one slice, (C, W, H, 1). A folder of pictures:
       a slice each, in the order of their names.
     - Everything else as ``LoadImaged`` loads it.
@@ -100,8 +102,10 @@ class LoadCased(MapTransform):
         pictures = pictures_of(path)
         if pictures:
             return read_pictures(pictures, path, color_of if self.color else gray_of), None
-        if isinstance(path, (str, Path)) and Path(path).expanduser().is_dir() and not _named_nifti(path):
-            return read_series(Path(path).expanduser())
+        if isinstance(path, (str, Path)) and not _named_nifti(path):
+            place = Path(path).expanduser()
+            if place.is_dir() or is_dicom(place):
+                return read_series(place)
         return self._file(path), None
 
     def _file(self, path: Any) -> Tensor:
@@ -111,6 +115,10 @@ class LoadCased(MapTransform):
             return self.load(path, reader=CheckedNibabelReader())  # a fresh one: it keeps names, and threads load
         for name in paths:
             open_file(name).close()
+            if len(paths) > 1 and is_dicom(name):
+                raise ValueError(
+                    f"{name}: a DICOM file in a list of {len(paths)}; give the folder of the series instead"
+                )
         try:
             return self.load(path)
         except Exception as error:  # each of MONAI's readers has its own
