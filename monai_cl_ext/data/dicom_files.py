@@ -110,12 +110,13 @@ def _parsed(path: Path) -> Any:
 
 def _is_image(dataset: Any) -> bool:
     """Whether a data set has pixels, or should have."""
-    kind = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
-    if kind == DIRECTORY:
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
         return False
     if "Rows" in dataset or any(tag in dataset for tag in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         return True
-    return kind is None or "Image" in kind.name
+    kind = dataset.get("SOPClassUID")
+    # One without a kind, or with half of its number, was cut off. Private ones are notes of a scanner.
+    return not kind or "Image" in kind.name or (kind.name == kind and not kind.is_private)
 
 
 def _without_numbers(path: Path) -> str:

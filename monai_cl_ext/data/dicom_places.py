@@ -68,7 +68,7 @@ def _by_position(slices: Sequence[Slice], normal: np.ndarray, folder: Path) -> t
             f"among {len(order)} slices, as copies, time points, echoes and localizers make; {ONE_SERIES}"
         )
     step = (positions[-1] - positions[0]) / (len(order) - 1)
-    usual = float(np.median(gaps))
+    usual = _usual(gaps)
     tolerance = max(0.01 * usual, min(0.05, 0.1 * usual))
     beside = np.linalg.norm(positions - positions[0] - np.arange(len(order))[:, None] * step, axis=1)
     if beside.max() > tolerance * (1 + 1e-6):
@@ -76,8 +76,13 @@ def _by_position(slices: Sequence[Slice], normal: np.ndarray, folder: Path) -> t
     return order, positions[0], step
 
 
+def _usual(gaps: np.ndarray) -> float:
+    """The median, of an even number the lower one: missing slices make gaps wider, never narrower."""
+    return float(np.sort(gaps)[(len(gaps) - 1) // 2])
+
+
 def _uneven(gaps: np.ndarray, beside: np.ndarray, names: list[str], tolerance: float, folder: Path) -> ValueError:
-    usual = float(np.median(gaps))
+    usual = _usual(gaps)
     place = int(np.abs(gaps - usual).argmax())
     if abs(gaps[place] - usual) > tolerance:
         missing = round(gaps[place] / usual) - 1

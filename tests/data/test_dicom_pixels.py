@@ -131,11 +131,11 @@ def test_bytes_and_floats_are_read(tmp_path):
 @pytest.mark.parametrize(
     "elements, padded, expected",
     [
-        ({"PixelPaddingValue": -2000}, -2000, -40),  # below all others
-        ({"PixelPaddingValue": -2000, "RescaleSlope": 1, "RescaleIntercept": -1024}, -2000, -1064),
-        ({"PixelPaddingValue": 4000, "PixelPaddingRangeLimit": 3900}, 3950, -40),
+        ({"PixelPaddingValue": -2000}, -2000, 120),  # below all others
+        ({"PixelPaddingValue": -2000, "RescaleSlope": 1, "RescaleIntercept": -1024}, -2000, -904),
+        ({"PixelPaddingValue": 4000, "PixelPaddingRangeLimit": 3900}, 3950, 120),
         ({"PixelPaddingValue": 3000, "PhotometricInterpretation": "MONOCHROME1"}, 3000, 0),
-        ({"PixelPaddingValue": 80}, 80, 80),  # a number that tissue has as well
+        ({"PixelPaddingValue": 200}, 200, 200),  # a number that tissue has as well
         ({}, -2000, -2000),
     ],
 )

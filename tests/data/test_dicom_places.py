@@ -140,7 +140,7 @@ def test_repeated_places_are_refused(numbers, tmp_path):
     [
         ({"SeriesInstanceUID": "1.2.4"}, r"1\.dcm and 3\.dcm differ in SeriesInstanceUID, expected one of 2"),
         ({"PatientID": "other"}, r"1\.dcm and 3\.dcm differ in PatientID, (?!.*other)"),
-        ({"FrameOfReferenceUID": "1.9"}, "differ in FrameOfReferenceUID"),
+        ({"FrameOfReferenceUID": "1.9"}, ".* differ in FrameOfReferenceUID"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, r"3\.dcm has the orientation .* 1\.dcm .*localizer"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0.99995, 0.01]}, r"3\.dcm has the orientation"),
         ({"PixelSpacing": [1.5, 2.51]}, r"3\.dcm has the spacing \[1\.5, 2\.51\], but 1\.dcm \[1\.5, 2\.5\]"),
@@ -174,15 +174,15 @@ def test_numbers_that_make_no_place_are_named(tag, value, message, tmp_path):
 
 
 def test_elements_of_another_kind_are_named(tmp_path):
-    write_series(tmp_path, InstitutionName="Number 000042")
-    for old, new, tag in (
-        (b"1.5\\2.5 ", b"1.5\\abc ", "PixelSpacing"),
-        (b"IS\x02\x003 ", b"IS\x02\x00x ", "InstanceNumber"),
+    write_series(tmp_path)
+    for old, new, message in (
+        (b"1.5\\2.5 ", b"1.5\\abc ", r"expected 2 finite number\(s\) as PixelSpacing, found"),
+        (b"IS\x02\x003 ", b"IS\x02\x00x ", "its InstanceNumber cannot be read"),
     ):
         content = (tmp_path / "3.dcm").read_bytes()
         assert content.count(old) == 1
         (tmp_path / "3.dcm").write_bytes(content.replace(old, new))
-        with pytest.raises(ValueError, match=rf"3\.dcm: its {tag} cannot be read"):
+        with pytest.raises(ValueError, match=rf"3\.dcm: {message}"):
             read_series(tmp_path)
         (tmp_path / "3.dcm").write_bytes(content)
 
