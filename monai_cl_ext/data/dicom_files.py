@@ -115,8 +115,9 @@ def _is_image(dataset: Any) -> bool:
     if "Rows" in dataset or any(tag in dataset for tag in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         return True
     kind = dataset.get("SOPClassUID")
-    # One without a kind, or with half of its number, was cut off. Private ones are notes of a scanner.
-    return not kind or "Image" in kind.name or (kind.name == kind and not kind.is_private)
+    if not kind or "SOPInstanceUID" not in dataset:  # cut off at its begin
+        return True
+    return "Image" in kind.name or (kind.name == kind and not kind.is_private)  # private ones are notes of a scanner
 
 
 def _without_numbers(path: Path) -> str:

@@ -80,12 +80,14 @@ def check_elements(dataset: Any, path: Path) -> None:
     """Refuses elements whose values are not of their kind, which pydicom finds as they are asked for."""
     for tag in (*OF_FILES, *OF_SLICES, *SHARED):
         try:
-            dataset.get(tag)
+            value = dataset.get(tag)
         except Exception as error:  # pydicom has several
             raise ValueError(
                 f"{path}: its {tag} cannot be read ({type(error).__name__}: {error}); correct the header, or leave the "
                 "series out"
             ) from error
+        if tag in OF_FILES and tag in dataset and dataset[tag].VM > 1:
+            raise ValueError(f"{path}: expected one {tag}, found {value}; correct the header, or leave the series out")
 
 
 def slices_of(path: Path, dataset: Any) -> list[Slice]:
@@ -94,14 +96,14 @@ def slices_of(path: Path, dataset: Any) -> list[Slice]:
     Raises:
         ValueError: when frames have no place of their own, or an element holds no such numbers as it should.
     """
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    frames = int(_element(dataset, "NumberOfFrames", path) or 1)
     places = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if (frames > 1 or places) and len(places) != frames:
         raise ValueError(
             f"{path}: {frames} frames, but places for {len(places)}, as of a film; give single slices, enhanced DICOM "
             "with a position of each frame, or a NIfTI file"
         )
-    number = dataset.get("InstanceNumber") if frames == 1 else None
+    number = _element(dataset, "InstanceNumber", path) if frames == 1 else None
     size = (int(dataset.Rows), int(dataset.Columns))
     slices = []
     for frame in range(frames):
@@ -140,11 +142,11 @@ def refuse_mixture(files: Sequence[tuple[Path, Any]], slices: Sequence[Slice], f
             )
     for name, tolerance in (("size", 0.0), ("spacing", 1e-3), ("orientation", 1e-3)):  # relative; of unit vectors
         reference = getattr(slices[0], name)
-        for other in slices:
-            value = getattr(other, name)
+        for item in slices:
+            value = getattr(item, name)
             if not _alike(value, reference, tolerance):
                 raise ValueError(
-                    f"{folder}: {other.name} has the {name} {_shown(value)}, but {slices[0].name} {_shown(reference)}, "
+                    f"{folder}: {item.name} has the {name} {_shown(value)}, but {slices[0].name} {_shown(reference)}, "
                     f"as of a localizer or another series; {ONE_SERIES}"
                 )
 
@@ -153,6 +155,14 @@ def _alike(one: Any, other: Any, tolerance: float) -> bool:
     if one is None or other is None:
         return one is other
     return bool(np.abs(np.subtract(one, other)).max() <= tolerance * np.abs(other).max())
+
+
+def _element(dataset: Any, tag: str, path: Path) -> float | None:
+    try:
+        numbers = _numbers(dataset, tag, 1)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; correct the header, or leave the series out") from error
+    return None if numbers is None else float(numbers[0])
 
 
 def _header(dataset: Any, groups: Any) -> Any:

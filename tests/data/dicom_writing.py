@@ -41,7 +41,7 @@ def plain_dataset(pixels, **elements):
 
 
 def write_slice(path, value, place, **elements):
-    """One slice at ``place`` mm along the axis of the body, all of whose pixels are ``value``, or which are an array."""
+    """One slice at ``place`` mm along the body, all of whose pixels are ``value``, or which are an array."""
     pixels = np.broadcast_to(
         np.asarray(value, dtype=None if isinstance(value, np.ndarray) else np.uint16), (ROWS, COLUMNS)
     )

@@ -177,7 +177,7 @@ def test_elements_of_another_kind_are_named(tmp_path):
     write_series(tmp_path)
     for old, new, message in (
         (b"1.5\\2.5 ", b"1.5\\abc ", r"expected 2 finite number\(s\) as PixelSpacing, found"),
-        (b"IS\x02\x003 ", b"IS\x02\x00x ", "its InstanceNumber cannot be read"),
+        (b"IS\x02\x003 ", b"IS\x02\x00x ", r"expected 1 finite number\(s\) as InstanceNumber, found x"),
     ):
         content = (tmp_path / "3.dcm").read_bytes()
         assert content.count(old) == 1
