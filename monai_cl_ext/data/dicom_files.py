@@ -45,13 +45,15 @@ def read_files(folder: Path) -> list[tuple[Path, Any]]:
         ImportError: when pydicom is missing.
         ValueError: when there is none, one is damaged, or a file that is called like the others is no DICOM file.
     """
-    found, others = [], []
+    found, others, without = [], [], []
     for path in [folder] if folder.is_file() else _candidates(folder):
         dataset = _parsed(path) if is_dicom(path) else None
         if dataset is None:
             others.append(path)
         elif _is_image(dataset):
             found.append((path, dataset))
+        else:
+            without.append(path.name)
     names = {_without_numbers(path) for path, _ in found}
     for path in others:
         if path.name.lower().endswith(SUFFIXES) or _without_numbers(path) in names:
@@ -59,6 +61,11 @@ def read_files(folder: Path) -> list[tuple[Path, Any]]:
             raise ValueError(
                 f"{path}: called like a DICOM file, found other bytes; copy or download it again, or remove it"
             )
+    if not found and without:
+        raise ValueError(
+            f"{folder}: expected DICOM images, found other DICOM files alone, such as {without[0]}; give the folder that "
+            "holds the images of a series itself"
+        )
     if not found:
         raise ValueError(
             f"{folder}: found no DICOM file and no picture; give the folder that holds the images of a series itself"

@@ -27,8 +27,6 @@ def test_names_do_not_matter(pattern, tmp_path):
 
 
 def test_what_lies_beside_a_series_is_left_out(tmp_path):
-    import pydicom
-
     write_series(tmp_path)
     for name in ("preview.jpg", "thumb.png", "1.png"):
         picture(tmp_path / name)
@@ -38,6 +36,15 @@ def test_what_lies_beside_a_series_is_left_out(tmp_path):
     (tmp_path / "empty.log").touch()
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "folder.dcm").mkdir()
+    other_kinds(tmp_path)
+    volume, order = read_series(tmp_path)
+    assert volume[0, 0, 0].tolist() == [1, 2, 3, 4] and order == [0, 1, 2, 3]
+
+
+def other_kinds(folder):
+    """DICOM files without pixels."""
+    import pydicom
+
     kinds = {
         "DICOMDIR": pydicom.uid.MediaStorageDirectoryStorage,
         "report": pydicom.uid.BasicTextSRStorage,
@@ -52,9 +59,7 @@ def test_what_lies_beside_a_series_is_left_out(tmp_path):
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.UID(kind)
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
         dataset.SeriesInstanceUID = "1.2.99"
-        dataset.save_as(tmp_path / name, enforce_file_format=True)
-    volume, order = read_series(tmp_path)
-    assert volume[0, 0, 0].tolist() == [1, 2, 3, 4] and order == [0, 1, 2, 3]
+        dataset.save_as(folder / name, enforce_file_format=True)
 
 
 def test_a_folder_of_pictures_stays_one(tmp_path):
@@ -110,6 +115,9 @@ def test_folders_without_images_are_named(tmp_path):
         read_series(tmp_path)
     write_series(tmp_path / "inner")
     with pytest.raises(ValueError, match=f"{tmp_path.name}: found no DICOM file and no picture; give the folder"):
+        read_series(tmp_path)
+    other_kinds(tmp_path)
+    with pytest.raises(ValueError, match=f"{tmp_path.name}: expected DICOM images, found other .*such as DICOMDIR;"):
         read_series(tmp_path)
 
 
