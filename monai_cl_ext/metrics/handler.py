@@ -17,6 +17,7 @@ from monai.data.utils import affine_to_spacing
 
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.csv_files import write_rows
+from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.distributed import rank
 from monai_cl_ext.metrics.gathering import gather_objects
 from monai_cl_ext.metrics.segmentation import SCORES, segmentation_scores
@@ -34,7 +35,8 @@ class SegmentationScoresHandler:
     """Ignite handler: :func:`segmentation_scores` of every volume, a CSV file, and means in ``state.metrics``.
 
     Attach it to an evaluator whose output is a list of dictionaries (MONAI's ``decollate=True``) with the label maps
-    ``"pred"`` and ``"label"``, (1, *S), on one grid: invert the transforms of the prediction and take its argmax in
+    ``"pred"`` and ``"label"``, (1, *S); a label on another grid is brought to the prediction's, see
+    :func:`~monai_cl_ext.data.alignment.on_image_grid`: invert the transforms of the prediction and take its argmax in
     ``postprocessing``. The volume's name is its file's, from the meta data of image, label or prediction. Put the
     handler before those that log: the metrics are there when the epoch completes.
 
@@ -102,8 +104,12 @@ class SegmentationScoresHandler:
                 raise ValueError(f"{name}: {error}") from error
 
     def _rows_of(self, item: Mapping[str, Any]) -> Rows:
-        prediction, reference = label_map(item, "pred"), label_map(item, "label")
-        scores = segmentation_scores(prediction, reference, self.num_classes, self._spacing(item["label"]))
+        pair = item
+        if isinstance(item.get("pred"), MetaTensor) and isinstance(item.get("label"), MetaTensor):
+            names = [item[key].meta.get("filename_or_obj") or key for key in ("label", "pred")]
+            pair = {**item, "label": on_image_grid(item["label"], item["pred"], *names)}
+        prediction, reference = label_map(pair, "pred"), label_map(pair, "label")
+        scores = segmentation_scores(prediction, reference, self.num_classes, self._spacing(pair["label"]))
         columns = {name: values.tolist() for name, values in scores.items()}
         columns["missed"] = [
             float(first != second)

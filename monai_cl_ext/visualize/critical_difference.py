@@ -65,7 +65,7 @@ def draw_critical_difference(table: pd.DataFrame, labelled: int) -> Drawing | No
         "5 %. Ranks and tests treat the draws of labeled patients as fixed: other draws may rank the methods "
         "otherwise, and only the tables' intervals hold for them."
     )
-    title = f"Average ranks with {counted(labelled, 'labelled patient')}"
+    title = f"Average ranks with {counted(labelled, 'labeled patient')}"
     return Drawing(f"critical_difference_labelled_{labelled}", title, caption, figure)
 
 

@@ -82,7 +82,7 @@ def _reference(study: Study) -> str:
 def _number(row: Any) -> str:
     p_value = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
     interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]"
-    return f"{counted(row['labelled'], 'labelled patient')}: {row['mean']:+.3f} {interval}, {p_value}"
+    return f"{counted(row['labelled'], 'labeled patient')}: {row['mean']:+.3f} {interval}, {p_value}"
 
 
 def reservations(study: Study) -> list[str]:

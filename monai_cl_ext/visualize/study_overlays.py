@@ -59,7 +59,7 @@ def draw_study_overlays(study: Study, compared: pd.DataFrame) -> tuple[list[Draw
         return [], f"No overlays: {error}"
     return drawings, (
         f"Of all mean differences from {study.reference}, that of {best['method']} with "
-        f"{counted(best['labelled'], 'labelled patient')} is the largest: {best['mean']:+.3f}. The patients below are "
+        f"{counted(best['labelled'], 'labeled patient')} is the largest: {best['mean']:+.3f}. The patients below are "
         "chosen because they are extreme; they do not show what is usual."
     )
 

@@ -34,7 +34,7 @@ def draw_study_scores(scores: pd.DataFrame, metric: str, labelled: int, unit: st
         caption += " Hollow: in one of these at least prediction or reference is empty" + (
             ", where HD95 is the diagonal of the volume." if metric == "hd95" else "."
         )
-    title = f"{NAMES[metric]} per class, {counted(labelled, 'labelled patient')}"
+    title = f"{NAMES[metric]} per class, {counted(labelled, 'labeled patient')}"
     return Drawing(f"scores_{metric}_labelled_{labelled}", title, caption, figure)
 
 

@@ -257,7 +257,8 @@ def test_meta_data_and_voxels_are_those_of_monai(dtype, suffix, kind, tmp_path):
     affine = nib.affines.from_matvec(np.array([[0, 2, 0.1], [-3, 0, 0], [0, 0.2, 4]]), [5, 6, 7])
     header = kind.header_class(endianness=">" if suffix == ".nii" else "<")
     for key, shape in (("image", (6, 5, 4, 2)), ("label", (6, 5, 4))):
-        image = kind((generator.random(shape) * 99).astype(dtype), affine, header)
+        values = generator.random(shape) * 99
+        image = kind((np.rint(values) if key == "label" else values).astype(dtype), affine, header)
         image.header.set_slope_inter(*((2, 1) if dtype == np.int16 else (None, None)))
         nib.save(image, tmp_path / f"{key}{suffix}")
     assert_loaded_alike({key: str(tmp_path / f"{key}{suffix}") for key in ("image", "label")})
