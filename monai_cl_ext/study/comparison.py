@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
+from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.study.statistics import Estimate, cohen_dz, complete_folds, crossed_interval, permutation_p_value
 
-HIGHER_IS_BETTER = {"dice": True, "jaccard": True, "surface_dice": True, "hd95": False, "asd": False}
 KEYS = ["method", "labelled", "fold", "draw", "seed", "volume", "patient", "class", "metric"]
 """Columns of ``scores`` that say what a row is about; "value" and "missed" say what was found."""
 BEST = "best"
@@ -24,7 +24,7 @@ def rows_of(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     Args:
         scores: one row for each method, number of labeled patients, fold, draw, seed, volume, class and metric.
-        metric: one of ``HIGHER_IS_BETTER``.
+        metric: the name of one of ``METRICS``.
 
     Raises:
         ValueError: when columns are missing or have holes, the metric is unknown or has no row, a row occurs twice, or
@@ -34,10 +34,8 @@ def rows_of(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     if missing:
         raise ValueError(f"scores lack the columns {missing}, found {list(scores)}; read the study's scores.csv")
     found = sorted(set(scores["metric"]))
-    if metric not in HIGHER_IS_BETTER or metric not in found:
-        raise ValueError(
-            f"metric must be one of {sorted(HIGHER_IS_BETTER)} and in scores, which have {found}: {metric!r}"
-        )
+    if metric not in METRICS or metric not in found:
+        raise ValueError(f"metric must be one of {sorted(METRICS)} and in scores, which have {found}: {metric!r}")
     rows = scores[scores["metric"] == metric]
     holes = [column for column in KEYS if rows[column].isna().any()]
     if holes:
@@ -143,7 +141,7 @@ def differences(scores: pd.DataFrame, metric: str, reference: str) -> pd.DataFra
         matrices, folds = _matrices(part)
         present = [name for name in names if name in matrices]
         if reference == BEST:
-            best = _best(matrices, folds, HIGHER_IS_BETTER[metric])
+            best = _best(matrices, folds, METRICS[metric].higher_is_better)
             ordered = sorted(present, key=lambda name: name == best)
             pairs = list(combinations(ordered, 2))
         else:

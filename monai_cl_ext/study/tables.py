@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from monai_cl_ext.study.comparison import BEST, HIGHER_IS_BETTER, differences, rows_of, summary
+from monai_cl_ext.metrics.metric import METRICS
+from monai_cl_ext.study.comparison import BEST, differences, rows_of, summary
 from monai_cl_ext.study.markup import latex, latex_row, markdown
 
-TITLES = {"dice": "Dice", "jaccard": "Jaccard", "surface_dice": "Surface Dice", "hd95": "HD95", "asd": "ASD"}
-DIGITS = {"hd95": 1, "asd": 2}
 NOTHING = "–"
 
 
@@ -44,7 +43,7 @@ def markdown_table(
         metric: likewise.
         reference: see :func:`comparison.differences`.
         selection: how the scored weights were chosen, such as "the last epoch" or "best Dice of 8 validation patients".
-        unit: of the metric, such as "mm".
+        unit: of distances, such as "mm".
 
     Raises:
         ValueError: as :func:`comparison.differences`.
@@ -89,9 +88,8 @@ def study_grids(
 ) -> tuple[list[Grid], list[str]]:
     """Means and differences as cells of text, and the warnings with the cells that they concern."""
     means, compared = summary(scores, metric), differences(scores, metric, reference)
-    digits = DIGITS.get(metric, 3)
-    title = TITLES[metric] + (f" ({unit})" if unit else "")
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    known = METRICS[metric]
+    digits, title, sign = known.digits, known.label(unit), 1 if known.higher_is_better else -1
     top = (sign * means["mean"]).groupby(means["labelled"]).transform("max")
     means["text"] = [_text(row, f".{digits}f") for row in means.itertuples()]
     means["best"] = sign * means["mean"] == top

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from monai_cl_ext.files import write_text
+from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.study.comparison import differences, patient_table, summary
-from monai_cl_ext.study.tables import TITLES
 from monai_cl_ext.visualize.cost import draw_cost
 from monai_cl_ext.visualize.cost_records import cost_table, method_costs, network_costs
 from monai_cl_ext.visualize.critical_difference import draw_critical_difference
@@ -109,7 +109,7 @@ def _classes(study: Study, figures: Path) -> Section:
         if metric in SHOWN:
             counts = sorted(set(study.scores["labelled"]))
             drawings = [draw_study_scores(study.scores, metric, labelled, study.unit) for labelled in counts]
-            section.groups.append((TITLES[metric], saved(drawings, figures)))
+            section.groups.append((METRICS[metric].title, saved(drawings, figures)))
     section.folded = [missed_table(study.scores)]
     return section
 

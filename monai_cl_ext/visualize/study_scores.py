@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.study.comparison import patient_table, rows_of
 from monai_cl_ext.visualize.drawing import Drawing, styled
 from monai_cl_ext.visualize.records import Record
-from monai_cl_ext.visualize.scores import NAMES, draw_dots
+from monai_cl_ext.visualize.scores import draw_dots
 from monai_cl_ext.visualize.tables import Table, counted
 
 
@@ -34,7 +35,7 @@ def draw_study_scores(scores: pd.DataFrame, metric: str, labelled: int, unit: st
         caption += " Hollow: in one of these at least prediction or reference is empty" + (
             ", where HD95 is the diagonal of the volume." if metric == "hd95" else "."
         )
-    title = f"{NAMES[metric]} per class, {counted(labelled, 'labelled patient')}"
+    title = f"{METRICS[metric].title} per class, {counted(labelled, 'labelled patient')}"
     return Drawing(f"scores_{metric}_labelled_{labelled}", title, caption, figure)
 
 

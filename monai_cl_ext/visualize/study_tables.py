@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from monai_cl_ext.study.comparison import BEST, HIGHER_IS_BETTER
+from monai_cl_ext.metrics.metric import METRICS
+from monai_cl_ext.study.comparison import BEST
 from monai_cl_ext.study.markup import markdown
-from monai_cl_ext.study.scores import METRICS
 from monai_cl_ext.study.statistics import labels_to_match
-from monai_cl_ext.study.tables import DIGITS, TITLES, latex_table, markdown_table, study_grids
+from monai_cl_ext.study.tables import latex_table, markdown_table, study_grids
 from monai_cl_ext.visualize.study_records import Study
 from monai_cl_ext.visualize.tables import Table
 
 SELECTION = "models/model.pt as train.json writes it, chosen on validation patients"
-DISTANCES = ("hd95", "asd")
 
 
 def metrics_of(study: Study) -> list[str]:
@@ -24,14 +23,13 @@ def metrics_of(study: Study) -> list[str]:
 
 def metric_tables(study: Study, metric: str) -> list[Table]:
     """Means with their intervals, and differences from scratch where there is something to compare."""
-    grids, notes = study_grids(study.scores, metric, study.reference, SELECTION, _unit(study, metric))
+    grids, notes = study_grids(study.scores, metric, study.reference, SELECTION, study.unit)
     name = "the best method of each column" if study.reference == BEST else study.reference
-    titles = (TITLES[metric], f"{TITLES[metric]}: difference from {name}")
+    title = METRICS[metric].title
+    titles = (title, f"{title}: difference from {name}")
     tables = [
-        Table(
-            title, ["method", *(_patients(count) for count in grid.head[1:])], grid.rows, grid.caption, best=grid.best
-        )
-        for title, grid in zip(titles, grids, strict=False)
+        Table(text, ["method", *(_patients(count) for count in grid.head[1:])], grid.rows, grid.caption, best=grid.best)
+        for text, grid in zip(titles, grids, strict=False)
     ]
     tables[-1].remarks = [f"{note[0].upper()}{note[1:]}." for note in notes]
     return tables
@@ -54,7 +52,7 @@ def labels_table(study: Study, means: pd.DataFrame) -> Table | None:
     counts = sorted(set(means["labelled"]))
     rows = []
     for method, curve in curves.items():
-        found = labels_to_match(reference, curve, HIGHER_IS_BETTER["dice"]).set_index("labelled")
+        found = labels_to_match(reference, curve, METRICS["dice"].higher_is_better).set_index("labelled")
         cells = {
             count: row.note or f"{row.labels:.1f} (× {row.ratio:.2g})"
             for count, row in zip(found.index, found.itertuples(), strict=True)
@@ -79,22 +77,22 @@ def pooled_tables(pooled: pd.DataFrame) -> list[Table]:
     tables = []
     classes = list(dict.fromkeys(pooled["class"]))
     for metric in dict.fromkeys(pooled["metric"]):
-        found, digits = pooled[pooled["metric"] == metric], DIGITS.get(metric, 3)
+        found, known = pooled[pooled["metric"] == metric], METRICS[metric]
         rows = []
         for method in dict.fromkeys(found["method"]):
             for labelled, part in found[found["method"] == method].groupby("labelled"):
                 means = part.groupby("class")["value"].mean().reindex(classes)
                 values = [*means, means.mean()]
-                cells = ["–" if pd.isna(value) else f"{value:.{digits}f}" for value in values]
+                cells = ["–" if pd.isna(value) else f"{value:.{known.digits}f}" for value in values]
                 rows.append([str(method), str(labelled), *cells])
         way = (
             "In pixels, on each slice of the label's grid, means over slices; a slice on which the class is absent or "
             "was missed counts as 0, which is perfect."
-            if metric in DISTANCES
+            if known.unit == "distance"
             else "Of all voxels of all test volumes as if they were one image."
         )
         note = f"{way} Means over folds, draws and seeds. Not to be mixed with the other scores of this page."
-        title = f"{TITLES.get(metric, metric)} as in the papers' code (PCL, SuperCL)"
+        title = f"{known.title} as in the papers' code (PCL, SuperCL)"
         tables.append(Table(title, ["method", "labeled patients", *classes, "all classes"], rows, note))
     return tables
 
@@ -112,11 +110,7 @@ def as_latex(study: Study) -> str:
 
 
 def _arguments(study: Study, metric: str) -> tuple[str, str, str, str]:
-    return metric, study.reference, SELECTION, _unit(study, metric)
-
-
-def _unit(study: Study, metric: str) -> str:
-    return study.unit if metric in DISTANCES else ""
+    return metric, study.reference, SELECTION, study.unit
 
 
 def _patients(count: int | str) -> str:

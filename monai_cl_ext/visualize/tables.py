@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.names import visible
 from monai_cl_ext.visualize.records import Record, Run
 from monai_cl_ext.visualize.scores import classes_of, mean, volume_means
@@ -165,7 +166,8 @@ def score_tables(scores: dict[str, list[Record]], unit: str) -> tuple[list[Table
     """
     classes = classes_of(scores)
     means, folded = [], []
-    for metric, name, digits in (("dice", "Dice", 3), ("hd95", f"HD95 ({unit})", 1)):
+    for metric in ("dice", "hd95"):
+        name, digits = METRICS[metric].label(unit), METRICS[metric].digits
         rows = []
         for run, found in scores.items():
             each = [mean([row[metric] for row in found if row["class"] == label]) for label in classes]
