@@ -83,7 +83,7 @@ class Comparison:
         reference: a method, or "best": the one of the best mean at each number of labeled patients.
 
     Raises:
-        ValueError: as :func:`rows_of`, and from :attr:`differences` when the reference is no method of the study.
+        ValueError: as :func:`rows_of`, and when the reference is no method of the study.
     """
 
     def __init__(self, scores: pd.DataFrame, metric: str, reference: str = BEST) -> None:
@@ -91,6 +91,8 @@ class Comparison:
         self.metric: Metric = METRICS[metric]
         self.reference = reference
         self.methods: list[str] = list(dict.fromkeys(scores["method"]))
+        if reference != BEST and reference not in self.methods:
+            raise ValueError(f"reference must be {BEST!r} or one of the methods {self.methods}, found {reference!r}")
 
     @cached_property
     def patients(self) -> pd.DataFrame:
@@ -125,10 +127,6 @@ class Comparison:
         number of labeled patients, because the best is known only after all were looked at. ``effect_size``: d_z over
         patients. The frame's ``attrs["comparisons"]`` is the number that Holm's correction is over.
         """
-        if self.reference != BEST and self.reference not in self.methods:
-            raise ValueError(
-                f"reference must be {BEST!r} or one of the methods {self.methods}, found {self.reference!r}"
-            )
         found = [row for labelled in self._matrices for row in self._pairs(labelled)]
         columns = ["labelled", "method", "reference", "patients", "draws", "mean", "low", "high", "p", "p_holm"]
         columns += ["p_permutation", "effect_size", "warning"]

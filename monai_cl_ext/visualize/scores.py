@@ -60,8 +60,9 @@ def draw_dots(scores: dict[str, list[Record]], metric: str, unit: str) -> tuple[
     axes.set_ylim(len(classes) * (len(names) + 1) - 1.3, -0.8)
     axes.grid(axis="y", visible=False)
     axes.set_ylabel("class")
-    axes.set_xlabel("Dice (1: the same)" if metric == "dice" else METRICS[metric].label(unit))
-    axes.set_xlim(*((-0.02, 1.02) if metric == "dice" else (0, None)))
+    known = METRICS[metric]
+    axes.set_xlabel(known.label(unit) if known.unit else f"{known.title} (1: the same)")
+    axes.set_xlim(*((0, None) if known.unit else (-0.02, 1.02)))
     if len(names) > 1:
         add_legend(figure, names)
     return figure, any(row["missed"] != 0 and not math.isnan(row[metric]) for rows in scores.values() for row in rows)

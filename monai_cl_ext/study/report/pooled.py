@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from monai_cl_ext.metrics.metric import METRICS
+from monai_cl_ext.metrics.metric import METRICS, Metric
 from monai_cl_ext.visualize.table import Table
 
 
@@ -18,7 +18,7 @@ def pooled_tables(pooled: pd.DataFrame) -> list[Table]:
     tables = []
     classes = list(dict.fromkeys(pooled["class"]))
     for metric in dict.fromkeys(pooled["metric"]):
-        found, known = pooled[pooled["metric"] == metric], METRICS[metric]
+        found, known = pooled[pooled["metric"] == metric], METRICS.get(metric, Metric(metric, metric))
         rows = []
         for method in dict.fromkeys(found["method"]):
             for labelled, part in found[found["method"] == method].groupby("labelled"):
