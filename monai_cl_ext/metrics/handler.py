@@ -20,7 +20,8 @@ from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.distributed import rank
 from monai_cl_ext.metrics.gathering import gather_objects
-from monai_cl_ext.metrics.segmentation import SCORES, segmentation_scores
+from monai_cl_ext.metrics.metric import SEGMENTATION
+from monai_cl_ext.metrics.segmentation import segmentation_scores
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 Rows = list[dict[str, float]]
 """Scores of one volume, a dictionary for each class; ``missed`` is 1 where one of the two masks is empty."""
 
-COLUMNS = (*SCORES, "missed")
+COLUMNS = (*SEGMENTATION, "missed")
 
 
 class SegmentationScoresHandler:
@@ -136,7 +137,7 @@ class SegmentationScoresHandler:
             raise ValueError("SegmentationScoresHandler saw no volume: the evaluator's data are empty")
         self.rows = dict(sorted(gathered.items()))
         metrics = engine.state.metrics
-        for score in SCORES:
+        for score in SEGMENTATION:
             metrics[f"{score}_mean"] = _mean([_mean([row[score] for row in rows]) for rows in self.rows.values()])
         for index, name in enumerate(self.class_names):
             metrics[f"dice_{name}"] = _mean([rows[index]["dice"] for rows in self.rows.values()])
@@ -150,7 +151,7 @@ class SegmentationScoresHandler:
         table: list[tuple[Any, ...]] = [("volume", "class", *COLUMNS)]
         for volume, rows in zip(volume_names(list(self.rows)), self.rows.values(), strict=True):
             for label, row in zip(self.class_names, rows, strict=True):
-                table.append((volume, label, *(row[score] for score in SCORES), int(row["missed"])))
+                table.append((volume, label, *(row[score] for score in SEGMENTATION), int(row["missed"])))
         write_rows(self.output, table)
         logger.info("%s: scores of %d volumes written", self.output, len(self.rows))
 

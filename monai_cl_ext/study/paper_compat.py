@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from monai_cl_ext.data.splits import Case
+from monai_cl_ext.metrics.metric import METRICS, SEGMENTATION
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 from monai_cl_ext.study.alignment import aligned_labels
 
-DISTANCES = ("hd95", "asd")
+DISTANCES = [name for name in SEGMENTATION if METRICS[name].unit == "distance"]
 
 
 def paper_compat_scores(

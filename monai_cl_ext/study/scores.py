@@ -20,7 +20,6 @@ from monai_cl_ext.metrics.segmentation import segmentation_scores
 from monai_cl_ext.names import well_formed
 from monai_cl_ext.study.alignment import aligned_labels
 
-METRICS = ("dice", "jaccard", "hd95", "asd", "surface_dice")
 TEXT = ("method", "volume", "patient", "class", "metric")
 COLUMNS = ("volume", "patient", "class", "metric", "value", "missed")
 
@@ -56,12 +55,11 @@ def score_predictions(
         found["surface_dice"] = surface_dice(prediction, reference, len(classes) + 1, tolerance, spacing)
         for index, name in enumerate(classes.values()):
             present = ((prediction == index + 1).any(), (reference == index + 1).any())
-            for metric in METRICS:
-                value = float(found[metric][index])
+            for metric, values in found.items():
                 names = map(
                     well_formed, (case_name(case["image"]), str(case["patient"]), name)
                 )  # pandas takes no others
-                rows.append((*names, metric, value, present[0] != present[1]))
+                rows.append((*names, metric, float(values[index]), present[0] != present[1]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -17,7 +17,7 @@ from monai_cl_ext.view_report.policies import ViewSettings
 from monai_cl_ext.view_report.sample import Sample
 from monai_cl_ext.visualize.drawing import WIDTH, Drawing, look, new_figure, shorten, show_image, styled
 from monai_cl_ext.visualize.page import Section, saved, write_page
-from monai_cl_ext.visualize.tables import Table
+from monai_cl_ext.visualize.table import Table
 
 try:
     from sklearn.manifold import TSNE

@@ -188,7 +188,7 @@ def test_inference_runs_on_monai_alone_and_writes_the_same(trained, phantom, tmp
     flow = workflow(trained, ["inference"], "infer", **sizes, datalist=[])
     first, *others = flow.preprocessing.transforms
     assert isinstance(first, LoadCased) and first.channels == 1
-    assert not any(isinstance(step, LoadImaged) for step in others)
+    assert not any(type(step).__name__ == "LoadImaged" for step in others)
     monkeypatch.setitem(sys.modules, "monai_cl_ext", None)  # as where it is not installed
     with pytest.raises(ImportError):
         importlib.import_module("monai_cl_ext")

@@ -8,13 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import figure_checks
 import numpy as np
 import pytest
 import torch
 import view_samples
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "visualize"))
-import figure_checks
 from report_pages import Page
 
 from monai_cl_ext.view_report.comparison import auc, compare_views

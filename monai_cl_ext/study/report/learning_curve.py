@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from monai_cl_ext.study.comparison import BEST
+from monai_cl_ext.study.comparison import BEST, Comparison
 from monai_cl_ext.visualize.drawing import Drawing, add_legend, legend_height, look, new_figure, styled, wrap
 
 SPREAD = 0.45  # of the gap between two numbers of labeled patients: over so much of it the methods stand side by side
@@ -18,15 +18,13 @@ BANDED = 6  # methods; bands of more could not be told apart
 
 
 @styled
-def draw_learning_curve(means: pd.DataFrame, compared: pd.DataFrame, reference: str, methods: Sequence[str]) -> Drawing:
+def draw_learning_curve(dice: Comparison) -> Drawing:
     """Mean Dice of each method with its interval; under it the paired differences where there are some.
 
     Args:
-        means: see ``comparison.summary``.
-        compared: see ``comparison.differences``.
-        reference: what they are from.
-        methods: all methods of the study, in their order.
+        dice: the methods in Dice.
     """
+    means, compared, reference, methods = dice.summary, dice.differences, dice.reference, dice.methods
     counts = sorted(set(means["labelled"]))
     panels = 2 if len(compared) else 1
     figure, axes = new_figure(0.7 + 2.3 * panels + legend_height(methods), panels)

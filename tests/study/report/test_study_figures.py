@@ -6,24 +6,23 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from fabricated_study import THREE, make_plan, make_scores, write_cell, write_study
 from figure_checks import check_names, check_room
 from matplotlib.colors import to_rgb
 from scipy.stats import rankdata
 
-from monai_cl_ext.study.comparison import differences, patient_table, summary
+from monai_cl_ext.study.comparison import Comparison
+from monai_cl_ext.study.report.cost import draw_cost
+from monai_cl_ext.study.report.cost_records import cost_table, method_costs, network_costs
+from monai_cl_ext.study.report.critical_difference import draw_critical_difference, not_told_apart
+from monai_cl_ext.study.report.learning_curve import draw_learning_curve
+from monai_cl_ext.study.report.overlays import draw_extremes, largest
+from monai_cl_ext.study.report.records import read_study
+from monai_cl_ext.study.report.scores import draw_class_scores, missed_table
 from monai_cl_ext.study.task import Kind, Run, Task
-from monai_cl_ext.visualize.cost import draw_cost
-from monai_cl_ext.visualize.cost_records import cost_table, method_costs, network_costs
-from monai_cl_ext.visualize.critical_difference import draw_critical_difference, not_told_apart
 from monai_cl_ext.visualize.drawing import look, wrap
-from monai_cl_ext.visualize.learning_curve import draw_learning_curve
 from monai_cl_ext.visualize.overlays import label_color
-from monai_cl_ext.visualize.study_overlays import draw_study_overlays, largest
-from monai_cl_ext.visualize.study_records import read_study
-from monai_cl_ext.visualize.study_scores import draw_study_scores, missed_table
 
 LONG = {"scratch": "scratch"} | {f"gcl_segmentation+strategy_gr+no_local+mixup_{i}": f"b+{i}" for i in range(11)}
 
@@ -36,12 +35,11 @@ def study(tmp_path_factory):
 
 
 def curve_of(scores):
-    means, compared = summary(scores, "dice"), differences(scores, "dice", "scratch")
-    return draw_learning_curve(means, compared, "scratch", list(dict.fromkeys(scores["method"])))
+    return draw_learning_curve(Comparison(scores, "dice", "scratch"))
 
 
 def rank_drawing(scores, labelled=1):
-    return draw_critical_difference(patient_table(scores, "dice"), labelled)
+    return draw_critical_difference(Comparison(scores, "dice"), labelled)
 
 
 @pytest.mark.parametrize("methods, labelled, draws, patients", [(LONG, (1, 2, 8), 1, 3), (THREE, (4,), 1, 2)])
@@ -49,12 +47,12 @@ def test_every_figure_has_names_and_room_for_them(methods, labelled, draws, pati
     plan = make_plan(tmp_path, methods, labelled, draws, patients=patients)
     scores = make_scores(plan)
     study = read_study(write_study(tmp_path / "study", plan, scores))
-    compared = differences(scores, "dice", "scratch")
     drawings = [
         curve_of(scores), rank_drawing(scores, labelled[0]),
-        draw_cost(network_costs(study), summary(scores, "dice"), study.methods),
-        draw_study_scores(scores, "dice", labelled[0], "mm"), draw_study_scores(scores, "hd95", labelled[0], "voxels"),
-        *draw_study_overlays(study, compared)[0],
+        draw_cost(network_costs(study), Comparison(scores, "dice").summary, study.methods),
+        draw_class_scores(Comparison(scores, "dice"), labelled[0], "mm"),
+        draw_class_scores(Comparison(scores, "hd95"), labelled[0], "voxels"),
+        *draw_extremes(study)[0],
     ]  # fmt: skip
     assert len({drawing.name for drawing in drawings}) == len(drawings) == 7
     for drawing in drawings:
@@ -70,7 +68,7 @@ def test_long_names_are_wrapped_where_they_have_parts():
 
 def test_the_learning_curve_shows_means_and_intervals(study):
     figure = curve_of(study.scores).figure
-    means, compared = summary(study.scores, "dice"), differences(study.scores, "dice", "scratch")
+    means, compared = Comparison(study.scores, "dice").summary, Comparison(study.scores, "dice", "scratch").differences
     for axes, table, methods in ((figure.axes[0], means, list(THREE)), (figure.axes[1], compared, list(THREE)[1:])):
         assert axes.get_xscale() == "log" and axes.xaxis.get_transform().base == 2
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2"]
@@ -87,7 +85,7 @@ def test_the_learning_curve_shows_means_and_intervals(study):
 
 def test_full_markers_are_the_differences_that_were_found(tmp_path):
     scores = make_scores(make_plan(tmp_path, draws=5), gain=0.02)
-    compared = differences(scores, "dice", "scratch")
+    compared = Comparison(scores, "dice", "scratch").differences
     found = set(np.round(compared.loc[compared["p_holm"] < 0.05, "mean"], 9))
     other = set(np.round(compared.loc[compared["p_holm"] >= 0.05, "mean"], 9))
     assert found and other
@@ -103,13 +101,13 @@ def test_a_learning_curve_has_gaps_where_cells_are_missing(study):
     container = curve_of(scores).figure.axes[0].containers[1]
     assert np.isnan(container.lines[0].get_ydata()).tolist() == [False, True]
     alone = scores[scores["method"] == "gd"]
-    drawing = draw_learning_curve(summary(alone, "dice"), differences(alone, "dice", "best"), "best", ["gd"])
+    drawing = draw_learning_curve(Comparison(alone, "dice", "best"))
     assert len(drawing.figure.axes) == 1 and "Below" not in drawing.caption
 
 
 def test_a_method_keeps_its_color_where_another_is_missing(study):
     scores = study.scores[~((study.scores["method"] == "scratch") & (study.scores["labelled"] == 1))]
-    dots = draw_study_scores(scores, "dice", 1, "mm").figure.axes[0].collections
+    dots = draw_class_scores(Comparison(scores, "dice"), 1, "mm").figure.axes[0].collections
     lines = curve_of(scores).figure.axes[0].containers
     for number in (1, 2):
         color = to_rgb(look(number)[0])
@@ -149,7 +147,7 @@ def test_no_diagram_of_two_methods_one_patient_or_what_is_missing(study):
 
 
 def test_dots_are_the_patients_of_each_class(study):
-    drawing = draw_study_scores(study.scores, "hd95", 2, "mm")
+    drawing = draw_class_scores(study.comparisons["hd95"], 2, "mm")
     rows = study.scores[(study.scores["metric"] == "hd95") & (study.scores["labelled"] == 2)]
     means = rows.groupby(["method", "class", "patient"])["value"].mean().dropna()
     assert len(means) == 3 * 3 * 6 - 3  # the first patient lacks the class RV
@@ -163,7 +161,7 @@ def test_dots_are_the_patients_of_each_class(study):
 
 
 def test_misses_are_counted_over_draws(study):
-    table = missed_table(study.scores)
+    table = missed_table(study.dice.rows)
     assert table.head == ["method", "labeled patients", "RV", "myocardium", "LV"]
     assert table.rows[:3] == [["scratch", "1", "1 of 12", "0 of 12", "0 of 12"],
                               ["scratch", "2", "1 of 12", "0 of 12", "0 of 12"],
@@ -174,10 +172,10 @@ def test_cost_is_that_of_a_network_with_all_that_it_needs(study):
     costs = network_costs(study).set_index(["method", "labelled"])["seconds"]
     assert costs.to_dict() == {(method, labelled): 60.0 if method == "scratch" else 660.0
                                for method in THREE for labelled in (1, 2)}  # fmt: skip
-    drawing = draw_cost(network_costs(study), summary(study.scores, "dice"), study.methods)
+    drawing = draw_cost(network_costs(study), Comparison(study.scores, "dice").summary, study.methods)
     axes = drawing.figure.axes[0]
     assert "minutes" in axes.get_xlabel()
-    means = summary(study.scores, "dice").set_index(["method", "labelled"])["mean"]
+    means = Comparison(study.scores, "dice").summary.set_index(["method", "labelled"])["mean"]
     for dots, method in zip(axes.collections, THREE, strict=True):
         expected = [(costs[method, count] / 60, means[method, count]) for count in (1, 2)]
         assert np.asarray(dots.get_offsets()) == pytest.approx(np.array(expected))
@@ -215,7 +213,7 @@ def test_costs_without_records_of_resumed_stages_and_of_choices(tmp_path):
 
 
 def test_no_cost_where_nothing_tells_it(study):
-    assert draw_cost(network_costs(replace(study, cells={})), summary(study.scores, "dice"), study.methods) is None
+    assert draw_cost(network_costs(replace(study, cells={})), study.dice.summary, study.methods) is None
 
 
 def test_overlays_are_the_largest_gain_and_loss(study):
@@ -228,7 +226,7 @@ def test_overlays_are_the_largest_gain_and_loss(study):
         "largest gain", means.idxmax(), "smallest gain", means.idxmin())  # fmt: skip
     assert first.gain == pytest.approx(means.max())
     assert first.gain_of_draw == pytest.approx(gains[first.draw, first.patient])
-    drawings, sentence = draw_study_overlays(study, differences(study.scores, "dice", "scratch"))
+    drawings, sentence = draw_extremes(study)
     assert [drawing.name for drawing in drawings] == ["overlay_largest_gain", "overlay_smallest_gain"]
     assert "gr with 1 labeled patient" in sentence and f"{means.mean():+.3f}" in sentence
     image, reference, scratch, best = drawings[0].figure.axes
@@ -255,12 +253,11 @@ def test_overlays_are_left_out_where_files_are_absent(tmp_path):
     plan = make_plan(tmp_path, labelled=(1,), draws=1)
     root = write_study(tmp_path / "study", plan, make_scores(plan))
     study = read_study(root)
-    compared = differences(study.scores, "dice", "scratch")
     for path in (tmp_path / "data").glob("p*_frame01.nii.gz"):
         path.unlink()
-    drawings, sentence = draw_study_overlays(study, compared)
+    drawings, sentence = draw_extremes(study)
     assert drawings == [] and re.match(r"No overlays: .*_frame01.nii.gz", sentence), sentence
     without = replace(study, cells={})
-    assert "no cell of scratch" in draw_study_overlays(without, compared)[1]
-    nothing = draw_study_overlays(replace(study, reference="best"), pd.DataFrame(columns=compared.columns))
+    assert "no cell of scratch" in draw_extremes(without)[1]
+    nothing = draw_extremes(replace(study, reference="best"))
     assert nothing[0] == [] and "no method to compare" in nothing[1]

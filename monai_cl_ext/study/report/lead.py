@@ -3,28 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from monai_cl_ext.study.comparison import BEST
 from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.report.learning_curve import SIGNIFICANT
+from monai_cl_ext.study.report.records import MARK, Study
+from monai_cl_ext.study.report.tables import SELECTION
 from monai_cl_ext.study.task import Kind
-from monai_cl_ext.visualize.learning_curve import SIGNIFICANT
-from monai_cl_ext.visualize.study_records import MARK, Study
-from monai_cl_ext.visualize.study_tables import SELECTION
-from monai_cl_ext.visualize.tables import counted
+from monai_cl_ext.visualize.wording import counted, listed, p_text
 
 
-def findings(study: Study, compared: pd.DataFrame) -> list[str]:
-    """Which methods differ from scratch in Dice, and with how many labeled patients.
-
-    Args:
-        study: that was compared.
-        compared: differences of Dice, see ``comparison.differences``.
-    """
-    sentences = []
+def findings(study: Study) -> list[str]:
+    """Which methods differ from scratch in Dice, and with how many labeled patients."""
+    compared, sentences = study.dice.differences, []
     if study.plan.transductive:
         sentences.append(
             f"{MARK}: pre-training saw the images of validation and test patients, so these scores do not tell how the "
@@ -32,7 +26,7 @@ def findings(study: Study, compared: pd.DataFrame) -> list[str]:
             "pre-training too."
         )
     if compared.empty:
-        return [*sentences, f"Nothing can be compared: there are scores of {_listed(study.methods)} alone."]
+        return [*sentences, f"Nothing can be compared: there are scores of {listed(study.methods)} alone."]
     if study.reference == BEST:
         sentences.append("No method was trained from scratch: each is compared with the best of its column.")
     tested = compared[compared["p_holm"].notna()]
@@ -49,18 +43,19 @@ def findings(study: Study, compared: pd.DataFrame) -> list[str]:
     for word, part in (("Above", different[different["mean"] > 0]), ("Below", different[different["mean"] < 0])):
         if len(part):
             told = [
-                f"{method} with {_listed(map(str, rows['labelled']))}"
+                f"{method} with {listed(map(str, rows['labelled']))}"
                 for method, rows in part.groupby("method", sort=False)
             ]
             sentences.append(f"{word} {name} in mean Dice {corrected}: {'; '.join(told)} labeled patients.")
     others = [method for method in dict.fromkeys(tested["method"]) if method not in set(different["method"])]
     if others:
-        sentences.append(f"No difference from {name} was found for {_listed(others)}.")
+        sentences.append(f"No difference from {name} was found for {listed(others)}.")
     return sentences
 
 
-def numbers(study: Study, compared: pd.DataFrame) -> list[str]:
+def numbers(study: Study) -> list[str]:
     """A sentence for each method with a difference that was found; the largest difference where none was."""
+    compared = study.dice.differences
     tested = compared[compared["p_holm"].notna()]
     if tested.empty:
         return []
@@ -80,9 +75,8 @@ def _reference(study: Study) -> str:
 
 
 def _number(row: Any) -> str:
-    p_value = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
     interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]"
-    return f"{counted(row['labelled'], 'labeled patient')}: {row['mean']:+.3f} {interval}, {p_value}"
+    return f"{counted(row['labelled'], 'labeled patient')}: {row['mean']:+.3f} {interval}, {p_text(row['p_holm'])}"
 
 
 def reservations(study: Study) -> list[str]:
@@ -135,9 +129,3 @@ def _missing(study: Study) -> list[str]:
     counts = pd.DataFrame(missing, columns=keys).groupby(["method", "labelled"], sort=False).size()
     told = ", ".join(f"{count} of {method} with {labelled}" for (method, labelled), count in counts.items())
     return [f"Of {len(planned)} planned fine-tunings these lack scores: {told} labeled patients."]
-
-
-def _listed(names: Iterable[str]) -> str:
-    """ "a, b and c" """
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last

@@ -5,32 +5,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from monai_cl_ext.files import write_text
-from monai_cl_ext.study.comparison import differences, patient_table, summary
-from monai_cl_ext.study.tables import TITLES
-from monai_cl_ext.visualize.cost import draw_cost
-from monai_cl_ext.visualize.cost_records import cost_table, method_costs, network_costs
-from monai_cl_ext.visualize.critical_difference import draw_critical_difference
-from monai_cl_ext.visualize.learning_curve import draw_learning_curve
+from monai_cl_ext.study.report.cost import draw_cost
+from monai_cl_ext.study.report.cost_records import cost_table, method_costs, network_costs
+from monai_cl_ext.study.report.critical_difference import draw_critical_difference
+from monai_cl_ext.study.report.label_savings import labels_table
+from monai_cl_ext.study.report.lead import findings, numbers, reservations
+from monai_cl_ext.study.report.learning_curve import draw_learning_curve
+from monai_cl_ext.study.report.overlays import draw_extremes
+from monai_cl_ext.study.report.pooled import pooled_tables
+from monai_cl_ext.study.report.records import Study, read_study
+from monai_cl_ext.study.report.reproducibility import card_tables, split_tables
+from monai_cl_ext.study.report.scores import draw_class_scores, missed_table
+from monai_cl_ext.study.report.tables import metric_tables
+from monai_cl_ext.study.report.text_tables import as_latex, as_markdown
 from monai_cl_ext.visualize.page import Section, saved, write_page
 from monai_cl_ext.visualize.records import find_runs
-from monai_cl_ext.visualize.study_card import card_tables, split_tables
-from monai_cl_ext.visualize.study_lead import findings, numbers, reservations
-from monai_cl_ext.visualize.study_overlays import draw_study_overlays
-from monai_cl_ext.visualize.study_records import Study, read_study
-from monai_cl_ext.visualize.study_scores import draw_study_scores, missed_table
-from monai_cl_ext.visualize.study_tables import (
-    as_latex,
-    as_markdown,
-    labels_table,
-    metric_tables,
-    metrics_of,
-    pooled_tables,
-)
-from monai_cl_ext.visualize.tables import duration
 from monai_cl_ext.visualize.training_sections import training_sections
+from monai_cl_ext.visualize.wording import duration
 
 PRETRAINING = "pretrain"
 """Folder of its cells."""
@@ -52,50 +44,46 @@ def write_study_report(folder: Path) -> Path:
     Raises:
         ValueError: when the plan or the scores are absent or not what they should be.
     """
-    folder = Path(folder)
-    study = read_study(folder)
-    figures = folder / "figures"
-    means, compared = summary(study.scores, "dice"), differences(study.scores, "dice", study.reference)
+    study = read_study(Path(folder))
+    figures = study.folder / "figures"
     sections = [
-        _curve(study, means, compared, figures),
-        _tables(study, means),
+        _curve(study, figures),
+        _tables(study),
         _ranks(study, figures),
         _classes(study, figures),
-        _cost(study, means, figures),
-        _overlays(study, compared, figures),
-        *_pretraining(folder, figures),
+        _cost(study, figures),
+        _overlays(study, figures),
+        *_pretraining(study.folder, figures),
         _pooled(study),
         Section("reproducibility", "Reproducibility", tables=card_tables(study), folded=split_tables(study)),
     ]
     shown = [part for part in sections if part.text or part.tables or part.groups]
-    write_text(folder / "table.md", as_markdown(study))
-    write_text(folder / "table.tex", as_latex(study))
-    page = folder / "report.html"
-    notes = [*numbers(study, compared), *reservations(study)]
-    return write_page(page, "study", study.title, findings(study, compared), shown, notes)
+    write_text(study.folder / "table.md", as_markdown(study))
+    write_text(study.folder / "table.tex", as_latex(study))
+    page = study.folder / "report.html"
+    return write_page(page, "study", study.title, findings(study), shown, [*numbers(study), *reservations(study)])
 
 
-def _curve(study: Study, means: pd.DataFrame, compared: pd.DataFrame, figures: Path) -> Section:
-    drawing = draw_learning_curve(means, compared, study.reference, study.methods)
-    return Section("curve", "Learning curve", groups=[("", saved([drawing], figures))])
+def _curve(study: Study, figures: Path) -> Section:
+    return Section("curve", "Learning curve", groups=[("", saved([draw_learning_curve(study.dice)], figures))])
 
 
-def _tables(study: Study, means: pd.DataFrame) -> Section:
+def _tables(study: Study) -> Section:
     section = Section("tables", "Scores", ["The same tables are in table.md and table.tex."])
-    for metric in metrics_of(study):
+    for metric in study.comparisons:
         tables = metric_tables(study, metric)
         if metric in SHOWN:
             section.tables += tables
         else:
             section.folded += tables
-        if metric == "dice" and (labels := labels_table(study, means)):
+        if metric == "dice" and (labels := labels_table(study.dice)):
             section.tables.append(labels)
     return section
 
 
 def _ranks(study: Study, figures: Path) -> Section:
-    table = patient_table(study.scores, "dice")
-    drawn = [draw_critical_difference(table, labelled) for labelled in sorted(set(table["labelled"]))]
+    counts = sorted(set(study.dice.patients["labelled"]))
+    drawn = [draw_critical_difference(study.dice, labelled) for labelled in counts]
     drawings = [drawing for drawing in drawn if drawing is not None]
     section = Section("ranks", "Ranks", groups=[("", saved(drawings, figures))] if drawings else [])
     if not drawings:
@@ -105,16 +93,16 @@ def _ranks(study: Study, figures: Path) -> Section:
 
 def _classes(study: Study, figures: Path) -> Section:
     section = Section("classes", "Scores per class")
-    for metric in metrics_of(study):
+    for metric, comparison in study.comparisons.items():
         if metric in SHOWN:
-            counts = sorted(set(study.scores["labelled"]))
-            drawings = [draw_study_scores(study.scores, metric, labelled, study.unit) for labelled in counts]
-            section.groups.append((TITLES[metric], saved(drawings, figures)))
-    section.folded = [missed_table(study.scores)]
+            counts = sorted(set(comparison.rows["labelled"]))
+            drawings = [draw_class_scores(comparison, labelled, study.unit) for labelled in counts]
+            section.groups.append((comparison.metric.title, saved(drawings, figures)))
+    section.folded = [missed_table(study.dice.rows)]
     return section
 
 
-def _cost(study: Study, means: pd.DataFrame, figures: Path) -> Section:
+def _cost(study: Study, figures: Path) -> Section:
     section = Section("cost", "Cost")
     costs = method_costs(study)
     if costs.empty:
@@ -123,13 +111,13 @@ def _cost(study: Study, means: pd.DataFrame, figures: Path) -> Section:
     once = costs.drop_duplicates(["cell", "stage"])
     section.text = [f"All {once['cell'].nunique()} cells that are done took {duration(once['seconds'].sum())}."]
     section.tables = [cost_table(costs)]
-    drawing = draw_cost(network_costs(study), means, study.methods)
+    drawing = draw_cost(network_costs(study), study.dice.summary, study.methods)
     section.groups = [("", saved([drawing], figures))] if drawing else []
     return section
 
 
-def _overlays(study: Study, compared: pd.DataFrame, figures: Path) -> Section:
-    drawings, sentence = draw_study_overlays(study, compared)
+def _overlays(study: Study, figures: Path) -> Section:
+    drawings, sentence = draw_extremes(study)
     groups = [("", saved(drawings, figures))] if drawings else []
     return Section("overlays", "Largest gain and loss", [sentence], groups=groups)
 

@@ -9,18 +9,17 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 from monai.transforms.utils import generate_spatial_bounding_box
 from nibabel.filebasedimages import ImageFileError
 
 from monai_cl_ext.data.splits import Case
-from monai_cl_ext.study.comparison import BEST, patient_table
+from monai_cl_ext.study.comparison import BEST
+from monai_cl_ext.study.report.records import Study
 from monai_cl_ext.study.scores import find_predictions
 from monai_cl_ext.study.task import Task
 from monai_cl_ext.visualize.drawing import WIDTH, Drawing, new_figure, show_image, styled, wrap
 from monai_cl_ext.visualize.overlays import add_class_legend, painted
-from monai_cl_ext.visualize.study_records import Study
-from monai_cl_ext.visualize.tables import counted
+from monai_cl_ext.visualize.wording import counted
 
 MARGIN = 0.15  # of the image, around the masks
 
@@ -37,19 +36,18 @@ class Pictured(NamedTuple):
     gain_of_draw: float
 
 
-def draw_study_overlays(study: Study, compared: pd.DataFrame) -> tuple[list[Drawing], str]:
+def draw_extremes(study: Study) -> tuple[list[Drawing], str]:
     """Image, reference and both predictions of the patients with the largest gain and loss of the best method.
 
     The best method, and its number of labeled patients, is that with the largest mean difference from scratch in Dice.
 
     Args:
         study: with its cells' predictions and the volumes of its plan, as far as they are there.
-        compared: differences of Dice, see ``comparison.differences``.
 
     Returns:
         The drawings, and a sentence that says what they are or why there are none.
     """
-    known = compared[compared["mean"].notna()]
+    known = study.dice.differences.dropna(subset="mean")
     if study.reference == BEST or known.empty:
         return [], "No overlays: the study has no method to compare with training from scratch."
     best = known.loc[known["mean"].idxmax()]
@@ -66,8 +64,8 @@ def draw_study_overlays(study: Study, compared: pd.DataFrame) -> tuple[list[Draw
 
 def largest(study: Study, method: str, labelled: int) -> list[Pictured]:
     """The patients in whom a method gains and loses most against scratch, means over draws; one where all are alike."""
-    table = patient_table(study.scores[study.scores["labelled"] == labelled], "dice")
-    wide = table.pivot(index=["draw", "patient"], columns="method", values="value")
+    patients = study.dice.patients
+    wide = patients[patients["labelled"] == labelled].pivot(index=["draw", "patient"], columns="method", values="value")
     gains = (wide[method] - wide[study.reference]).dropna()
     means = gains.groupby(level="patient").mean()
     chosen = {"gain": (means.idxmax(), means.max() >= 0), "loss": (means.idxmin(), means.min() <= 0)}

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from monai_cl_ext.study.report.records import Study
 from monai_cl_ext.study.task import Kind, Task
 from monai_cl_ext.visualize.records import Record
-from monai_cl_ext.visualize.study_records import Study
-from monai_cl_ext.visualize.tables import Table, duration
+from monai_cl_ext.visualize.table import Table
+from monai_cl_ext.visualize.wording import duration
 
 COLUMNS = ["method", "stage", "cell", "seconds", "images_per_second", "peak_memory_bytes", "trained", "waited"]
 
@@ -105,7 +106,7 @@ def network_costs(study: Study) -> pd.DataFrame:
     """Seconds from nothing to one scored network: its fine-tuning and all that this needs.
 
     Returns:
-        Columns method, labeled, seconds: the mean over the cells that are done.
+        Columns method, labelled, seconds: the mean over the cells that are done.
     """
     seconds = {
         name: sum(cost.seconds for cost in stage_costs(study.folder, task)) for name, task in study.cells.items()

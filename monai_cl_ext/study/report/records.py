@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what a study left in its folder."""
+"""What a study left in its folder."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from monai_cl_ext import csv_files
-from monai_cl_ext.study.comparison import BEST, KEYS
+from monai_cl_ext.metrics.metric import METRICS
+from monai_cl_ext.study.comparison import BEST, KEYS, Comparison
 from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.recipe import SCRATCH
@@ -57,6 +59,26 @@ class Study:
     def methods(self) -> list[str]:
         """Shown names of the methods with scores, in the order that gives each its color in every figure."""
         return list(dict.fromkeys(self.scores["method"]))
+
+    @cached_property
+    def comparisons(self) -> dict[str, Comparison]:
+        """The methods in each metric of the scores: whatever the report shows is read here, and computed once."""
+        found = set(self.scores["metric"])
+        return {name: Comparison(self.scores, name, self.reference) for name in METRICS if name in found}
+
+    @property
+    def dice(self) -> Comparison:
+        """The metric that the report begins with.
+
+        Raises:
+            ValueError: when the scores have no Dice.
+        """
+        if "dice" not in self.comparisons:
+            raise ValueError(
+                f"{self.folder / SCORES} has no rows of the metric dice, found {sorted(set(self.scores['metric']))}; "
+                "report on a study of segmentations"
+            )
+        return self.comparisons["dice"]
 
     @property
     def unit(self) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from monai_cl_ext.data.folders import case_name
 from monai_cl_ext.data.splits import Case, draw_patients
+from monai_cl_ext.study.report.records import Study
 from monai_cl_ext.study.splits import PARTS
-from monai_cl_ext.visualize.study_records import Study
-from monai_cl_ext.visualize.tables import Table
+from monai_cl_ext.visualize.table import Table
 
 
 def card_tables(study: Study) -> list[Table]:

@@ -11,12 +11,15 @@ from fabricated_study import THREE, make_plan, make_scores, write_study
 from report_pages import Page
 
 from monai_cl_ext.study.commands import StudyCommands
-from monai_cl_ext.study.comparison import differences, summary
-from monai_cl_ext.visualize.study_card import split_tables
-from monai_cl_ext.visualize.study_lead import findings, numbers, reservations
-from monai_cl_ext.visualize.study_records import read_study
-from monai_cl_ext.visualize.study_report import write_study_report
-from monai_cl_ext.visualize.study_tables import as_latex, as_markdown, labels_table, metric_tables, pooled_tables
+from monai_cl_ext.study.comparison import Comparison
+from monai_cl_ext.study.report.label_savings import labels_table
+from monai_cl_ext.study.report.lead import findings, numbers, reservations
+from monai_cl_ext.study.report.page import write_study_report
+from monai_cl_ext.study.report.pooled import pooled_tables
+from monai_cl_ext.study.report.records import read_study
+from monai_cl_ext.study.report.reproducibility import split_tables
+from monai_cl_ext.study.report.tables import metric_tables
+from monai_cl_ext.study.report.text_tables import as_latex, as_markdown
 
 PRETRAINING = ["batch", "embeddings"]
 SECTIONS = ["curve", "tables", "ranks", "classes", "cost", "overlays", *PRETRAINING, "pooled", "reproducibility"]
@@ -47,8 +50,7 @@ def study_of(tmp_path, scores=None, **plan):
 
 
 def lead_of(study):
-    compared = differences(study.scores, "dice", study.reference)
-    return " ".join(findings(study, compared)), " ".join(numbers(study, compared))
+    return " ".join(findings(study)), " ".join(numbers(study))
 
 
 def table_with(page, *head):
@@ -92,7 +94,7 @@ def test_tables_have_the_means_of_the_scores(folder, page):
 def test_the_lead_tells_what_differs_and_how_far_that_holds(folder, page):
     text = " ".join(page.text.split())
     scores = pd.read_csv(folder / "scores.csv")
-    compared = differences(scores, "dice", "scratch")
+    compared = Comparison(scores, "dice", "scratch").differences
     assert (compared["p_holm"] < 0.05).all()
     assert (
         "Above scratch in mean Dice at the level of 5 % after Holm's correction over 4 comparisons: gd with 1 and 2; "
@@ -220,7 +222,7 @@ def test_without_scratch_methods_are_compared_with_the_best(tmp_path):
     lead, _ = lead_of(study)
     assert study.reference == "best" and lead.startswith("No method was trained from scratch")
     assert "Below the best method in mean Dice" in lead
-    assert labels_table(study, summary(study.scores, "dice")) is None
+    assert labels_table(study.dice) is None
 
 
 def test_labels_that_scratch_needs_are_read_from_its_curve(tmp_path):
@@ -231,7 +233,7 @@ def test_labels_that_scratch_needs_are_read_from_its_curve(tmp_path):
         return table.assign(value=[level[key] for key in zip(table["method"], table["labelled"], strict=True)])
 
     study = study_of(tmp_path, scores, labelled=(1, 2, 8), draws=1)
-    table = labels_table(study, summary(study.scores, "dice"))
+    table = labels_table(study.dice)
     assert table.head == ["method", "1 labeled", "2 labeled", "8 labeled"]
     assert table.rows == [["gd", "2.0 (× 2)", "4.0 (× 2)", ">8"], ["gr", "<1", "2.0 (× 1)", "8.0 (× 1)"]]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from monai_cl_ext.study.comparison import Comparison
 from monai_cl_ext.study.statistics import average_ranks
 from monai_cl_ext.visualize.drawing import INK, WIDTH, Drawing, new_figure, styled, wrap
-from monai_cl_ext.visualize.tables import counted
+from monai_cl_ext.visualize.wording import counted, p_text
 
 NAME_WIDTH = 17  # characters of a method's name in one line
 LINE, GAP, TOP = 0.15, 0.09, 0.95  # inches: a line of text, between names, above the axis and its name
@@ -19,18 +19,17 @@ MARGIN = 1.3  # inches beside the axis, where the names stand
 
 
 @styled
-def draw_critical_difference(table: pd.DataFrame, labelled: int) -> Drawing | None:
+def draw_critical_difference(dice: Comparison, labelled: int) -> Drawing | None:
     """The diagram of Demsar (2006, JMLR 7) at one number of labeled patients, for scores that are better when higher.
 
     Args:
-        table: one Dice for each method, number of labeled patients, draw and patient, see
-            ``comparison.patient_table``.
-        labeled: the number.
+        dice: the methods in Dice.
+        labelled: the number.
 
     Returns:
         The drawing; None where there are fewer than three methods or two patients with scores of all.
     """
-    rows = table[(table["labelled"] == labelled) & table["value"].notna()]
+    rows = dice.patients[(dice.patients["labelled"] == labelled) & dice.patients["value"].notna()]
     wide = rows.pivot(index=["draw", "patient"], columns="method", values="value")
     complete = wide[list(dict.fromkeys(rows["method"]))].dropna()
     values = complete.groupby(level="patient").mean()
@@ -56,9 +55,7 @@ def draw_critical_difference(table: pd.DataFrame, labelled: int) -> Drawing | No
             depth += lines * LINE + GAP
     for number, (first, last) in enumerate(groups):
         axes.plot([first - 0.04, last + 0.04], [0.12 + 0.1 * number] * 2, color=INK, linewidth=3.2)
-    p_value = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
-    if np.isnan(found.p_value):
-        p_value = "no p, as all are equal in every patient"
+    p_value = p_text(found.p_value) or "no p, as all are equal in every patient"
     caption = (
         f"Ranks by Dice within each of {len(values)} patients, means over draws; Friedman's test that all methods "
         f"rank alike: {p_value}. A thick bar joins methods that Nemenyi's test does not tell apart at the level of "

@@ -22,7 +22,7 @@ def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str]) 
 
     Args:
         costs: see ``cost_records.network_costs``.
-        means: of Dice, see ``comparison.summary``.
+        means: of Dice, see ``Comparison.summary``.
         methods: all methods of the study, in their order.
 
     Returns:
