@@ -15,6 +15,7 @@ from monai_cl_ext.methods import PCL, WCL, PartitionContrast, SimCLR, SuperCL
 
 SMALL = {**SMALL, "batch_size": 4}
 KINDS = {
+    "simclr_segmentation": SimCLR,
     "pcl_segmentation": PCL,
     "wcl_segmentation": WCL,
     "supercl_segmentation": SuperCL,
