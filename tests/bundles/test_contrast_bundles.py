@@ -108,3 +108,18 @@ def test_pcl_contrasts_by_view_or_partition_too(overlay):
     method = parsed("pcl_segmentation", "pretrain", overlay).get_parsed_content("method")
     assert type(method) is {"positives_view": SimCLR, "positives_partition": PartitionContrast}[overlay]
     assert method.head[-1].out_features == 512
+
+
+@pytest.mark.parametrize("overlays", [[], ["positives_view"], ["positives_partition"]])
+def test_pcls_paper_multiplies_the_loss_whatever_is_positive(overlays):
+    for configs in (["paper_pretrain", *overlays], [*overlays, "paper_pretrain"]):
+        method = parsed("pcl_segmentation", "pretrain", *configs).get_parsed_content("method")
+        assert method.loss.factor == pytest.approx(0.1 / 0.07)
+
+
+@pytest.mark.parametrize("overlays", [[], ["instance_view"], ["instance_partition"]])
+def test_supercls_paper_multiplies_each_loss(overlays):
+    parser = parsed("supercl_segmentation", "pretrain", "paper_pretrain", *overlays)
+    method = parser.get_parsed_content("method")
+    losses = (method.instance.loss, method.intra_loss, method.inter_loss)
+    assert [loss.factor for loss in losses] == pytest.approx([0.1 / 0.07] * 3)
