@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from workflows import BUNDLES, read
+from workflows import BUNDLES, parsed, read
 
 from monai_cl_ext.bundles import build_bundle, bundle_names
 from monai_cl_ext.bundles.build import SOURCE
@@ -54,6 +54,7 @@ def test_an_overlay_is_named_in_metadata_with_stages_that_exist(name):
     for overlay, entry in metadata["overlays"].items():
         assert set(entry["stages"]) | set(entry.get("pretrain_stages", [])) <= stages
         assert not {"stages", "pretrain_stages"} & set(read(name, overlay))
+        assert all(parsed(name, stage, overlay) for stage in entry["stages"] if stage != "evaluate")
 
 
 def test_layers_are_laid_as_monai_lays_files_and_may_drop_ids():
