@@ -328,7 +328,7 @@ def test_the_papers_other_data_have_overlays_of_the_same_recipe(name, file, size
         network = parser.get_parsed_content("network_def")
         assert isinstance(network, GCLUNet) and network.output[-1].out_channels == len(parser["class_names"]) + 1
     recipe, acdc = (json.loads((configs / f"paper_{data}.json").read_text()) for data in (name, "acdc"))
-    own = {"_desc_", "image_size", "pixdim", "num_classes", "class_names", "cases#patient_pattern"}
+    own = {"_desc_", "image_size", "pixdim", "num_classes", "class_names", "cases"}
     assert {key: value for key, value in recipe.items() if key not in own} == {
         **{key: value for key, value in acdc.items() if key not in own}, "split": {**acdc["split"], "name": name},
     }  # fmt: skip
