@@ -13,7 +13,7 @@ from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.picture_dataset import PictureDataset
 from monai_cl_ext.data.pictures import classes_of, find_pictures
-from monai_cl_ext.data.preprocessing import CheckFinited, volume_transform
+from monai_cl_ext.data.preprocessing import CheckFinited, beside_slices, volume_transform
 from monai_cl_ext.data.sampler import PartitionBatchSampler
 from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients
@@ -29,6 +29,7 @@ __all__ = [
     "PictureDataset",
     "SliceDataset",
     "TwoStreamBatchSampler",
+    "beside_slices",
     "classes_of",
     "draw_patients",
     "find_cases",

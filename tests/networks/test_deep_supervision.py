@@ -68,6 +68,8 @@ def test_heads_that_the_source_lacks_and_has_in_excess_are_named():
     with pytest.raises(ValueError, match=rf"4 missing \({HEADS}.1"):
         load_pretrained(more, fewer.state_dict())
     load_pretrained(more, fewer.state_dict(), exclude=[f"{HEADS}.1", f"{HEADS}.2"])
-    assert torch.equal(more.deep_supervision_heads[0].conv.conv.weight, fewer.deep_supervision_heads[0].conv.conv.weight)
+    assert torch.equal(
+        more.deep_supervision_heads[0].conv.conv.weight, fewer.deep_supervision_heads[0].conv.conv.weight
+    )
     report = load_pretrained(fewer, more.state_dict())
     assert report.fraction == 1 and f"{HEADS}.2.conv.conv.bias" in report.unused
