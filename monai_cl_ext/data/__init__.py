@@ -12,7 +12,7 @@ from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.picture_dataset import PictureDataset
 from monai_cl_ext.data.pictures import classes_of, find_pictures
-from monai_cl_ext.data.preprocessing import volume_transform
+from monai_cl_ext.data.preprocessing import beside_slices, volume_transform
 from monai_cl_ext.data.sampler import PartitionBatchSampler
 from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.spacing import AxisSpacingd
@@ -28,6 +28,7 @@ __all__ = [
     "PictureDataset",
     "SliceDataset",
     "TwoStreamBatchSampler",
+    "beside_slices",
     "classes_of",
     "draw_patients",
     "find_cases",

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.extras import need
 
 MANY_PICTURES = 200
 
@@ -90,10 +91,9 @@ def read_picture(file: str, size: int, channels: int = 3) -> Tensor:
         ValueError: when the file is no picture.
         ImportError: when pillow is missing.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(f"{file}: needs the package pillow: pip install 'monai-cl-ext[pictures]'") from error
+    need(file, "pictures", "PIL")
+    from PIL import Image
+
     try:
         with Image.open(file) as picture:
             converted = picture.convert("RGB" if channels == 3 else "L")
