@@ -19,7 +19,15 @@ from monai_cl_ext.data.dicom import read_series
 from monai_cl_ext.data.folders import VOLUMES
 from monai_cl_ext.data.nifti import CheckedNibabelReader
 from monai_cl_ext.data.opening import open_file
-from monai_cl_ext.data.picture_volumes import color_of, gray_of, numbers_of, pictures_of, read_pictures
+from monai_cl_ext.data.picture_volumes import (
+    color_of,
+    exact_numbers_of,
+    gray_of,
+    numbers_of,
+    pictures_of,
+    read_pictures,
+    warn_of_orientation,
+)
 from monai_cl_ext.data.volume_meta import as_volume
 
 
@@ -29,8 +37,9 @@ class LoadCased(MapTransform):
     - NIfTI, by :func:`~monai_cl_ext.data.nifti.read_nifti`, as ``monai.transforms.LoadImaged`` loads it with
       ``ensure_channel_first=True``.
     - A folder of DICOM files, by MONAI's ``PydicomReader``: one series, its slices in the order of InstanceNumber.
-    - A PNG, JPEG or BMP picture, by MONAI's ``PILReader``: a volume of one slice, (C, W, H, 1). A folder of pictures:
-      a slice each, in the order of their names.
+    - A PNG, JPEG, BMP, TIFF or WebP picture, upright as its EXIF orientation says: a volume of one slice, (C, W, H, 1),
+      with the numbers of the file, also where they have 16 bits or are float. A folder of pictures: a slice each, in
+      the order of their names.
     - Everything else as ``LoadImaged`` loads it.
 
     A label of pictures takes the image's affine. Of a DICOM series, the picture that is the i-th by name belongs to the
@@ -132,8 +141,9 @@ class LoadCased(MapTransform):
                         "give one picture a slice"
                     )
                 pictures = [pictures[place] for place in order]
-            label = read_pictures(pictures, path, numbers_of)
+            label = read_pictures(pictures, path, numbers_of if self.label_values else exact_numbers_of)
             if isinstance(image, MetaTensor):
+                warn_of_orientation(image.meta.get("filename_or_obj"), pictures)
                 label = as_volume(label.as_tensor(), path, image.affine)
         return label if self.label_values is None else _classes(label, self.label_values, path)
 
