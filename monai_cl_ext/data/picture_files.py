@@ -134,9 +134,9 @@ def _without_text(stream: BinaryIO) -> BinaryIO:
     while place + 12 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, place)
         chunk = content[place : place + 12 + length]
-        if len(chunk) == 12 + length and kind == b"IDAT":  # pillow does not check them
-            if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
-                raise ValueError("the checksum of its pixels is wrong")
+        checked = kind == b"IDAT" and len(chunk) == 12 + length  # pillow does not; one that is cut off it refuses
+        if checked and zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+            raise ValueError("the checksum of its pixels is wrong")
         if kind not in NOT_PIXELS:
             kept.append(chunk)
         place += len(chunk)
@@ -160,12 +160,12 @@ def _fault(picture: Image) -> str | None:
         return f"expected one picture, found {frames} pages or frames; write each to a file of its own"
     if min(picture.size) < 1:
         return f"a picture of {picture.size[0]} x {picture.size[1]} pixels; leave it out"
-    if picture.format in ("PNG", "TIFF") and len(picture.getbands()) > 1:
-        if any(";16" in str(tile[3]) for tile in getattr(picture, "tile", [])):
-            return (
-                "color or transparency with 16 bits a channel, of which pillow keeps the upper 8; save it as gray, or "
-                "with 8 bits a channel"
-            )
+    several = picture.format in ("PNG", "TIFF") and len(picture.getbands()) > 1
+    if several and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", [])):
+        return (
+            "color or transparency with 16 bits a channel, of which pillow keeps the upper 8; save it as gray, or with "
+            "8 bits a channel"
+        )
     if picture.format == "TIFF":
         tags = getattr(picture, "tag_v2", {})
         if tags.get(WHITE_IS) == 0 and picture.mode not in ("1", "L"):
@@ -176,8 +176,7 @@ def _fault(picture: Image) -> str | None:
 
 
 def _fault_of_numbers(picture: Image) -> str | None:
-    tags = getattr(picture, "tag_v2", {})
-    if picture.mode == "I" and picture.format == "TIFF" and tags.get(SAMPLE_FORMAT, (1,))[0] == 1:
-        if picture.getextrema()[0] < 0:
-            return "numbers of 2147483648 or more, which pillow turns negative; save it with 16 bits or as float"
+    unsigned = 1 in getattr(picture, "tag_v2", {}).get(SAMPLE_FORMAT, (1,))
+    if picture.format == "TIFF" and picture.mode == "I" and unsigned and np.asarray(picture).min() < 0:
+        return "numbers of 2147483648 or more, which pillow turns negative; save it with 16 bits or as float"
     return None
