@@ -100,7 +100,7 @@ def _opened(file: str | Path) -> tuple[Image, BinaryIO]:
         from PIL import Image
     except ImportError as error:
         raise ImportError(f"{file}: needs the package pillow: pip install 'monai-cl-ext[pictures]'") from error
-    stream = open_file(file)
+    stream = open_file(file)  # given a name, pillow 13 garbles the rows of a plain TIFF that is to be turned
     try:
         stream = _without_text(stream)
         return Image.open(stream, formats=FORMATS), stream
