@@ -7,7 +7,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # others may start programs, as EPS does
 PNG = b"\x89PNG\r\n\x1a\n"
 NOT_PIXELS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # pillow refuses a sound picture where one of these is large
-ORIENTATION, WHITE_IS, SAMPLE_FORMAT = 274, 262, 339  # tags of EXIF and TIFF
+ORIENTATION, BITS, COMPRESSION, WHITE_IS, SAMPLE_FORMAT = 274, 258, 259, 262, 339  # tags of EXIF and TIFF
 UPRIGHT = 1
 
 
@@ -65,6 +65,7 @@ def converted(picture: Image, mode: str, file: str | Path) -> Image:
     Raises:
         ValueError: when pillow does not convert between the modes; the message names the file.
     """
+    picture.info.pop("transparency", None)  # of a palette pillow would warn that it is lost
     try:
         return picture if picture.mode == mode else picture.convert(mode)
     except ValueError as error:
@@ -160,18 +161,24 @@ def _fault(picture: Image) -> str | None:
         return f"expected one picture, found {frames} pages or frames; write each to a file of its own"
     if min(picture.size) < 1:
         return f"a picture of {picture.size[0]} x {picture.size[1]} pixels; leave it out"
-    several = picture.format in ("PNG", "TIFF") and len(picture.getbands()) > 1
-    if several and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", [])):
+    tags = getattr(picture, "tag_v2", {})
+    rawmodes = [str(tile[3]) for tile in getattr(picture, "tile", ())]
+    sixteen = picture.format == "PNG" and any(";16" in mode for mode in rawmodes)
+    if len(picture.getbands()) > 1 and (sixteen or max(tags.get(BITS, (8,))) > 8):
         return (
             "color or transparency with 16 bits a channel, of which pillow keeps the upper 8; save it as gray, or with "
             "8 bits a channel"
         )
-    if picture.format == "TIFF":
-        tags = getattr(picture, "tag_v2", {})
-        if tags.get(WHITE_IS) == 0 and picture.mode not in ("1", "L"):
-            return "white is 0 (MinIsWhite) in a picture of more than 8 bits; save it with black as 0"
-        if picture.mode == "L" and 2 in tags.get(SAMPLE_FORMAT, ()):
-            return "signed numbers of 8 bits; save it with 16 bits, or as unsigned numbers"
+    return _fault_of_tiff(picture, tags) if picture.format == "TIFF" else None
+
+
+def _fault_of_tiff(picture: Image, tags: Any) -> str | None:
+    if tags.get(WHITE_IS) == 0 and picture.mode not in ("1", "L"):
+        return "white is 0 (MinIsWhite) in a picture of more than 8 bits; save it with black as 0"
+    if picture.mode == "L" and 2 in tags.get(SAMPLE_FORMAT, ()):
+        return "signed numbers of 8 bits; save it with 16 bits, or as unsigned numbers"
+    if picture.mode in ("I", "F") and tags.prefix == b"MM" and tags.get(COMPRESSION, 1) != 1:
+        return "compressed big-endian numbers, whose bytes pillow confuses; save it without compression"
     return None
 
 

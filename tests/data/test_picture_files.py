@@ -33,13 +33,17 @@ def volume(file, **options):
     return LoadCased("image", **options)({"image": file})["image"]
 
 
-def tiff(path, values, **tags):
-    """A plain TIFF of one strip; SampleFormat and PhotometricInterpretation as given."""
-    fields = {256: values.shape[1], 257: values.shape[0], 258: values.itemsize * 8, 259: 1, 262: tags.get("white", 1),
-              273: 8, 277: 1, 278: values.shape[0], 279: values.nbytes, 339: tags.get("kind", 1)}  # fmt: skip
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
-    head = b"II*\0" + struct.pack("<I", 8 + values.nbytes)
-    path.write_bytes(head + values.tobytes() + struct.pack("<H", len(fields)) + entries + bytes(4))
+def tiff(path, values, order="<", **tags):
+    """A TIFF of one strip; SampleFormat, PhotometricInterpretation and Compression as given."""
+    content = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    content = zlib.compress(content) if tags.get("compression") == 8 else content
+    fields = {256: values.shape[1], 257: values.shape[0], 258: values.itemsize * 8, 259: tags.get("compression", 1),
+              262: tags.get("white", 1), 273: 8, 277: 1, 278: values.shape[0], 279: len(content),
+              339: tags.get("kind", 1)}  # fmt: skip
+    content += bytes(len(content) % 2)
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in fields.items())
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8 + len(content))
+    path.write_bytes(head + content + struct.pack(f"{order}H", len(fields)) + entries + bytes(4))
     return str(path)
 
 
@@ -107,6 +111,21 @@ def test_nan_is_refused(tmp_path):
     values[3, 4] = np.nan
     with pytest.raises(ValueError, match=r"a\.tif: pixels are NaN or infinite"):
         read_picture(saved(tmp_path / "a.tif", values), 8)
+
+
+def test_a_photograph_with_a_preview_is_read_without_it(tmp_path):
+    preview = Image.fromarray(255 - COLORS)
+    file = saved(tmp_path / "a.jpg", COLORS, format="MPO", save_all=True, append_images=[preview], quality=95)
+    assert np.abs(read_picture(file, 32).movedim(0, 2).numpy().astype(int) - COLORS).mean() < 12
+
+
+def test_transparency_of_a_palette_is_left_out_in_silence(tmp_path):
+    picture = Image.fromarray(COLORS).quantize(256)
+    file = saved(tmp_path / "a.png", picture, transparency=bytes(128))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.abs(read_picture(file, 32).movedim(0, 2).numpy().astype(int) - COLORS).max() <= 2
+        assert volume(file).shape == (1, 32, 32, 1)
 
 
 # orientation
@@ -240,6 +259,7 @@ BAD = {
     "white.tif": (lambda path: tiff(path, DEEP, white=0), "white is 0 .MinIsWhite"),
     "signed.tif": (lambda path: tiff(path, COLORS[..., 0], kind=2), "signed numbers of 8 bits"),
     "large.tif": (lambda path: tiff(path, DEEP.astype(np.uint32) << 20), "numbers of 2147483648 or more"),
+    "swapped.tif": (lambda path: tiff(path, DEEP.astype(np.float32), ">", kind=3, compression=8), "compressed big"),
     "empty.png": (lambda path: path.touch(), "the file is empty"),
 }  # fmt: skip
 
@@ -266,6 +286,9 @@ def test_a_bad_picture_is_refused_by_name_by_every_reader(name, tmp_path):
 def test_sound_tiffs_of_the_same_making_are_read(tmp_path):
     np.testing.assert_array_equal(volume(tiff(tmp_path / "a.tif", DEEP))[0, :, :, 0], DEEP.T)
     np.testing.assert_array_equal(volume(tiff(tmp_path / "b.tif", COLORS[..., 0]))[0, :, :, 0], COLORS[..., 0].T)
+    for order, compression in (("<", 8), (">", 1)):
+        file = tiff(tmp_path / "d.tif", DEEP.astype(np.float32), order, kind=3, compression=compression)
+        np.testing.assert_array_equal(volume(file)[0, :, :, 0], DEEP.T)
     signed = -DEEP.astype(np.int32)
     np.testing.assert_array_equal(volume(tiff(tmp_path / "c.tif", signed, kind=2))[0, :, :, 0], signed.T)
     assert TiffImagePlugin.SAMPLEFORMAT == picture_files.SAMPLE_FORMAT
