@@ -133,8 +133,8 @@ def released_split(
         ValueError: when a listed patient is absent, a number fits several patients, a part would be empty, or there
             is no such list.
     """
-    warn_of_same_volumes(cases)
     numbered = _by_number(cases, end_diastole=name == "acdc")
+    warn_of_same_volumes(cases)
     split: dict[str, list[Case]] = {}
     absent: list[str] = []
     for part, patients in released_patients(name, labelled, combination).items():

@@ -22,7 +22,15 @@ from monai_cl_ext.data.folders import VOLUMES
 from monai_cl_ext.data.intensities import check_intensities
 from monai_cl_ext.data.nifti import CheckedNibabelReader
 from monai_cl_ext.data.opening import open_file
-from monai_cl_ext.data.picture_volumes import color_of, gray_of, numbers_of, pictures_of, read_pictures
+from monai_cl_ext.data.picture_volumes import (
+    color_of,
+    exact_numbers_of,
+    gray_of,
+    numbers_of,
+    pictures_of,
+    read_pictures,
+    warn_of_orientation,
+)
 from monai_cl_ext.data.volume_meta import as_volume
 
 
@@ -32,8 +40,9 @@ class LoadCased(MapTransform):
     - NIfTI, by :func:`~monai_cl_ext.data.nifti.read_nifti`, as ``monai.transforms.LoadImaged`` loads it with
       ``ensure_channel_first=True``.
     - A folder of DICOM files, by MONAI's ``PydicomReader``: one series, its slices in the order of InstanceNumber.
-    - A PNG, JPEG or BMP picture, by MONAI's ``PILReader``: a volume of one slice, (C, W, H, 1). A folder of pictures:
-      a slice each, in the order of their names.
+    - A PNG, JPEG, BMP, TIFF or WebP picture, upright as its EXIF orientation says: a volume of one slice, (C, W, H, 1),
+      with the numbers of the file, also where they have 16 bits or are float. A folder of pictures: a slice each, in
+      the order of their names.
     - Everything else as ``LoadImaged`` loads it.
 
     A label lies on the grid of its image, see :func:`~monai_cl_ext.data.alignment.on_image_grid`, and has whole class
@@ -141,7 +150,7 @@ class LoadCased(MapTransform):
                         "give one picture a slice"
                     )
                 pictures = [pictures[place] for place in order]
-            label = read_pictures(pictures, path, numbers_of)
+            label = read_pictures(pictures, path, numbers_of if self.label_values else exact_numbers_of)
         given = label.as_tensor()
         values = given if self.label_values is None else _classes(given, self.label_values, path)
         classes = whole_classes(values, path, self.num_classes)
@@ -149,8 +158,10 @@ class LoadCased(MapTransform):
 
     def _beside(self, image: MetaTensor, label: MetaTensor, image_path: Any, label_path: Any) -> MetaTensor:
         """The label on the grid of the image; pictures have no place in the world."""
-        if not (pictures_of(image_path) or pictures_of(label_path)):
+        masks = pictures_of(label_path)
+        if not (masks or pictures_of(image_path)):
             return on_image_grid(label, image, label_path, image_path)
+        warn_of_orientation(image_path, masks)
         refuse_other_shape(label.shape, image.shape, label_path, image_path)
         return as_volume(label.as_tensor(), label_path, image.affine)
 

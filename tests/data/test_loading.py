@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures and DICOM series become volumes whose labels lie where their images do."""
 
+import sys
 import threading
 
 import nibabel as nib
@@ -12,7 +13,7 @@ from monai.transforms import LoadImaged, SaveImage
 from monai.utils import OptionalImportError
 from PIL import Image
 
-from monai_cl_ext.data import LoadCased, SliceDataset, dicom, find_cases, picture_volumes, volume_transform
+from monai_cl_ext.data import LoadCased, SliceDataset, dicom, find_cases, volume_transform
 
 GRAY_VALUES = [0, 63, 126, 189, 252]
 ROWS, COLUMNS, SLICES = 12, 9, 11
@@ -283,11 +284,11 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
         raise OptionalImportError
 
     monkeypatch.setattr(dicom, "PydicomReader", absent)
-    monkeypatch.setattr(picture_volumes, "PILReader", absent)
     case = patient(tmp_path)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"DICOM_anon: needs the package pydicom: .*\[dicom\]"):
         LoadCased()(case)
-    with pytest.raises(ImportError, match=r"Ground: needs the package pillow: .*\[pictures\]"):
+    with pytest.raises(ImportError, match=r"Ground.*png: needs the package pillow: .*\[pictures\]"):
         LoadCased("image")({"image": case["label"]})
 
 
