@@ -17,7 +17,8 @@ import pandas as pd
 from scipy import stats
 
 from monai_cl_ext.demo import run_demo
-from monai_cl_ext.visualize.study_scores import draw_study_scores
+from monai_cl_ext.study.comparison import Comparison
+from monai_cl_ext.study.report.scores import draw_class_scores
 
 
 def dice_of_seeds(output: str, seeds: list[int]) -> pd.DataFrame:
@@ -62,7 +63,7 @@ def main() -> None:
         f"seeds {np.std(means, ddof=1):.3f})"
     )
     figure = Path(f"{args.output}_seeds.png")
-    draw_study_scores(scores, "dice", 2, "1: the same").figure.savefig(figure, dpi=160)
+    draw_class_scores(Comparison(scores, "dice"), 2, "1: the same").figure.savefig(figure, dpi=160)
     print(f"figure: {figure}")
 
 

@@ -40,6 +40,7 @@ from PIL import Image
 from monai_cl_ext.data import find_pictures
 from monai_cl_ext.files import write_text
 from monai_cl_ext.metrics.classification import classification_scores
+from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.study.bundles import Bundle, find_bundle
 from monai_cl_ext.study.scheduler import alone
 from monai_cl_ext.study.stage import run_stage
@@ -273,7 +274,7 @@ def markdown(table: pd.DataFrame) -> str:
 def grid(table: pd.DataFrame, keys: list[str], sign: str = "") -> str:
     """A row for each of the keys, a column for each classifier and score with its interval."""
     texts = [f"{row.value:{sign}.3f} [{row.low:{sign}.3f}, {row.high:{sign}.3f}]" for row in table.itertuples()]
-    names = table["classifier"].map(CLASSIFIERS) + " " + table["score"].str.upper()
+    names = table["classifier"].map(CLASSIFIERS) + " " + table["score"].map(lambda score: METRICS[score].title)
     wide = table.assign(text=texts, name=names).pivot(index=keys, columns="name", values="text")
     order = list(table[keys].drop_duplicates().itertuples(index=False, name=None))
     return markdown(wide.loc[order, list(dict.fromkeys(names))].reset_index())
@@ -285,7 +286,11 @@ def signs(differences: pd.DataFrame) -> str:
     for row in probe[[pair in PAIRS for pair in zip(probe["arm"], probe["minus"], strict=True)]].itertuples():
         one, two = POLICIES.index(row.arm), POLICIES.index(row.minus)
         theirs = {name: round(paper[row.score][one] - paper[row.score][two], 3) for name, paper in PAPER.items()}
-        facts = {"difference": f"{row.arm} − {row.minus}", "score": row.score.upper(), "here": f"{row.value:+.3f}"}
+        facts = {
+            "difference": f"{row.arm} − {row.minus}",
+            "score": METRICS[row.score].title,
+            "here": f"{row.value:+.3f}",
+        }
         same = f"{sum(row.value * value > 0 for value in theirs.values())} of {len(theirs)}"
         texts = {name: f"{value:+.3f}" for name, value in theirs.items()}
         rows.append({**facts, **texts, "same sign as here": same})

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -29,6 +29,28 @@ def probability(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"{name} must be a number from 0 to 1, found {value!r}")
     return float(value)
+
+
+def per_axis(
+    name: str, value: Any, axes: int, check: Callable[[str, Any], Value] = positive_number
+) -> tuple[Value, ...]:
+    """A size or spacing as a tuple of one number for each axis; a single number serves all axes.
+
+    Args:
+        name: of the argument.
+        value: one number, or as many as there are axes.
+        axes: number of axes, 2 or 3.
+        check: of each number, called with ``name`` too; raises a ValueError for a bad one.
+
+    Raises:
+        ValueError: when there are more or fewer numbers, or one is bad.
+    """
+    several = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) != 0
+    numbers = tuple(value) if several else (value,) * axes
+    if len(numbers) != axes:
+        words = {2: "two", 3: "three"}.get(axes, str(axes))
+        raise ValueError(f"{name} must be one number, or {words}, one for each axis, found {value!r}")
+    return tuple(check(name, number) for number in numbers)
 
 
 def one_of(name: str, value: Value, choices: Collection[Value]) -> Value:

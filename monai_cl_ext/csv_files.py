@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_cl_ext.extras import need
 from monai_cl_ext.files import write_text
 from monai_cl_ext.names import well_formed
 
@@ -71,6 +72,7 @@ def read_table(path: Path, **options: Any) -> pd.DataFrame:
         path: of the file.
         options: of ``pandas.read_csv``, such as ``dtype=str``, which keeps the patient 001 from becoming the number 1.
     """
+    need(str(path), "study", "pandas")
     import pandas as pd
 
     table = pd.read_csv(path, keep_default_na=False, **options).rename(columns=unescaped)

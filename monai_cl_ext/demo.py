@@ -11,13 +11,12 @@ from monai_cl_ext.data.phantom import write_phantom
 from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.commands import keep_plan
-from monai_cl_ext.study.comparison import differences
+from monai_cl_ext.study.report.lead import findings, numbers
+from monai_cl_ext.study.report.page import write_study_report
+from monai_cl_ext.study.report.records import read_study
+from monai_cl_ext.study.report.tables import metric_tables
 from monai_cl_ext.study.scheduler import alone
 from monai_cl_ext.study.task import Task, run_task, write_task
-from monai_cl_ext.visualize.study_lead import findings, numbers
-from monai_cl_ext.visualize.study_records import read_study
-from monai_cl_ext.visualize.study_report import write_study_report
-from monai_cl_ext.visualize.study_tables import metric_tables
 
 PATIENTS = 100
 PLAN = {
@@ -87,8 +86,7 @@ def told(cell: Task) -> str:
 def score_summary(root: Path) -> str:
     """The mean Dice of both starts on the test patients, and their difference."""
     study = read_study(root)
-    compared = differences(study.scores, "dice", study.reference)
-    return "\n\n".join([*map(str, metric_tables(study, "dice")), *findings(study, compared), *numbers(study, compared)])
+    return "\n\n".join([*map(str, metric_tables(study, "dice")), *findings(study), *numbers(study)])
 
 
 def say(text: str) -> None:

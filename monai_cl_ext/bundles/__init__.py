@@ -6,7 +6,10 @@
 below ``source/bundles``; its metadata.json names the others in their order. A built config is what the layers hold
 under its name, laid over each other as MONAI lays the files of a run. So a method writes down its own lines alone, and
 an overlay of its own is simply a file that no other layer has. Stages of pre-training begin with what the layers hold
-as ``pretrain``. ``"-": [ids]`` in a layer drops ids.
+as ``pretrain``.
+
+Three shorthands are for the source alone. ``"-": [ids]`` in a file drops ids of the layers below. ``"<": [files]`` lays
+the file over others, named from its folder. ``"@": ["a", "b"]`` in any object is ``"a": "@a", "b": "@b"``.
 
 ``source/overlays`` holds the overlays that serve many bundles, which are not built into their folders: a study and
 ``bundle copy`` take them from here. ``overlays`` in metadata.json names those that serve a bundle, its own too, and the

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, slices, batches by partition, splits by patient, and a phantom."""
 
-from monai_cl_ext.data.check_case import CheckCased
 from monai_cl_ext.data.folded_split import folded_split
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.gcl_lists import released_patients, released_split
@@ -13,14 +12,14 @@ from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.picture_dataset import PictureDataset
 from monai_cl_ext.data.pictures import classes_of, find_pictures
-from monai_cl_ext.data.preprocessing import CheckFinited, volume_transform
+from monai_cl_ext.data.preprocessing import beside_slices, volume_transform
 from monai_cl_ext.data.sampler import PartitionBatchSampler
 from monai_cl_ext.data.slices import SliceDataset
+from monai_cl_ext.data.spacing import AxisSpacingd
 from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients
 
 __all__ = [
-    "CheckCased",
-    "CheckFinited",
+    "AxisSpacingd",
     "LoadCased",
     "MixedSlices",
     "PartitionBatchSampler",
@@ -29,6 +28,7 @@ __all__ = [
     "PictureDataset",
     "SliceDataset",
     "TwoStreamBatchSampler",
+    "beside_slices",
     "classes_of",
     "draw_patients",
     "find_cases",

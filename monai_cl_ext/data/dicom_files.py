@@ -11,11 +11,12 @@ from monai.utils import optional_import
 
 from monai_cl_ext.data.folders import PICTURES, name_order
 from monai_cl_ext.data.opening import open_file
+from monai_cl_ext.extras import need
 
 SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage, of a DICOMDIR
 
-dcmread, HAS_PYDICOM = optional_import("pydicom", "3.0", name="dcmread")
+dcmread, _ = optional_import("pydicom", name="dcmread")
 
 
 def is_dicom(path: str | Path) -> bool:
@@ -94,8 +95,7 @@ def _start(path: Path) -> bytes:
 
 def _parsed(path: Path) -> Any:
     """The data set of a file; None where one without preamble is no DICOM after all."""
-    if not HAS_PYDICOM:
-        raise ImportError(f"{path}: needs the package pydicom: pip install 'monai-cl-ext[dicom]'")
+    need(str(path), "dicom", "pydicom")
     whole = _start(path)[128:132] == b"DICM"
     try:
         dataset = dcmread(path, force=True)

@@ -14,7 +14,7 @@ PATIENT_PATTERN = r"(.+?)(?:_frame\d+)?\Z"
 """The file name without suffix and without a trailing frame number, so that the two frames of ACDC share a patient."""
 
 VOLUMES = (".nii.gz", ".nii")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def find_cases(

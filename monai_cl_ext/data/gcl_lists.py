@@ -94,7 +94,7 @@ def released_patients(name: str, labelled: int | str, combination: str = "c1") -
     key = f"{labelled} {combination}"
     if key not in lists.labelled:
         known = ", ".join(lists.labelled)
-        raise ValueError(f"labeled and combination: found {key!r}, released for {name} are: {known}")
+        raise ValueError(f"labelled and combination: found {key!r}, released for {name} are: {known}")
     train, validation = lists.labelled[key].split("|")
     patients = (lists.pretrain, train, validation, lists.test)
     return {part: _written_out(written) for part, written in zip(PARTS, patients, strict=True)}
@@ -133,8 +133,8 @@ def released_split(
         ValueError: when a listed patient is absent, a number fits several patients, a part would be empty, or there
             is no such list.
     """
-    warn_of_same_volumes(cases)
     numbered = _by_number(cases, end_diastole=name == "acdc")
+    warn_of_same_volumes(cases)
     split: dict[str, list[Case]] = {}
     absent: list[str] = []
     for part, patients in released_patients(name, labelled, combination).items():

@@ -15,12 +15,23 @@ from monai.transforms import LoadImage, MapTransform
 from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.data.alignment import on_image_grid
+from monai_cl_ext.data.class_numbers import whole_classes
 from monai_cl_ext.data.dicom import read_series
 from monai_cl_ext.data.dicom_files import is_dicom
 from monai_cl_ext.data.folders import VOLUMES
+from monai_cl_ext.data.intensities import check_intensities
 from monai_cl_ext.data.nifti import CheckedNibabelReader
 from monai_cl_ext.data.opening import open_file
-from monai_cl_ext.data.picture_volumes import color_of, gray_of, numbers_of, pictures_of, read_pictures
+from monai_cl_ext.data.picture_volumes import (
+    color_of,
+    exact_numbers_of,
+    gray_of,
+    numbers_of,
+    pictures_of,
+    read_pictures,
+    warn_of_orientation,
+)
 from monai_cl_ext.data.volume_meta import as_volume
 
 
@@ -31,12 +42,15 @@ class LoadCased(MapTransform):
       ``ensure_channel_first=True``.
     - A folder of DICOM files, or one file, by pydicom: one series, its slices in the order of their positions, as
       :func:`~monai_cl_ext.data.dicom.read_series` tells.
-    - A PNG, JPEG or BMP picture, by MONAI's ``PILReader``: a volume of one slice, (C, W, H, 1). A folder of pictures:
-      a slice each, in the order of their names.
+    - A PNG, JPEG, BMP, TIFF or WebP picture, upright as its EXIF orientation says: a volume of one slice, (C, W, H, 1),
+      with the numbers of the file, also where they have 16 bits or are float. A folder of pictures: a slice each, in
+      the order of their names.
     - Everything else as ``LoadImaged`` loads it.
 
-    A label of pictures takes the image's affine. Of a DICOM series, the picture that is the i-th by name belongs to the
-    DICOM file that is the i-th by name.
+    A label lies on the grid of its image, see :func:`~monai_cl_ext.data.alignment.on_image_grid`, and has whole class
+    numbers, see :func:`~monai_cl_ext.data.class_numbers.whole_classes`. Images are finite; one with nearly one
+    intensity is warned of. A label of pictures takes the image's affine. Of a DICOM series, the picture that is the
+    i-th by name belongs to the DICOM file that is the i-th by name.
 
     Args:
         keys: the image first; the others are labels.
@@ -44,6 +58,7 @@ class LoadCased(MapTransform):
             None takes the values as class numbers.
         color: gives pictures three channels, red, green and blue; otherwise they become gray.
         channels: of the image, as the network takes them; None takes any number.
+        num_classes: of the labels, background included; None allows the classes 0 to 255.
         allow_missing_keys: leave out keys that a case does not have.
 
     Raises:
@@ -60,6 +75,7 @@ class LoadCased(MapTransform):
         color: bool = False,
         allow_missing_keys: bool = False,
         channels: int | None = None,
+        num_classes: int | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if label_values is not None and (not label_values or len(set(label_values)) < len(label_values)):
@@ -67,6 +83,7 @@ class LoadCased(MapTransform):
         self.label_values = label_values
         self.color = color
         self.channels = None if channels is None else positive_integer("channels", channels)
+        self.num_classes = None if num_classes is None else positive_integer("num_classes", num_classes)
         with warnings.catch_warnings():
             # MONAI 1.6 makes all its readers and, with pydicom, warns of each GPU decoder that it lacks.
             warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
@@ -80,13 +97,13 @@ class LoadCased(MapTransform):
             path = data[key]
             if key == self.keys[0]:
                 image, order = self._image(path)
-                case[key] = image
                 self._check_channels(image, path, self.channels)
+                check_intensities(image.as_tensor(), path)
+                case[key] = image
             else:
-                case[key] = self._label(path, image, order)
-                self._check_channels(case[key], path, self.channels and 1)
-                if image is not None:
-                    refuse_other_shape(case[key].shape, image.shape, path, data[self.keys[0]])
+                label = self._label(path, order)
+                self._check_channels(label, path, self.channels and 1)
+                case[key] = label if image is None else self._beside(image, label, data[self.keys[0]], path)
         return case
 
     def _check_channels(self, volume: Tensor, path: Any, expected: int | None) -> None:
@@ -97,7 +114,7 @@ class LoadCased(MapTransform):
                 "build the network with as many input channels and set channels of LoadCased"
             )
 
-    def _image(self, path: Any) -> tuple[Tensor, list[int] | None]:
+    def _image(self, path: Any) -> tuple[MetaTensor, list[int] | None]:
         """The image, and of a series the place of each slice among the names of its files."""
         pictures = pictures_of(path)
         if pictures:
@@ -108,7 +125,7 @@ class LoadCased(MapTransform):
                 return read_series(place)
         return self._file(path), None
 
-    def _file(self, path: Any) -> Tensor:
+    def _file(self, path: Any) -> MetaTensor:
         """Of NIfTI, or of another format that MONAI reads."""
         paths = [path] if isinstance(path, (str, Path)) else list(path)
         if all(map(_named_nifti, paths)):
@@ -128,7 +145,8 @@ class LoadCased(MapTransform):
                 "DICOM files"
             ) from error
 
-    def _label(self, path: Any, image: Tensor | None, order: list[int] | None) -> Tensor:
+    def _label(self, path: Any, order: list[int] | None) -> MetaTensor:
+        """The label with whole class numbers."""
         pictures = pictures_of(path)
         if not pictures:
             label = self._file(path)
@@ -140,10 +158,20 @@ class LoadCased(MapTransform):
                         "give one picture a slice"
                     )
                 pictures = [pictures[place] for place in order]
-            label = read_pictures(pictures, path, numbers_of)
-            if isinstance(image, MetaTensor):
-                label = as_volume(label.as_tensor(), path, image.affine)
-        return label if self.label_values is None else _classes(label, self.label_values, path)
+            label = read_pictures(pictures, path, numbers_of if self.label_values else exact_numbers_of)
+        given = label.as_tensor()
+        values = given if self.label_values is None else _classes(given, self.label_values, path)
+        classes = whole_classes(values, path, self.num_classes)
+        return label if classes is given else MetaTensor(classes, meta=label.meta)
+
+    def _beside(self, image: MetaTensor, label: MetaTensor, image_path: Any, label_path: Any) -> MetaTensor:
+        """The label on the grid of the image; pictures have no place in the world."""
+        masks = pictures_of(label_path)
+        if not (masks or pictures_of(image_path)):
+            return on_image_grid(label, image, label_path, image_path)
+        warn_of_orientation(image_path, masks)
+        refuse_other_shape(label.shape, image.shape, label_path, image_path)
+        return as_volume(label.as_tensor(), label_path, image.affine)
 
 
 def refuse_other_shape(found: Sequence[int], expected: Sequence[int], label: Any, image: Any) -> None:

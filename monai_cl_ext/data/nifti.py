@@ -23,6 +23,7 @@ HEADER_BYTES = 540  # of NIfTI-2, the longer of the two headers
 HEADER_BEGINS = tuple(length.to_bytes(4, order) for length in (348, 540) for order in ("little", "big"))
 MOST_TIMES_SMALLER = 1040  # deflate makes nothing smaller than a 1032nd
 CHUNK = 1 << 20
+MILLIMETERS = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
 AGAIN = "copy or download it again, or leave it out"
 
 # How files begin that are often found under the name of a volume: what they are, and what to do.
@@ -38,17 +39,21 @@ KINDS = (
 
 
 class CheckedNibabelReader(NibabelReader):
-    """MONAI's reader of NIfTI on top of :func:`read_nifti`: the same voxels and meta data."""
+    """MONAI's reader of NIfTI on top of :func:`read_nifti`."""
 
     def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Any:
         """The image of a path, or a list of them for several paths."""
         self.filenames = (data,) if isinstance(data, (str, Path)) else tuple(data)
-        images = [correct_nifti_header_if_necessary(read_nifti(name)) for name in self.filenames]
+        images = [read_nifti(name) for name in self.filenames]
         return images if len(images) > 1 else images[0]
 
 
 def read_nifti(path: str | Path) -> nib.Nifti1Image:
-    """The volume of a ``.nii`` or ``.nii.gz`` file, as nibabel gives it, held in memory.
+    """The volume of a ``.nii`` or ``.nii.gz`` file, held in memory, with one sense of its header.
+
+    Lengths are in mm, whatever unit the header has; one without a unit is taken to be in mm. Where sform, qform and
+    pixdim contradict each other, MONAI's ``correct_nifti_header_if_necessary`` chooses. Axes of length one behind the
+    third are left out.
 
     Args:
         path: of a NIfTI-1 or NIfTI-2 file whose name tells whether it is compressed.
@@ -99,7 +104,37 @@ def _read(file: BinaryIO, path: str | Path) -> nib.Nifti1Image:
         raise ValueError(f"{path}: its header is not valid ({error}); write the file again, or leave it out") from error
     if not np.isfinite(image.affine).all():
         raise ValueError(f"{path}: its header places voxels at NaN or infinity; repair its sform and qform")
+    image = correct_nifti_header_if_necessary(_without_last_axes(_in_millimeters(image)))
+    if np.linalg.matrix_rank(image.affine[:3, :3]) < 3:
+        raise ValueError(f"{path}: its header gives voxels no volume (spacing 0); repair its sform, qform and pixdim")
     return image
+
+
+def _in_millimeters(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    """The volume with its header's lengths in mm."""
+    header = image.header
+    factor = MILLIMETERS.get(header.get_xyzt_units()[0], 1.0)
+    if factor == 1.0:
+        return image
+    for row in ("srow_x", "srow_y", "srow_z"):
+        header[row] *= factor
+    for place in ("qoffset_x", "qoffset_y", "qoffset_z"):
+        header[place] *= factor
+    header["pixdim"][1:4] *= factor
+    header.set_xyzt_units("mm", header.get_xyzt_units()[1])
+    return type(image)(image.dataobj, None, header)
+
+
+def _without_last_axes(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    """The volume without axes of length one behind the third, as ITK and ANTs write them."""
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if shape == image.shape:
+        return image
+    header = image.header.copy()
+    header.set_data_shape(shape)
+    return type(image)(image.dataobj.reshape(shape), image.affine, header)
 
 
 def _image_class(start: bytes) -> Any:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from monai_cl_ext.data.folders import PICTURES, case_name, files_in, name_order
 
 TABLE = "labels.csv"
+KEPT = ("__MACOSX", "@eaDir")  # by macOS in archives, by Synology for previews
 
 
 def find_pictures(
@@ -19,7 +22,8 @@ def find_pictures(
     """Lists the pictures of a data set with their classes and patients.
 
     With a table (a CSV file with a header; ``labels.csv`` of the folder by default) each row is a picture. Without one
-    each folder in the data set's is a class, and each of its pictures a patient of its own.
+    each folder in the data set's is a class, and each of its pictures a patient of its own; hidden folders and files
+    are passed over.
 
     Args:
         dataset_dir: the folder of the data set; paths in the table start from it.
@@ -33,7 +37,7 @@ def find_pictures(
 
     Raises:
         FileNotFoundError: when the folder, the table or a listed picture is absent, or there is no picture.
-        ValueError: when the table lacks the column of images.
+        ValueError: when the table lacks the column of images, or a file is listed twice, also by a link.
     """
     folder = Path(dataset_dir)
     if not folder.is_dir():
@@ -47,6 +51,7 @@ def find_pictures(
             f"{folder}: found no {TABLE} and no folder of pictures ({', '.join(PICTURES)}); give a table, or a folder "
             "for each class"
         )
+    _refuse_listed_twice(rows)
     names = sorted({row["class_name"] for row in rows if "class_name" in row}, key=name_order)
     for row in rows:
         if "class_name" in row:
@@ -74,11 +79,42 @@ def _rows_of_table(folder: Path, path: Path, columns: Mapping[str, str]) -> list
 
 
 def _rows_of_folders(folder: Path) -> list[dict[str, Any]]:
-    return [
+    classes = _inner_folders(folder)
+    passed_over = [deeper for inner in classes for deeper in _inner_folders(inner) if files_in(deeper, PICTURES)]
+    rows = [
         {"image": str(picture), "patient": f"{inner.name}/{case_name(picture)}", "class_name": inner.name}
-        for inner in sorted(path for path in folder.iterdir() if path.is_dir())
+        for inner in classes
         for picture in files_in(inner, PICTURES)
     ]
+    if rows and passed_over:
+        warnings.warn(
+            f"{passed_over[0]}: its pictures are not read, nor those of {len(passed_over) - 1} other folder(s) in the "
+            "folders of classes; move them up, or give a table",
+            stacklevel=3,
+        )
+    return rows
+
+
+def _inner_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without those of programs: hidden ones, previews and leftovers of archives."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != "." and path.name not in KEPT)
+
+
+def _refuse_listed_twice(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses a file that is listed again, also by a link."""
+    listed: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        other = listed.setdefault(os.path.realpath(row["image"]), row)
+        if other is not row:
+            raise ValueError(
+                f"{row['image']} ({_owners(row)}) is the same file as {other['image']} ({_owners(other)}); list it "
+                "once, under one class and one patient"
+            )
+
+
+def _owners(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {row[name]!r}" for key, name in (("class", "class_name"), ("patient", "patient"))
+                     if name in row)  # fmt: skip
 
 
 def classes_of(cases: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,29 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from monai.transforms import (
     Compose,
-    MapTransform,
     ResizeWithPadOrCropd,
     ScaleIntensityRangePercentilesd,
-    Spacingd,
 )
 
-from monai_cl_ext.arguments import one_of
+from monai_cl_ext.arguments import one_of, per_axis, positive_integer, positive_number
+from monai_cl_ext.data.intensities import LOWER, UPPER
 from monai_cl_ext.data.loading import LoadCased
+from monai_cl_ext.data.spacing import AxisSpacingd
 
 
 def volume_transform(
     keys: Sequence[str] = ("image", "label"),
-    image_size: Sequence[int] | None = None,
-    pixdim: Sequence[float] | None = None,
+    image_size: int | Sequence[int] | None = None,
+    pixdim: float | Sequence[float] | None = None,
     slice_axis: int = 2,
     label_values: Sequence[float] | None = None,
     color: bool = False,
+    num_classes: int | None = None,
 ) -> Compose:
     """Loads a volume, scales its intensities, resamples and crops or pads its slices; the slice axis stays as it is.
 
@@ -34,49 +34,42 @@ def volume_transform(
 
     Args:
         keys: the image first; the others are label maps. Keys that a case lacks are passed over.
-        image_size: in-plane size in pixels, reached by central crop or zero padding; None leaves the size.
-        pixdim: in-plane spacing in mm, image bilinear, label nearest; None leaves the spacing.
+        image_size: in-plane size in pixels, two numbers or one for both axes, reached by central crop or zero padding;
+            None leaves the size.
+        pixdim: in-plane spacing in mm, likewise, image bilinear, label nearest; None leaves the spacing.
         slice_axis: axis of the volume that counts the slices.
-        label_values, color: as in :class:`LoadCased`.
+        label_values, color, num_classes: as in :class:`LoadCased`.
 
     Raises:
-        ValueError: when ``image_size`` or ``pixdim`` is not a pair, or the axis is not 0, 1 or 2.
+        ValueError: when ``image_size`` or ``pixdim`` is neither one number nor two, or the axis is not 0, 1 or 2.
     """
     one_of("slice_axis", slice_axis, (0, 1, 2))
     image, *labels = keys
     transforms = [
-        LoadCased(keys, label_values, color, allow_missing_keys=True),
-        ScaleIntensityRangePercentilesd(image, lower=1, upper=99, b_min=0.0, b_max=1.0, clip=False),
+        LoadCased(keys, label_values, color, allow_missing_keys=True, num_classes=num_classes),
+        ScaleIntensityRangePercentilesd(image, lower=LOWER, upper=UPPER, b_min=0.0, b_max=1.0, clip=False),
     ]
     if pixdim is not None:
         modes = ["bilinear"] + ["nearest"] * len(labels)
-        spacing = _beside_slices("pixdim", pixdim, slice_axis)
-        transforms.append(Spacingd(keys, pixdim=spacing, mode=modes, allow_missing_keys=True))
+        spacing = beside_slices("pixdim", pixdim, slice_axis)
+        transforms.append(AxisSpacingd(keys, spacing, modes, allow_missing_keys=True))
     if image_size is not None:
-        size = _beside_slices("image_size", image_size, slice_axis)
+        size = beside_slices("image_size", image_size, slice_axis)
         transforms.append(ResizeWithPadOrCropd(keys, spatial_size=size, allow_missing_keys=True))
     return Compose(transforms)
 
 
-def _beside_slices(name: str, pair: Sequence[float], slice_axis: int) -> list[float]:
-    """The two in-plane numbers with MONAI's -1 (leave alone) at the slice axis."""
-    if len(pair) != 2 or not all(number > 0 for number in pair):
-        raise ValueError(f"{name} must be two numbers above 0, one for each in-plane axis, found {pair!r}")
+def beside_slices(name: str, value: float | Sequence[float], slice_axis: int) -> list[float]:
+    """A size in pixels or a spacing in the plane of the slices, for MONAI: -1, leave alone, stands at the slice axis.
+
+    Args:
+        name: "image_size" or "pixdim".
+        value: two numbers, or one for both axes of the plane.
+        slice_axis: axis of the volume that counts the slices.
+
+    Raises:
+        ValueError: when ``value`` is neither one number above 0 nor two; a size must be whole.
+    """
+    check: Callable[[str, Any], float] = positive_integer if name == "image_size" else positive_number
+    pair = per_axis(name, value, 2, check)
     return [*pair[:slice_axis], -1, *pair[slice_axis:]]
-
-
-class CheckFinited(MapTransform):
-    """Refuses a volume that holds NaN or infinity, by the name of its file; MONAI would go on with it."""
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The data as they came.
-
-        Raises:
-            ValueError: when a voxel of one of the keys is not finite.
-        """
-        for key in self.key_iterator(data):
-            wrong = int((~torch.isfinite(torch.as_tensor(data[key]))).sum())
-            if wrong:
-                name = getattr(data[key], "meta", {}).get("filename_or_obj", key)
-                raise ValueError(f"{name}: {wrong} voxel(s) are NaN or infinite; repair or leave out the file")
-        return dict(data)

@@ -20,25 +20,38 @@ SAMPLE = 1 << 16
 SHOWN = 3
 
 
-def warn_of_same_volumes(cases: Sequence[Mapping[str, Any]]) -> None:
+def warn_of_same_volumes(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """One warning that names the patients and files of equal volumes; files that cannot be read are passed over.
 
     Args:
-        cases: dictionaries with "image" and "patient".
+        cases: dictionaries with "image", "patient" and, of pictures, "class_name".
+
+    Returns:
+        For each patient the first one, by the order of cases, that it shares a volume with, directly or by way of
+        others: itself where it shares none.
     """
-    found = [group for group in same_volumes(cases) if len({case["patient"] for case in group}) > 1]
-    if not found:
-        return
-    names = "; ".join(
-        " and ".join(f"{case['patient']!r} ({Path(str(case['image'])).name})" for case in group[:SHOWN])
-        for group in found[:SHOWN]
-    )
-    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    warnings.warn(
-        f"patients with the same image: {names}{more}. It counts twice, and may be trained and tested on; remove one, "
-        "or give both the same patient",
-        stacklevel=3,
-    )
+    first = {case["patient"]: case["patient"] for case in cases}
+    found = [
+        group for group in same_volumes(cases) if len({(case["patient"], case.get("class_name")) for case in group}) > 1
+    ]
+    for group in found:
+        joined = {first[case["patient"]] for case in group}
+        head = next(patient for patient in first if patient in joined)
+        first = {patient: head if other in joined else other for patient, other in first.items()}
+    if found:
+        names = "; ".join(" and ".join(map(_named, group[:SHOWN])) for group in found[:SHOWN])
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        warnings.warn(
+            f"patients with the same image: {names}{more}. It counts twice; a draw keeps these patients on one side, "
+            "but by lists of patients it may be trained and tested on; remove one, or give both the same patient",
+            stacklevel=3,
+        )
+    return first
+
+
+def _named(case: Mapping[str, Any]) -> str:
+    shown = ", ".join([Path(str(case["image"])).name, *([case["class_name"]] if case.get("class_name") else [])])
+    return f"{case['patient']!r} ({shown})"
 
 
 def same_volumes(cases: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -46,13 +59,17 @@ def same_volumes(cases: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, A
 
     Only suspects are read whole: the end of a gzip file tells length and checksum of what is in it.
     """
-    owners = {str(case["image"]): case for case in cases}
+    owners: dict[str, list[Mapping[str, Any]]] = {}
+    for case in cases:
+        owners.setdefault(str(case["image"]), []).append(case)
     groups: list[list[str]] = []
     for alike in _grouped(owners, _length):
         packed = any(_tried(path, _is_packed) for path in alike)
         for suspects in _grouped(alike, partial(_mark, whole=packed)):
             groups += _grouped(suspects, _hash)
-    return [[owners[path] for path in group] for group in groups]
+    grouped = {path for group in groups for path in group}
+    groups += [[path] for path, listed in owners.items() if len(listed) > 1 and path not in grouped]
+    return [[case for path in group for case in owners[path]] for group in groups]
 
 
 def _grouped(paths: Iterable[str], key: Callable[[BinaryIO], Hashable]) -> list[list[str]]:

@@ -16,11 +16,13 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.data.cropping import warn_of_cut_classes
 from monai_cl_ext.data.partitions import PARTITION_RULES, slice_partitions
 from monai_cl_ext.data.preprocessing import volume_transform
 from monai_cl_ext.data.volume import Volume, read_volume
 
 MANY_VOLUMES = 20
+SHOWN = 3
 
 
 class SliceDataset(Dataset[dict[str, Any]]):
@@ -54,9 +56,10 @@ class SliceDataset(Dataset[dict[str, Any]]):
     Raises:
         FileNotFoundError, PermissionError: when a file is absent or may not be read.
         ValueError: when a volume cannot be read or prepared, holds NaN or infinity, differs in size from the others
-            or from its label, when its superpixels fail, or when no volume is left. The message names the file. A
-            volume of one intensity is dropped and a volume with fewer slices than partitions is kept, each with one
-            warning.
+            or from its label, when its superpixels fail, or when no volume is left. The message names the file.
+
+    Warns of volumes of one intensity, which are dropped, of a volume with fewer slices than partitions, and of the
+    share of each class that cropping cuts away.
     """
 
     def __init__(
@@ -125,9 +128,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         progress: bool,
     ) -> list[Volume]:
         _check_data(data)
-        with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-            # MONAI would go on unscaled with a volume whose percentiles are equal; here it counts as constant.
-            warnings.filterwarnings("error", message=r"Divide by zero \(a_min == a_max\)")
+        with ThreadPoolExecutor(workers) as pool:
             read = pool.map(lambda case: read_volume(case, transform, self.slice_axis, superpixels), data)
             bar = tqdm(read, "Volumes", len(data), leave=False, disable=not progress or len(data) < MANY_VOLUMES)
             try:
@@ -136,12 +137,14 @@ class SliceDataset(Dataset[dict[str, Any]]):
                 pool.shutdown(cancel_futures=True)
                 raise
         kept = [volume for volume in volumes if not volume.constant]
-        for volume in volumes:
-            if volume.constant:
-                warnings.warn(
-                    f"{volume.file}: all its voxels, or nearly all, have one intensity; the volume is dropped",
-                    stacklevel=3,
-                )
+        dropped = [volume.file for volume in volumes if volume.constant]
+        if dropped:
+            warnings.warn(
+                f"{len(dropped)} of {len(volumes)} volume(s) are dropped, since all their voxels, or nearly all, have "
+                f"one intensity: {', '.join(dropped[:SHOWN])}{' and more' if len(dropped) > SHOWN else ''}",
+                stacklevel=3,
+            )
+        warn_of_cut_classes([volume.file for volume in kept], [volume.cut for volume in kept])
         if not kept:
             raise ValueError(
                 f"data: expected at least one volume with contrast, found {len(volumes)} constant one(s); "

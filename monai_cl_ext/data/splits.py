@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeAlias
@@ -23,6 +25,8 @@ def split_patients(
 
     Where there are patients whose volumes all have labels, validation and test patients are drawn from these alone,
     since the others could not be scored. The same seed gives the same test patients whatever ``validation`` is.
+    Patients that share an image under different names are drawn together; where one of them is not to be drawn, all are
+    for training.
 
     Args:
         cases: dictionaries with "patient", as from :func:`find_cases`.
@@ -37,6 +41,7 @@ def split_patients(
         ValueError: when a number is out of range, or no patient would remain for training.
     """
     groups = by_patient(cases)
+    first = warn_of_same_volumes(cases)
     candidates = _labelled(groups) or list(groups)
     counts = {
         name: _patient_count(name, wanted, len(candidates))
@@ -48,9 +53,43 @@ def split_patients(
             f"found {len(candidates)} patient(s) to draw from; ask for fewer, or add data"
         )
     order = [candidates[i] for i in np.random.default_rng(seed).permutation(len(candidates))]
-    chosen = {"test": order[: counts["test"]], "validation": order[counts["test"] : sum(counts.values())]}
+    chosen = _drawn(order, counts, first)
     taken = {patient for patients in chosen.values() for patient in patients}
-    return split_by_patient(cases, [patient for patient in groups if patient not in taken], **chosen)
+    return _split(cases, groups, {"train": [patient for patient in groups if patient not in taken], **chosen})
+
+
+def _drawn(order: Sequence[str], counts: Mapping[str, int], first: Mapping[str, str]) -> dict[str, list[str]]:
+    """So many patients for each part, from the front of the order, those that share an image together.
+
+    Args:
+        order: the patients to draw from.
+        counts: of patients, for each part in turn.
+        first: for every patient the one that stands for all that share an image with it.
+    """
+    members = Counter(first.values())
+    units: dict[str, list[str]] = {}
+    for patient in order:
+        units.setdefault(first[patient], []).append(patient)
+    whole = [unit for one, unit in units.items() if len(unit) == members[one]]
+    chosen: dict[str, list[str]] = {}
+    taken: set[str] = set()
+    for part, count in counts.items():
+        chosen[part] = []
+        for unit in whole:
+            if taken.isdisjoint(unit) and len(chosen[part]) + len(unit) <= count:
+                chosen[part] += unit
+                taken.update(unit)
+        parted = [patient for patient in order if patient not in taken][: count - len(chosen[part])]
+        if parted:
+            chosen[part] += parted
+            taken.update(parted)
+            warnings.warn(
+                f"{part}: no {count} patient(s) can be drawn without parting patients that share an image; "
+                f"{_some(parted)} shares one with patients of another part; ask for another number, or remove the "
+                "copies",
+                stacklevel=3,
+            )
+    return chosen
 
 
 def split_by_patient(
@@ -70,8 +109,14 @@ def split_by_patient(
     """
     groups = by_patient(cases)
     warn_of_same_volumes(cases)
+    return _split(cases, groups, {"train": train, "validation": validation, "test": test})
+
+
+def _split(
+    cases: Sequence[Case], groups: Mapping[str, list[Case]], lists: Mapping[str, Iterable[str]]
+) -> dict[str, list[Case]]:
     part_of: dict[str, str] = {}
-    for part, patients in (("train", train), ("validation", validation), ("test", test)):
+    for part, patients in lists.items():
         for patient in patients:
             if patient not in groups:
                 raise ValueError(
@@ -93,7 +138,8 @@ def split_by_patient(
 def draw_patients(cases: Sequence[Case], number: int | None, seed: int = 0) -> list[Case]:
     """All cases of randomly drawn patients whose volumes all have labels.
 
-    Draws are nested: with one seed, the patients of a smaller draw are among those of a larger one.
+    Draws are nested: with one seed, the patients of a smaller draw are among those of a larger one. Patients that share
+    an image are drawn one by one, since what is drawn and what is not are both for training.
 
     Args:
         cases: dictionaries with "patient", as from :func:`find_cases`.

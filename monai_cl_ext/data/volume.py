@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose
 from torch import Tensor
 
+from monai_cl_ext.data.cropping import ClassCounts, cut_away
 from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.intensities import is_sparse
 from monai_cl_ext.data.loading import refuse_other_shape
-from monai_cl_ext.errors import MISTAKES, deepest_cause, first_cause, raised_here, root_cause
+from monai_cl_ext.errors import MISTAKES, first_cause, raised_here, root_cause
 
 MAP_TYPES = (torch.uint8, torch.int16, torch.int32)  # torch knows neither maximum nor promotion of uint16
 
@@ -27,6 +30,7 @@ class Volume(NamedTuple):
         label: uint8 (slices, 1, H, W), or None.
         superpixel: the smallest of uint8, int16 and int32 that holds it, (slices, 1, H, W), or None.
         constant: whether all voxels have one intensity, or nearly all; such a volume may hold nothing else.
+        cut: what cropping cuts away of the label.
     """
 
     file: str
@@ -36,6 +40,7 @@ class Volume(NamedTuple):
     label: Tensor | None
     superpixel: Tensor | None
     constant: bool
+    cut: ClassCounts
 
 
 def read_volume(
@@ -59,11 +64,13 @@ def read_volume(
     file = str(case["image"])
     given = {key: value for key, value in case.items() if value is not None}
     failure: BaseException | None = None
+    steps = transform if isinstance(transform, Compose) else Compose(transform)
     try:
-        prepared = transform(given)
+        loaded = steps(given, end=1)
+        if _is_sparse(loaded.get("image")):
+            return Volume(file, "", (), torch.empty(0), None, None, constant=True, cut={})
+        prepared = steps(loaded, start=1)
     except Exception as error:
-        if isinstance(deepest_cause(error), Warning):
-            return Volume(file, "", (), torch.empty(0), None, None, constant=True)
         failure = _with_its_file(error, case)
     if failure is not None:
         raise failure  # not while MONAI's wrappers are being handled: they would be shown first
@@ -84,7 +91,20 @@ def read_volume(
     pixels = _compact_image(image, file, slice_axis)
     constant = bool(pixels.amin() == pixels.amax())
     maps = None if superpixels is None or constant else _compact_superpixels(pixels, superpixels, file)
-    return Volume(file, str(case.get("patient", case_name(file))), spacing, pixels, label, maps, constant)
+    cut = _cut_away(loaded["label"], prepared["label"]) if case.get("label") else {}
+    return Volume(file, str(case.get("patient", case_name(file))), spacing, pixels, label, maps, constant, cut)
+
+
+def _is_sparse(image: Any) -> bool:
+    """Whether an image that the first step has loaded cannot be scaled."""
+    return isinstance(image, Tensor) and image.is_floating_point() and image.numel() > 0 and is_sparse(image)
+
+
+def _cut_away(before: Any, after: Any) -> ClassCounts:
+    """What cropping cuts away, where both labels tell their place."""
+    if isinstance(before, MetaTensor) and isinstance(after, MetaTensor) and before.ndim == after.ndim == 4:
+        return cut_away(before, after)
+    return {}
 
 
 def _with_its_file(error: BaseException, case: Mapping[str, Any]) -> BaseException:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
+from monai_cl_ext.losses.base_temperature import temperature_factor
 from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
@@ -20,11 +21,14 @@ class NTXentLoss(nn.Module):
 
     Args:
         temperature: divides the cosine similarities; positive.
+        base_temperature: multiplies the loss by temperature / base_temperature, as PCL's release does with 0.07; None
+            leaves it out.
     """
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: float = 0.1, base_temperature: float | None = None) -> None:
         super().__init__()
         self.temperature = positive_number("temperature", temperature)
+        self.factor = temperature_factor(self.temperature, base_temperature)
 
     @plain_tensors
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
@@ -38,7 +42,7 @@ class NTXentLoss(nn.Module):
         """
         check_embeddings(z1, z2)
         rules = self.rules({}, sample_tags(len(z1), z1.device), views=2)
-        return contrast(torch.cat([z1, z2]), *rules, temperature=self.temperature)
+        return self.factor * contrast(torch.cat([z1, z2]), *rules, temperature=self.temperature)
 
     def rules(self, tags: Mapping[str, Tensor], samples: Tensor, views: int) -> Rules:
         """Positive and negative pairs among the rows of all views, view by view.

@@ -28,7 +28,7 @@ class GCLGlobal(NetworkMethod):
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
         strategy: "gr", "gd-" or "gd".
-        image_size: spatial size of the slices in pixels; fixes the width of g1's first layer.
+        image_size: spatial size of the slices in pixels, one number for all axes or one each; fixes the width of g1's first layer.
         temperature: divides the cosine similarities.
         hidden: width of g1's hidden layer.
         features: width of the embedding that is contrasted.
@@ -38,7 +38,7 @@ class GCLGlobal(NetworkMethod):
         self,
         network: nn.Module,
         strategy: str = "gd",
-        image_size: Sequence[int] = (192, 192),
+        image_size: int | Sequence[int] = (192, 192),
         temperature: float = 0.1,
         hidden: int = 1024,
         features: int = 128,

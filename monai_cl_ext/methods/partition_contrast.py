@@ -19,10 +19,7 @@ class PartitionContrast(InstanceContrast):
     The bottleneck's global average passes a two-layer head. A slice without a partition attracts its other view alone.
 
     Args:
-        network: the network to pre-train, of a class that ``networks.stages`` knows.
-        temperature: divides the cosine similarities.
-        base_temperature: multiplies the loss by temperature / base_temperature; the release has 0.07, None leaves it.
-        features: width of the embedding that is contrasted.
+        network, temperature, base_temperature, features: as in :class:`PCL`.
     """
 
     def __init__(

@@ -19,13 +19,20 @@ class SimCLR(InstanceContrast):
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
         temperature: divides the cosine similarities.
+        base_temperature: multiplies the loss by temperature / base_temperature; PCL's release has 0.07, None leaves it.
         features: width of the embedding that is contrasted.
     """
 
-    def __init__(self, network: nn.Module, temperature: float = 0.1, features: int = 128) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        temperature: float = 0.1,
+        base_temperature: float | None = None,
+        features: int = 128,
+    ) -> None:
         super().__init__(network)
         self.head = mlp_head(self.stages.channels[-1], features)
-        self.loss = NTXentLoss(temperature)
+        self.loss = NTXentLoss(temperature, base_temperature)
 
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:
         """The loss of equation 1; tags are not read."""

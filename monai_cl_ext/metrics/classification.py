@@ -10,7 +10,6 @@ from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer
 
-SCORES = ("auroc", "aupr", "accuracy")
 ELEMENTS = 2**22
 """Most weights that are held at once; more resamples go in several turns."""
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data import PictureDataset
 from monai_cl_ext.distributed import rank
-from monai_cl_ext.metrics.classification import SCORES, bootstrap_intervals, classification_scores
+from monai_cl_ext.metrics.classification import bootstrap_intervals, classification_scores
 from monai_cl_ext.metrics.gathering import gather_objects
+from monai_cl_ext.metrics.metric import CLASSIFICATION
 from monai_cl_ext.metrics.nearest_neighbors import NearestNeighbors
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class ClassificationScoresHandler:
         scores = classification_scores(found, classes, each=True)
         patients = self.dataset.volume.tolist()
         limits = bootstrap_intervals(found, classes, patients, self.level, self.resamples, self.seed)
-        for score in SCORES:
+        for score in CLASSIFICATION:
             value, (low, high) = scores[score].item(), limits[score]
             engine.state.metrics[f"{name}_{score}"] = value
             self.table.append([name, score, "all", len(classes), value, low.item(), high.item()])

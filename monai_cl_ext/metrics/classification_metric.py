@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from monai_cl_ext.arguments import one_of
-from monai_cl_ext.metrics.classification import SCORES, classification_scores
+from monai_cl_ext.metrics.classification import classification_scores
+from monai_cl_ext.metrics.metric import CLASSIFICATION
 from monai_cl_ext.metrics.probe import EmbeddingMetric
 
 
@@ -28,7 +29,7 @@ class ClassificationScore(EmbeddingMetric):
     required_output_keys = ("probabilities", "class")
 
     def __init__(self, score: str = "auroc", output_transform: Callable[[Any], Any] = lambda output: output) -> None:
-        self.score = one_of("score", score, SCORES)
+        self.score = one_of("score", score, CLASSIFICATION)
         super().__init__(output_transform)
 
     def value(self, *columns: Tensor) -> float:

@@ -17,9 +17,11 @@ from monai.data.utils import affine_to_spacing
 
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.csv_files import write_rows
+from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.distributed import rank
 from monai_cl_ext.metrics.gathering import gather_objects
-from monai_cl_ext.metrics.segmentation import SCORES, segmentation_scores
+from monai_cl_ext.metrics.metric import SEGMENTATION
+from monai_cl_ext.metrics.segmentation import segmentation_scores
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +29,15 @@ logger = logging.getLogger(__name__)
 Rows = list[dict[str, float]]
 """Scores of one volume, a dictionary for each class; ``missed`` is 1 where one of the two masks is empty."""
 
-COLUMNS = (*SCORES, "missed")
+COLUMNS = (*SEGMENTATION, "missed")
 
 
 class SegmentationScoresHandler:
     """Ignite handler: :func:`segmentation_scores` of every volume, a CSV file, and means in ``state.metrics``.
 
     Attach it to an evaluator whose output is a list of dictionaries (MONAI's ``decollate=True``) with the label maps
-    ``"pred"`` and ``"label"``, (1, *S), on one grid: invert the transforms of the prediction and take its argmax in
+    ``"pred"`` and ``"label"``, (1, *S); a label on another grid is brought to the prediction's, see
+    :func:`~monai_cl_ext.data.alignment.on_image_grid`: invert the transforms of the prediction and take its argmax in
     ``postprocessing``. The volume's name is its file's, from the meta data of image, label or prediction. Put the
     handler before those that log: the metrics are there when the epoch completes.
 
@@ -102,8 +105,12 @@ class SegmentationScoresHandler:
                 raise ValueError(f"{name}: {error}") from error
 
     def _rows_of(self, item: Mapping[str, Any]) -> Rows:
-        prediction, reference = label_map(item, "pred"), label_map(item, "label")
-        scores = segmentation_scores(prediction, reference, self.num_classes, self._spacing(item["label"]))
+        pair = item
+        if isinstance(item.get("pred"), MetaTensor) and isinstance(item.get("label"), MetaTensor):
+            names = [item[key].meta.get("filename_or_obj") or key for key in ("label", "pred")]
+            pair = {**item, "label": on_image_grid(item["label"], item["pred"], *names)}
+        prediction, reference = label_map(pair, "pred"), label_map(pair, "label")
+        scores = segmentation_scores(prediction, reference, self.num_classes, self._spacing(pair["label"]))
         columns = {name: values.tolist() for name, values in scores.items()}
         columns["missed"] = [
             float(first != second)
@@ -130,7 +137,7 @@ class SegmentationScoresHandler:
             raise ValueError("SegmentationScoresHandler saw no volume: the evaluator's data are empty")
         self.rows = dict(sorted(gathered.items()))
         metrics = engine.state.metrics
-        for score in SCORES:
+        for score in SEGMENTATION:
             metrics[f"{score}_mean"] = _mean([_mean([row[score] for row in rows]) for rows in self.rows.values()])
         for index, name in enumerate(self.class_names):
             metrics[f"dice_{name}"] = _mean([rows[index]["dice"] for rows in self.rows.values()])
@@ -144,7 +151,7 @@ class SegmentationScoresHandler:
         table: list[tuple[Any, ...]] = [("volume", "class", *COLUMNS)]
         for volume, rows in zip(volume_names(list(self.rows)), self.rows.values(), strict=True):
             for label, row in zip(self.class_names, rows, strict=True):
-                table.append((volume, label, *(row[score] for score in SCORES), int(row["missed"])))
+                table.append((volume, label, *(row[score] for score in SEGMENTATION), int(row["missed"])))
         write_rows(self.output, table)
         logger.info("%s: scores of %d volumes written", self.output, len(self.rows))
 

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Dataset
 
 from monai_cl_ext.arguments import positive_integer, positive_number
+from monai_cl_ext.numerics import at_least_float32, without_autocast
 
 TILE = 4096
 """Rows of queries and of references that are compared at once."""
@@ -55,8 +56,10 @@ def nearest_neighbor_probabilities(
         raise ValueError("references: expected at least one embedding, found none; give training images with classes")
     k = min(positive_integer("k", k), len(references))
     positive_number("temperature", temperature)
-    with torch.autocast(queries.device.type, enabled=False):
-        rows, others = (normalize(_precise(each.detach()), dim=1) for each in (queries, references))
+    with without_autocast(queries.device):
+        rows, others = (
+            normalize(each.detach().to(at_least_float32(each.dtype)), dim=1) for each in (queries, references)
+        )
         votes = rows.new_zeros(len(rows), positive_integer("num_classes", num_classes))
         for part, vote in zip(rows.split(tile), votes.split(tile), strict=True):
             similarity, near = _nearest(part, others, k, tile)
@@ -122,7 +125,3 @@ class NearestNeighbors:
         return nearest_neighbor_probabilities(
             embeddings, self.references, self.classes, self.num_classes, self.k, self.temperature
         )
-
-
-def _precise(rows: Tensor) -> Tensor:
-    return rows.to(torch.promote_types(rows.dtype, torch.float32))

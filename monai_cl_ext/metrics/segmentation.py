@@ -14,8 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer, positive_number
-
-SCORES = ("dice", "jaccard", "hd95", "asd")
+from monai_cl_ext.metrics.metric import SEGMENTATION
 
 
 def segmentation_scores(
@@ -67,7 +66,7 @@ def segmentation_scores(
             box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
             rows.append(_score(predicted[box] == label, expected[box] == label, sampling))
     table = torch.tensor(rows, dtype=torch.float64)
-    return {name: table[:, column].clone() for column, name in enumerate(SCORES)}
+    return {name: table[:, column].clone() for column, name in enumerate(SEGMENTATION)}
 
 
 def _score(

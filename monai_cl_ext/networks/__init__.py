@@ -7,8 +7,8 @@ from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, r
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
 from monai_cl_ext.networks.stages import Stages, stages
 from monai_cl_ext.networks.teacher import MomentumTeacher
-from monai_cl_ext.networks.vit_classifier import ViTClassifier, with_backbone
-from monai_cl_ext.networks.vit_weights import load_dino_weights, with_dino_weights
+from monai_cl_ext.networks.vit_classifier import ViTClassifier, load_backbone
+from monai_cl_ext.networks.vit_weights import load_dino_weights
 
 __all__ = [
     "DINOHead",
@@ -20,13 +20,12 @@ __all__ = [
     "PCLUNet",
     "Stages",
     "ViTClassifier",
+    "load_backbone",
     "load_dino_weights",
     "load_pretrained",
     "mlp_head",
     "pointwise_head",
     "region_projection",
     "stages",
-    "with_backbone",
-    "with_dino_weights",
     "with_pretrained",
 ]

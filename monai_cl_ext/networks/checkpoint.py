@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from monai_cl_ext.extras import need
 from monai_cl_ext.files import load_tensors
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "network", "net", "method", "network_weights")
@@ -45,10 +46,8 @@ def read_state(path_or_state: str | Path | Mapping[str, Any]) -> dict[str, Tenso
 
 
 def _read_safetensors(path: Path) -> Any:
-    try:
-        package = importlib.import_module("safetensors.torch")
-    except ImportError as error:
-        raise ImportError(f"{path}: install the package safetensors to read this file") from error
+    need(str(path), "safetensors", "safetensors")
+    package = importlib.import_module("safetensors.torch")
     try:
         return package.load_file(path, device="cpu")
     except Exception as error:  # the package has an error of its own

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -112,29 +112,29 @@ def load_pretrained(
             " Check that the network is built with the arguments of the pre-trained one; name what is meant to differ"
             " in exclude, a prefix of the file's names in prefixes, or lower minimum"
         )
-    own = net.state_dict()
-    chosen = {name: names[0] for name, names in fitting.items() if names and name not in report.shapes}
-    refuse_not_finite(where, {alias: _as_loaded(source[alias], own[name]) for name, alias in chosen.items()})
-    with torch.no_grad():
-        for name, alias in chosen.items():
-            own[name].copy_(source[alias])
+    _copy(
+        source, net, {name: names[0] for name, names in fitting.items() if names and name not in report.shapes}, where
+    )
     level = logging.INFO if report.fraction == 1 else logging.WARNING
     logger.log(level, "%s -> %s (part %r): %s", where, type(net).__name__, part, report)
     return report
 
 
-def with_pretrained(net: Network, path: str | Path | None, **arguments: Any) -> Network:
+def with_pretrained(
+    net: Network, path: str | Path | None, load: Callable[..., object] = load_pretrained, **arguments: Any
+) -> Network:
     """The network with the weights of ``path`` loaded, or untouched where ``path`` is empty; for use in a config.
 
     Args:
         net: the network.
         path: checkpoint file; None or an empty string loads nothing.
-        arguments: those of :func:`load_pretrained`, which also says what is raised.
+        load: called with both; ``load_dino_weights`` and ``load_backbone`` read other files. It says what is raised.
+        arguments: its others.
     """
     if path is None or not str(path).strip():
         logger.info("%s: no pre-trained weights asked for", type(net).__name__)
     else:
-        load_pretrained(net, path, **arguments)
+        load(net, path, **arguments)
     return net
 
 
@@ -151,6 +151,15 @@ def refuse_not_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
             f"{where}: NaN or infinite are {listed(bad)}; nothing was loaded. The training of these weights failed:"
             " take those of an earlier epoch, or train them again"
         )
+
+
+def _copy(source: Mapping[str, Tensor], net: nn.Module, chosen: Mapping[str, str], where: str) -> None:
+    """Writes the chosen tensors, of each the network's name and the source's; none where one is not finite."""
+    own = net.state_dict()
+    refuse_not_finite(where, {alias: _as_loaded(source[alias], own[name]) for name, alias in chosen.items()})
+    with torch.no_grad():
+        for name, alias in chosen.items():
+            own[name].copy_(source[alias])
 
 
 def _as_loaded(tensor: Tensor, own: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.networks.backbones.vit import MultiCropViT
 from monai_cl_ext.networks.checkpoint import read_state
-from monai_cl_ext.networks.loading import WRAPPERS, load_pretrained
+from monai_cl_ext.networks.loading import WRAPPERS, LoadReport, load_pretrained
 from monai_cl_ext.networks.vit_weights import load_dino_weights
 
 
@@ -57,23 +57,22 @@ class ViTClassifier(nn.Module):
         return self
 
 
-def with_backbone(net: ViTClassifier, path: str | Path | None) -> ViTClassifier:
-    """Classifier with the weights of ``path`` in its backbone, or unchanged where it is empty; for use in a config.
+def load_backbone(net: ViTClassifier, path: str | Path) -> LoadReport:
+    """Copies the weights of ``path`` into the backbone of a classifier.
 
     Args:
         net: the classifier; its linear layer is left alone.
         path: weights of a ``MultiCropViT`` or of a whole ``ViTClassifier``, or published ones of DINO or timm (see
-            ``load_dino_weights``); None or an empty string loads nothing.
+            ``load_dino_weights``).
+
+    Returns:
+        The report of ``load_pretrained``.
 
     Raises:
         FileNotFoundError, ImportError, ValueError: see ``load_pretrained`` and ``load_dino_weights``; every tensor of
             the backbone has to be matched.
     """
-    if path is None or not str(path).strip():
-        return net
     state = read_state(path)
     if any(name.split(".")[-1] == "pos_embed" for name in state):
-        load_dino_weights(net.backbone, path)
-    else:
-        load_pretrained(net, path, prefixes={**dict.fromkeys(WRAPPERS, ""), "": "backbone."}, exclude=["linear"])
-    return net
+        return load_dino_weights(net.backbone, path)
+    return load_pretrained(net, path, prefixes={**dict.fromkeys(WRAPPERS, ""), "": "backbone."}, exclude=["linear"])

@@ -76,18 +76,6 @@ def load_dino_weights(net: MultiCropViT, path: str | Path) -> LoadReport:
         raise ValueError(f"{path}: {error}") from error
 
 
-def with_dino_weights(net: MultiCropViT, path: str | Path | None) -> MultiCropViT:
-    """The network with the published weights of ``path``, or untouched where ``path`` is empty; for use in a config.
-
-    Args:
-        net, path: as in :func:`load_dino_weights`, which also says what is raised; None or an empty string loads
-            nothing.
-    """
-    if path is not None and str(path).strip():
-        load_dino_weights(net, path)
-    return net
-
-
 def _bare(name: str) -> str:
     """The name without the prefixes of wrappers."""
     for prefix in WRAPPERS:

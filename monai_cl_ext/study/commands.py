@@ -105,7 +105,7 @@ class StudyCommands:
         Args:
             output: Folder of the study.
         """
-        from monai_cl_ext.visualize.study_report import write_study_report
+        from monai_cl_ext.study.report.page import write_study_report
 
         print(f"report written to {write_study_report(Path(str(output)))}")
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from monai_cl_ext.extras import need
 from monai_cl_ext.study.layout import LOG
 from monai_cl_ext.study.task import ATTENDED, run_task
 
@@ -105,10 +106,9 @@ def slurm_launcher(root: Path, cluster: str = "slurm", **parameters: Any) -> Lau
         cluster: as submitit names it; "local" runs the jobs as processes of this machine.
         parameters: of ``submitit.AutoExecutor.update_parameters``, such as timeout_min, slurm_partition, gpus_per_node.
     """
-    try:
-        import submitit
-    except ImportError as error:
-        raise ImportError(f"the slurm launcher needs submitit ({error}); pip install monai-cl-ext[slurm]") from error
+    need("the slurm launcher", "slurm", "submitit")
+    import submitit
+
     executor = submitit.AutoExecutor(folder=root / "slurm", cluster=cluster)
     executor.update_parameters(**{"name": root.name, **parameters})
     return lambda folder: executor.submit(run_task, folder)

@@ -14,7 +14,7 @@ from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.splits import PARTS
 
-PLACES = {"pretrain": "pre-training", "train": "labelled", "validation": "validation", "test": "test"}
+PLACES = {"pretrain": "pre-training", "train": "labeled", "validation": "validation", "test": "test"}
 APART = (("train", "validation"), ("train", "test"), ("validation", "test"))
 HELD_OUT = (("pretrain", "validation"), ("pretrain", "test"))
 

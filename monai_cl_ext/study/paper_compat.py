@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from monai_cl_ext.data.splits import Case
+from monai_cl_ext.metrics.metric import METRICS, SEGMENTATION
 from monai_cl_ext.metrics.segmentation import segmentation_scores
-from monai_cl_ext.study.scores import labels_of
+from monai_cl_ext.study.alignment import aligned_labels
 
-DISTANCES = ("hd95", "asd")
+DISTANCES = [name for name in SEGMENTATION if METRICS[name].unit == "distance"]
 
 
 def paper_compat_scores(
@@ -24,7 +25,7 @@ def paper_compat_scores(
     Dice and Jaccard are those of all voxels of all cases as if they were one image, so that large organs and large
     volumes weigh more. HD95 and ASD are taken on each slice in pixels, are 0 (perfect) where the slice lacks the class
     in the label or the prediction has missed it, and are averaged over all slices. The releases compute them on the
-    slices that the network saw; here they are computed on the grid of the label's file.
+    slices that the network saw; here they are computed on the grid of the image.
 
     Args:
         cases, predictions, classes: as in :func:`score_predictions`.
@@ -36,9 +37,8 @@ def paper_compat_scores(
     counts = np.zeros((len(classes), 3))  # both, predicted, labeled
     distances: list[np.ndarray] = []
     for case in cases:
-        reference, prediction = (
-            np.moveaxis(labels_of(path), slice_axis, 0) for path in (case["label"], predictions[case["image"]])
-        )
+        prediction, reference, _ = aligned_labels(case, predictions[case["image"]], len(classes) + 1)
+        prediction, reference = np.moveaxis(prediction, slice_axis, 0), np.moveaxis(reference, slice_axis, 0)
         for index in range(len(classes)):
             masks = prediction == index + 1, reference == index + 1
             counts[index] += np.count_nonzero(masks[0] & masks[1]), *(np.count_nonzero(mask) for mask in masks)

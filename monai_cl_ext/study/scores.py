@@ -15,12 +15,11 @@ from monai.networks.utils import one_hot
 
 from monai_cl_ext import csv_files
 from monai_cl_ext.data.folders import case_name
-from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 from monai_cl_ext.names import well_formed
+from monai_cl_ext.study.alignment import aligned_labels
 
-METRICS = ("dice", "jaccard", "hd95", "asd", "surface_dice")
 TEXT = ("method", "volume", "patient", "class", "metric")
 COLUMNS = ("volume", "patient", "class", "metric", "value", "missed")
 
@@ -32,7 +31,7 @@ def score_predictions(
     use_spacing: bool,
     tolerance: float,
 ) -> pd.DataFrame:
-    """Scores each case against its label on the grid of the label's file.
+    """Scores each case against its label on the grid of its image.
 
     Args:
         cases: with "image", "label" and "patient".
@@ -46,36 +45,22 @@ def score_predictions(
         Where both have none, the value is nan.
 
     Raises:
-        ValueError: when a prediction has another shape than its label.
+        ValueError: when a prediction or a label does not cover the box of the image, see :func:`aligned_labels`.
     """
     rows = []
     for case in cases:
-        reference = labels_of(case["label"])
-        prediction = labels_of(predictions[case["image"]])
-        if prediction.shape != reference.shape:
-            raise ValueError(
-                f"{predictions[case['image']]} has the shape {prediction.shape}, its label {case['label']} "
-                f"{reference.shape}; inference must write the prediction on the grid of the volume"
-            )
-        zooms = read_nifti(case["label"]).header.get_zooms()[: reference.ndim] if use_spacing else ()
-        spacing = tuple(float(step) for step in zooms) or None
+        prediction, reference, steps = aligned_labels(case, predictions[case["image"]], len(classes) + 1)
+        spacing = steps if use_spacing else None
         found = segmentation_scores(prediction, reference, len(classes) + 1, spacing)
         found["surface_dice"] = surface_dice(prediction, reference, len(classes) + 1, tolerance, spacing)
         for index, name in enumerate(classes.values()):
             present = ((prediction == index + 1).any(), (reference == index + 1).any())
-            for metric in METRICS:
-                value = float(found[metric][index])
+            for metric, values in found.items():
                 names = map(
                     well_formed, (case_name(case["image"]), str(case["patient"]), name)
                 )  # pandas takes no others
-                rows.append((*names, metric, value, present[0] != present[1]))
+                rows.append((*names, metric, float(values[index]), present[0] != present[1]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def labels_of(path: str | Path) -> np.ndarray:
-    """The label map of a file, without the channel axis that some have at the end."""
-    array = np.asarray(read_nifti(path).dataobj)
-    return array[..., 0] if array.ndim == 4 and array.shape[-1] == 1 else array
 
 
 def surface_dice(

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.same_volumes import warn_of_same_volumes
 from monai_cl_ext.data.splits import Case, by_patient, split_patients
 
 Split: TypeAlias = dict[str, list[Case]]
@@ -23,6 +24,8 @@ def make_splits(
     cases: Sequence[Case], validation: int | float, test: int | float, folds: int = 0, seed: int = 0
 ) -> list[Split]:
     """One split into training, validation and test patients, or one for each fold.
+
+    Patients that share an image under different names are in one fold, and in no other part of it.
 
     Args:
         cases: as from ``data.find_cases``.
@@ -41,11 +44,20 @@ def make_splits(
     if not 2 <= folds <= len(labelled):
         raise ValueError(f"folds must be from 2 to {len(labelled)}, the number of patients with labels, found {folds}")
     order = [labelled[index] for index in np.random.default_rng(seed).permutation(len(labelled))]
+    first = warn_of_same_volumes(cases)
+    fold_of: dict[str, int] = {}
+    for place, patient in enumerate(order):
+        fold_of.setdefault(first[patient], place % folds)
+    if len(set(fold_of.values())) < folds:
+        raise ValueError(
+            f"folds must be at most {len(fold_of)}, the number of patients with labels and different images, found "
+            f"{folds}; ask for fewer, or remove the copies"
+        )
     splits = []
     for fold in range(folds):
-        tested = set(order[fold::folds])
-        rest = [case for case in cases if case["patient"] not in tested]
+        rest = [case for case in cases if fold_of.get(first[case["patient"]]) != fold]
         split = split_patients(rest, validation, 0, seed)
+        tested = {patient for patient in labelled if fold_of[first[patient]] == fold}
         split["test"] = [case for case in cases if case["patient"] in tested]
         splits.append(split)
     return splits

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from monai.transforms import InvertibleTransform, MapTransform, RandomizableTransform
-from monai.utils import TraceKeys, TransformBackends, convert_to_tensor, ensure_tuple_rep
+from monai.utils import TraceKeys, TransformBackends, ensure_tuple_rep
 from torch import Tensor
 
 from monai_cl_ext.arguments import one_of, probability
 
 from .operations.elastic import ElasticDeformation
 from .operations.operation_group import flattened
-from .plain import plain
+from .plain import plain, settled
 from .policies.inverse import resample_back
 from .policies.policy import ViewPolicy
 
@@ -43,7 +43,7 @@ class _PolicyTransform(RandomizableTransform, InvertibleTransform):
 
     def _apply(self, img: np.ndarray | Tensor, mode: str) -> Tensor:
         """One image or label map (C, *S) under the last parameters, with its metadata and a record of the transform."""
-        image = convert_to_tensor(img, track_meta=get_track_meta())
+        image = settled(img, mode)
         policy = self.policy if self._do_transform else self.resize
         params = self.params if self._do_transform else torch.empty(1, 0)
         values = plain(image)

@@ -3,58 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from monai.config import KeysCollection
 
 from .monai import RandPolicy, RandPolicyd
+from .policies.policy import ViewPolicy
 from .policies.strong_weak import strong_policy, weak_med_policy, weak_policy
 
 
-class RandStrongAugment(RandPolicy):
-    """``strong_policy`` of one image (C, *S).
+class _Augment(RandPolicy):
+    """The policy that its class makes, of one image."""
 
-    Args:
-        prob, mode: as in ``RandPolicy``.
-        arguments: of ``strong_policy``.
-    """
+    _make: ClassVar[Callable[..., ViewPolicy]]
 
     def __init__(self, prob: float = 1.0, mode: str = "bilinear", **arguments: Any) -> None:
-        super().__init__(strong_policy(**arguments), prob, mode)
+        super().__init__(type(self)._make(**arguments), prob, mode)
 
 
-class RandWeakAugment(RandPolicy):
-    """``weak_policy`` of one image (C, *S).
+class _Augmentd(RandPolicyd):
+    """The policy that its class makes, of the given keys."""
 
-    Args:
-        prob, mode: as in ``RandPolicy``.
-        arguments: of ``weak_policy``.
-    """
-
-    def __init__(self, prob: float = 1.0, mode: str = "bilinear", **arguments: Any) -> None:
-        super().__init__(weak_policy(**arguments), prob, mode)
-
-
-class RandWeakMedAugment(RandPolicy):
-    """``weak_med_policy`` of one image (C, *S).
-
-    Args:
-        prob, mode: as in ``RandPolicy``.
-        arguments: of ``weak_med_policy``.
-    """
-
-    def __init__(self, prob: float = 1.0, mode: str = "bilinear", **arguments: Any) -> None:
-        super().__init__(weak_med_policy(**arguments), prob, mode)
-
-
-class RandStrongAugmentd(RandPolicyd):
-    """``strong_policy`` of the given keys, each (C, *S).
-
-    Args:
-        keys, prob, mode, allow_missing_keys: as in ``RandPolicyd``.
-        arguments: of ``strong_policy``.
-    """
+    _make: ClassVar[Callable[..., ViewPolicy]]
 
     def __init__(
         self,
@@ -64,45 +35,43 @@ class RandStrongAugmentd(RandPolicyd):
         allow_missing_keys: bool = False,
         **arguments: Any,
     ) -> None:
-        super().__init__(keys, strong_policy(**arguments), prob, mode, allow_missing_keys)
+        super().__init__(keys, type(self)._make(**arguments), prob, mode, allow_missing_keys)
 
 
-class RandWeakAugmentd(RandPolicyd):
-    """``weak_policy`` of the given keys, each (C, *S).
+class RandStrongAugment(_Augment):
+    """``strong_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``."""
 
-    Args:
-        keys, prob, mode, allow_missing_keys: as in ``RandPolicyd``.
-        arguments: of ``weak_policy``.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        prob: float = 1.0,
-        mode: str | Sequence[str] = "bilinear",
-        allow_missing_keys: bool = False,
-        **arguments: Any,
-    ) -> None:
-        super().__init__(keys, weak_policy(**arguments), prob, mode, allow_missing_keys)
+    _make = staticmethod(strong_policy)
 
 
-class RandWeakMedAugmentd(RandPolicyd):
-    """``weak_med_policy`` of the given keys, each (C, *S).
+class RandWeakAugment(_Augment):
+    """``weak_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``."""
 
-    Args:
-        keys, prob, mode, allow_missing_keys: as in ``RandPolicyd``.
-        arguments: of ``weak_med_policy``.
-    """
+    _make = staticmethod(weak_policy)
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        prob: float = 1.0,
-        mode: str | Sequence[str] = "bilinear",
-        allow_missing_keys: bool = False,
-        **arguments: Any,
-    ) -> None:
-        super().__init__(keys, weak_med_policy(**arguments), prob, mode, allow_missing_keys)
+
+class RandWeakMedAugment(_Augment):
+    """``weak_med_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``."""
+
+    _make = staticmethod(weak_med_policy)
+
+
+class RandStrongAugmentd(_Augmentd):
+    """``strong_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``."""
+
+    _make = staticmethod(strong_policy)
+
+
+class RandWeakAugmentd(_Augmentd):
+    """``weak_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``."""
+
+    _make = staticmethod(weak_policy)
+
+
+class RandWeakMedAugmentd(_Augmentd):
+    """``weak_med_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``."""
+
+    _make = staticmethod(weak_med_policy)
 
 
 RandStrongAugmentD = RandStrongAugmentDict = RandStrongAugmentd

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from sklearn.manifold import TSNE
 
 from monai_cl_ext.files import write_text
 from monai_cl_ext.view_report.comparison import PICTURED, REPEATED, Measured, auc
@@ -17,12 +18,7 @@ from monai_cl_ext.view_report.policies import ViewSettings
 from monai_cl_ext.view_report.sample import Sample
 from monai_cl_ext.visualize.drawing import WIDTH, Drawing, look, new_figure, shorten, show_image, styled
 from monai_cl_ext.visualize.page import Section, saved, write_page
-from monai_cl_ext.visualize.tables import Table
-
-try:
-    from sklearn.manifold import TSNE
-except ImportError as error:
-    raise ImportError(f"a t-SNE needs scikit-learn ({error}); pip install 'monai-cl-ext[report]'") from error
+from monai_cl_ext.visualize.table import Table
 
 KINDS, HEAD = ("positive", "negative"), ["policy", "strength", "d⁺", "d⁻", "AUC"]
 NO_FORECAST = (

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of a run, and the report page that shows them; needs the extra "report"."""
 
-try:
-    import jinja2  # noqa: F401
-    import matplotlib  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        f"figures and reports need matplotlib and jinja2 ({error}); pip install monai-cl-ext[report]"
-    ) from error
+from monai_cl_ext.extras import need
+
+need("figures and reports", "report", "jinja2", "markupsafe", "matplotlib", "pandas")
 
 from monai_cl_ext.visualize.batch_views import draw_views
 from monai_cl_ext.visualize.curves import draw_curves

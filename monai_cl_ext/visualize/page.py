@@ -14,7 +14,7 @@ from markupsafe import Markup
 from monai_cl_ext.files import write_text
 from monai_cl_ext.names import visible
 from monai_cl_ext.visualize.drawing import Drawing
-from monai_cl_ext.visualize.tables import Table
+from monai_cl_ext.visualize.table import Table
 
 
 @dataclass

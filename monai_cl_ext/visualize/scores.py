@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.visualize.drawing import INK, Drawing, add_legend, legend_height, look, new_figure, shorten, styled
 from monai_cl_ext.visualize.records import Record
 
 ROW = 0.24  # inches
-NAMES = {"dice": "Dice", "hd95": "HD95"}
 
 
 @styled
@@ -34,7 +34,7 @@ def draw_scores(scores: dict[str, list[Record]], metric: str, unit: str = "mm") 
         if hollow
         else ""
     )
-    return Drawing(f"scores_{metric}", f"{NAMES[metric]} per class", caption, figure)
+    return Drawing(f"scores_{metric}", f"{METRICS[metric].title} per class", caption, figure)
 
 
 def draw_dots(scores: dict[str, list[Record]], metric: str, unit: str) -> tuple[Figure, bool]:
@@ -60,8 +60,9 @@ def draw_dots(scores: dict[str, list[Record]], metric: str, unit: str) -> tuple[
     axes.set_ylim(len(classes) * (len(names) + 1) - 1.3, -0.8)
     axes.grid(axis="y", visible=False)
     axes.set_ylabel("class")
-    axes.set_xlabel("Dice (1: the same)" if metric == "dice" else f"HD95 ({unit})")
-    axes.set_xlim(*((-0.02, 1.02) if metric == "dice" else (0, None)))
+    known = METRICS[metric]
+    axes.set_xlabel(known.label(unit) if known.unit else f"{known.title} (1: the same)")
+    axes.set_xlim(*((0, None) if known.unit else (-0.02, 1.02)))
     if len(names) > 1:
         add_legend(figure, names)
     return figure, any(row["missed"] != 0 and not math.isnan(row[metric]) for rows in scores.values() for row in rows)
@@ -81,7 +82,7 @@ def _draw_row(axes: Axes, height: float, number: int, rows: list[Record], metric
     average = mean([row[metric] for row in rows])
     if not math.isnan(average):
         axes.plot([average] * 2, [height - 0.42, height + 0.42], color=INK, linewidth=2, zorder=4)
-        text = f"{average:.2f}" if metric == "dice" else f"{average:.1f}"
+        text = f"{average:.{min(METRICS[metric].digits, 2)}f}"
         axes.annotate(text, (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
 
 

@@ -5,64 +5,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
-from monai_cl_ext.names import visible
+from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.visualize.records import Record, Run
 from monai_cl_ext.visualize.scores import classes_of, mean, volume_means
-
-WIDE, LONG = 45, 16  # characters that make a table too wide for a phone, and a cell too long for half of one
-FOLDED = 700  # characters of remarks that a page folds
-
-
-@dataclass
-class Table:
-    """Cells of text.
-
-    Attributes:
-        title: its caption.
-        head: names of the columns.
-        rows: each of the length of the head.
-        note: what is to be known before its cells are read.
-        remarks: on single cells.
-        best: (row, column) of the cells to stress.
-    """
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
-    note: str = ""
-    remarks: list[str] = field(default_factory=list)
-    best: set[tuple[int, int]] = field(default_factory=set)
-
-    @property
-    def folds_remarks(self) -> bool:
-        """Whether the remarks are so long that the page folds them."""
-        return sum(map(len, self.remarks)) > FOLDED
-
-    @property
-    def layout(self) -> str:
-        """How the page sets it.
-
-        "pairs" of a name and a value; "wide" where a phone shows each row as a block, and "wide long" where the block
-        has a line for each cell.
-        """
-        if len(self.head) == 2:
-            return "pairs"
-        widest = [max(len(row[column]) for row in (self.head, *self.rows)) for column in range(len(self.head))]
-        if len(self.head) <= 5 and sum(widest) <= WIDE:
-            return ""
-        return "wide long" if max(widest[1:]) > LONG else "wide"
-
-    def __str__(self) -> str:
-        """The table as text for a terminal."""
-        lines = [[visible(cell) for cell in line] for line in (self.head, *self.rows)]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.head))]
-        text = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        ]
-        return "\n".join([visible(self.title), *text])
+from monai_cl_ext.visualize.table import Table
+from monai_cl_ext.visualize.wording import duration
 
 
 def stage_table(runs: list[Run]) -> Table:
@@ -165,7 +114,8 @@ def score_tables(scores: dict[str, list[Record]], unit: str) -> tuple[list[Table
     """
     classes = classes_of(scores)
     means, folded = [], []
-    for metric, name, digits in (("dice", "Dice", 3), ("hd95", f"HD95 ({unit})", 1)):
+    for metric in ("dice", "hd95"):
+        name, digits = METRICS[metric].label(unit), METRICS[metric].digits
         rows = []
         for run, found in scores.items():
             each = [mean([row[metric] for row in found if row["class"] == label]) for label in classes]
@@ -197,20 +147,6 @@ def comparisons(scores: dict[str, list[Record]]) -> list[str]:
                 f"{len(differences)} test volumes."
             )
     return sentences
-
-
-def counted(number: int, name: str) -> str:
-    """ "1 draw", "2 draws"."""
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def _number(value: float, digits: int) -> str:

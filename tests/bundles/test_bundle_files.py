@@ -54,7 +54,7 @@ def test_own_classes_are_named_in_full(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_inference_names_nothing_of_ours_but_its_check_and_the_network_of_a_classifier(name):
-    expected = {"monai_cl_ext", "monai_cl_ext.data.CheckCased"}
+    expected = {"monai_cl_ext", "monai_cl_ext.data.LoadCased", "monai_cl_ext.data.AxisSpacingd"}
     if name.endswith("classification"):
         expected = {f"monai_cl_ext.networks.{each}" for each in ("ViTClassifier", "MultiCropViT")}
     assert set(re.findall(r"monai_cl_ext[\w.]*", configs_of(name)["inference"])) == expected

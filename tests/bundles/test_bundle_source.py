@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The committed bundles are what the source in the package builds."""
 
+import json
 from pathlib import Path
 
 import pytest
-from workflows import BUNDLES, read
+from workflows import BUNDLES, parsed, read
 
 from monai_cl_ext.bundles import build_bundle, bundle_names
 from monai_cl_ext.bundles.build import SOURCE
 from monai_cl_ext.bundles.json_text import json_text
-from monai_cl_ext.bundles.layers import laid_over, ordered_config
+from monai_cl_ext.bundles.layers import laid_over, merged, ordered_config
 
 OURS = ("models", "eval", "runs", "data", "__pycache__")  # what a run leaves in a bundle's folder
 
@@ -33,13 +34,15 @@ def test_the_committed_folder_is_what_the_source_builds(name, tmp_path):
 
 
 def test_the_source_is_short():
-    """Of the bundles as they were when they were copies of each other, 9,876 lines."""
+    """The bundles as they were when they were copies of each other had 9,876 lines."""
     lines = {path: len(path.read_text().splitlines()) for path in SOURCE.rglob("*.json")}
-    assert sum(lines.values()) <= 4200
-    own = {bundle: sum(lines[path] for path in (SOURCE / "bundles" / bundle).glob("*.json") if path.stem.startswith(
-        ("pretrain", "metadata"))) for bundle in bundle_names()}  # fmt: skip
+    assert sum(lines.values()) <= 1700
+    own = {
+        name: sum(lines[path] for path in (SOURCE / "bundles" / name).glob("pretrain*.json")) for name in bundle_names()
+    }
     own |= {name: own[name] + lines[SOURCE / "dino" / "pretrain.json"] for name in own if name.startswith("dino")}
-    assert own["pcl_segmentation"] <= 30 and own["wcl_segmentation"] <= 30
+    large = {"gcl_segmentation", "supercl_segmentation", "dino_classification", "dino_segmentation"}
+    assert max(own.values()) < 90 and max(own[name] for name in own.keys() - large) < 35, own
 
 
 @pytest.mark.parametrize("name", bundle_names())
@@ -52,6 +55,7 @@ def test_an_overlay_is_named_in_metadata_with_stages_that_exist(name):
     for overlay, entry in metadata["overlays"].items():
         assert set(entry["stages"]) | set(entry.get("pretrain_stages", [])) <= stages
         assert not {"stages", "pretrain_stages"} & set(read(name, overlay))
+        assert all(parsed(name, stage, overlay) for stage in entry["stages"] if stage != "evaluate")
 
 
 def test_layers_are_laid_as_monai_lays_files_and_may_drop_ids():
@@ -63,9 +67,32 @@ def test_layers_are_laid_as_monai_lays_files_and_may_drop_ids():
         laid_over(base, {"-": ["z"]})
 
 
+def test_an_overlay_keeps_what_it_says_of_the_inside_of_its_stages_ids():
+    overlay = {"a": 1, "split": {"name": "x", "seed": 0}}
+    patch = {"split#name": "y", "cases#pattern": "z", "+train#settings": {"b": "@b"}}
+    assert laid_over(overlay, patch) == {
+        "a": 1, "split": {"name": "y", "seed": 0}, "cases#pattern": "z", "+train#settings": {"b": "@b"},
+    }  # fmt: skip
+
+
+def test_a_file_of_the_source_may_include_others_and_name_ids_once(tmp_path):
+    files = {
+        "shared/policy.json": {"policy": {"_target_": "x.Policy", "@": ["size", "limits"], "seed": 0}, "width": 1},
+        "first/train.json": {"width": 3, "height": 4},
+        "second/train.json": {"<": ["../shared/policy.json"], "-": ["height"], "policy#seed": 5, "width": 2},
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(json.dumps(content))
+    assert merged([tmp_path / "first", tmp_path / "second"], "train") == {
+        "width": 2, "policy": {"_target_": "x.Policy", "size": "@size", "limits": "@limits", "seed": 5},
+    }  # fmt: skip
+
+
 def test_ids_stand_behind_those_that_they_refer_to():
     config = {"first": 1, "user": "$@last + @middle#part", "middle": {"x": "@last"}, "last": 2, "lasting": "%first"}
     assert list(ordered_config(config)) == ["first", "last", "middle", "user", "lasting"]
+    assert list(ordered_config({"a": 1, "_desc_": "@x"})) == ["_desc_", "a"]
     assert list(ordered_config({"train": "@validate#x", "validate": "@train#y"})) == ["train", "validate"]
 
 

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundles of PCL, WCL and SuperCL: the zoo's checks and every stage and variant on a small phantom."""
+"""The bundles of contrastive methods that pre-train in one stage: every stage and variant on a small phantom."""
 
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 import torch
 from monai.networks.nets import BasicUNet
-from workflows import SMALL, copy_bundle, parsed, run
+from workflows import SMALL, copy_bundle, parsed, run, workflow
 
+from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.methods import PCL, WCL, PartitionContrast, SimCLR, SuperCL
 
-NAMES = ["pcl_segmentation", "wcl_segmentation", "supercl_segmentation"]
 SMALL = {**SMALL, "batch_size": 4}
-KINDS = {"pcl_segmentation": PCL, "wcl_segmentation": WCL, "supercl_segmentation": SuperCL}
+KINDS = {
+    "simclr_segmentation": SimCLR,
+    "pcl_segmentation": PCL,
+    "wcl_segmentation": WCL,
+    "supercl_segmentation": SuperCL,
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +32,18 @@ def phantom(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory, phantom) -> dict[str, Path]:
     """Each bundle after its pre-training."""
-    roots = {name: copy_bundle(name, tmp_path_factory.mktemp(name)) for name in NAMES}
+    roots = {name: copy_bundle(name, tmp_path_factory.mktemp(name)) for name in KINDS}
     for root in roots.values():
         run(root, ["pretrain"], dataset_dir=str(phantom), **SMALL)
     return roots
 
 
-# files, metadata, configs
+@pytest.mark.parametrize("name", KINDS)
+def test_the_method_is_the_bundles(name):
+    assert type(parsed(name, "pretrain").get_parsed_content("method")) is KINDS[name]
 
 
-# the stages
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_pretraining_leaves_weights_curves_and_a_batch(name, pretrained):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -54,6 +59,27 @@ def test_pretraining_leaves_weights_curves_and_a_batch(name, pretrained):
     views = 4 if name.startswith("supercl") else 2
     assert len(batch["views"]) == views and batch["positive"].shape == (views * 4, views * 4)
     assert ("superpixels" in batch) == name.startswith("supercl")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_pretrained_encoder_is_trained_scored_and_served(name, pretrained, phantom):
+    root, file = pretrained[name], f"{pretrained[name]}/models/model_pretrain.pt"
+    settings = {"dataset_dir": str(phantom), **SMALL}
+    flow = workflow(root, ["train"], **settings, seed=1, pretrained=file)
+    before, start = torch.load(file, weights_only=True), flow.parser.get_parsed_content("initial_network").state_dict()
+    anew = {key.split(".")[0] for key, value in before.items() if not torch.equal(value, start[key])}
+    assert anew == {"upcat_1", "upcat_2", "upcat_3", "upcat_4", "final_conv"}
+    flow.run()
+    flow.finalize()
+    tested = run(root, ["train", "evaluate"], **settings).parser.get_parsed_content("split")["test"]
+    rows = read_rows(root / "eval" / "metrics.csv")
+    assert len(rows) == len(tested) * 3 and all(0 <= float(row["dice"]) <= 1 for row in rows)
+    sizes = {key: SMALL[key] for key in ("device", "image_size", "pixdim", "network_def#features")}
+    images = [case["image"] for case in tested]
+    run(root, ["inference"], "infer", dataset_dir=str(phantom), datalist=images, **sizes)
+    for image in images:
+        (served,) = (root / "eval").rglob(f"{Path(image).name.split('.')[0]}_trans.nii.gz")
+        assert nib.load(served).shape == nib.load(image).shape and (nib.load(served).get_fdata() < 4).all()
 
 
 @pytest.mark.parametrize("overlays, weights, kind", [
@@ -82,3 +108,18 @@ def test_pcl_contrasts_by_view_or_partition_too(overlay):
     method = parsed("pcl_segmentation", "pretrain", overlay).get_parsed_content("method")
     assert type(method) is {"positives_view": SimCLR, "positives_partition": PartitionContrast}[overlay]
     assert method.head[-1].out_features == 512
+
+
+@pytest.mark.parametrize("overlays", [[], ["positives_view"], ["positives_partition"]])
+def test_pcls_paper_multiplies_the_loss_whatever_is_positive(overlays):
+    for configs in (["paper_pretrain", *overlays], [*overlays, "paper_pretrain"]):
+        method = parsed("pcl_segmentation", "pretrain", *configs).get_parsed_content("method")
+        assert method.loss.factor == pytest.approx(0.1 / 0.07)
+
+
+@pytest.mark.parametrize("overlays", [[], ["instance_view"], ["instance_partition"]])
+def test_supercls_paper_multiplies_each_loss(overlays):
+    parser = parsed("supercl_segmentation", "pretrain", "paper_pretrain", *overlays)
+    method = parser.get_parsed_content("method")
+    losses = (method.instance.loss, method.intra_loss, method.inter_loss)
+    assert [loss.factor for loss in losses] == pytest.approx([0.1 / 0.07] * 3)

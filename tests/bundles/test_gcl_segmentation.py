@@ -26,7 +26,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.nets import BasicUNet
 from workflows import BUNDLES, SMALL, copy_bundle, run, workflow
 
-from monai_cl_ext.data import CheckCased, find_cases, released_patients, volume_transform, write_phantom
+from monai_cl_ext.data import LoadCased, find_cases, released_patients, volume_transform, write_phantom
 from monai_cl_ext.networks import GCLUNet
 
 NAME = "gcl_segmentation"
@@ -72,22 +72,27 @@ def configs() -> list[str]:
 # files, metadata, the zoo's checks
 
 
-def test_own_classes_are_named_in_full_and_inference_names_only_its_check():
+def test_own_classes_are_named_in_full_and_inference_names_only_its_gate():
     for name in configs():
         text = (BUNDLES / NAME / "configs" / f"{name}.json").read_text()
         assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', text)), name
     text = (BUNDLES / NAME / "configs" / "inference.json").read_text()
-    assert set(re.findall(r"monai_cl_ext[\w.]*", text)) == {"monai_cl_ext", "monai_cl_ext.data.CheckCased"}
+    assert set(re.findall(r"monai_cl_ext[\w.]*", text)) == {
+        "monai_cl_ext",
+        "monai_cl_ext.data.LoadCased",
+        "monai_cl_ext.data.AxisSpacingd",
+    }
 
 
 def test_train_evaluate_and_inference_prepare_an_image_alike():
     def image_chain(preprocessing):
         chain = json.loads(json.dumps(preprocessing["transforms"]))
-        chain = [item for item in chain if not item["_target_"].endswith(("CheckFinited", "CheckCased"))]
-        if chain[0]["_target_"] == "monai_cl_ext.data.LoadCased":  # what it loads is tested to be equal
-            stock = {"_target_": "monai.transforms.LoadImaged", "image_only": True, "ensure_channel_first": True}
-            chain[0] = {**stock, "keys": chain[0]["keys"]}
+        # Inference has MONAI's forms as well, for where this package is absent; both are tested to be equal.
+        chain = [item for item in chain if not item["_target_"].endswith((".LoadImaged", ".Spacingd"))]
         for item in chain:
+            item.pop("_disabled_", None)
+            item.pop("num_classes", None)
+            item.setdefault("mode", "bilinear") if item["_target_"].endswith("Spacingd") else None
             both = item["keys"] == ["image", "label"]
             item["keys"] = "image"
             if both and "mode" in item:
@@ -181,8 +186,9 @@ def test_inference_runs_on_monai_alone_and_writes_the_same(trained, phantom, tmp
     sizes = {name: SMALL[name] for name in ("device", "image_size", "pixdim", "network_def#features")}
     written = sorted(trained.glob("eval/*/*_trans.nii.gz"))
     flow = workflow(trained, ["inference"], "infer", **sizes, datalist=[])
-    checks = [step for step in flow.preprocessing.transforms if isinstance(step, CheckCased)]
-    assert len(checks) == 1 and flow.preprocessing.transforms[0] is checks[0] and checks[0].load.channels == 1
+    first, *others = flow.preprocessing.transforms
+    assert isinstance(first, LoadCased) and first.channels == 1
+    assert not any(type(step).__name__ == "LoadImaged" for step in others)
     monkeypatch.setitem(sys.modules, "monai_cl_ext", None)  # as where it is not installed
     with pytest.raises(ImportError):
         importlib.import_module("monai_cl_ext")
@@ -322,7 +328,7 @@ def test_the_papers_other_data_have_overlays_of_the_same_recipe(name, file, size
         network = parser.get_parsed_content("network_def")
         assert isinstance(network, GCLUNet) and network.output[-1].out_channels == len(parser["class_names"]) + 1
     recipe, acdc = (json.loads((configs / f"paper_{data}.json").read_text()) for data in (name, "acdc"))
-    own = {"_desc_", "image_size", "pixdim", "num_classes", "class_names", "cases#patient_pattern"}
+    own = {"_desc_", "image_size", "pixdim", "num_classes", "class_names", "cases"}
     assert {key: value for key, value in recipe.items() if key not in own} == {
         **{key: value for key, value in acdc.items() if key not in own}, "split": {**acdc["split"], "name": name},
     }  # fmt: skip

@@ -19,7 +19,7 @@ def numbers(part: list[dict]) -> list[int]:
     return list(dict.fromkeys(int(case["patient"][-3:]) for case in part))
 
 
-@pytest.mark.parametrize("labeled, expected", [(8, TENTH), (20, QUARTER)])
+@pytest.mark.parametrize("labelled, expected", [(8, TENTH), (20, QUARTER)])
 def test_the_lists_of_acdc_are_those_published(labelled, expected):
     split = folded_split(CASES, labelled)
     assert numbers(split["test"]) == TEST and numbers(split["train"]) == expected

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures and DICOM series become volumes whose labels lie where their images do."""
 
+import sys
+
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import LoadImaged, SaveImage
-from monai.utils import OptionalImportError
 from PIL import Image
 
-from monai_cl_ext.data import LoadCased, SliceDataset, dicom_files, find_cases, picture_volumes, volume_transform
+from monai_cl_ext.data import LoadCased, SliceDataset, find_cases, volume_transform
 
 GRAY_VALUES = [0, 63, 126, 189, 252]
 ROWS, COLUMNS, SLICES = 12, 9, 11
@@ -225,7 +226,8 @@ def test_meta_data_and_voxels_are_those_of_monai(dtype, suffix, kind, tmp_path):
     affine = nib.affines.from_matvec(np.array([[0, 2, 0.1], [-3, 0, 0], [0, 0.2, 4]]), [5, 6, 7])
     header = kind.header_class(endianness=">" if suffix == ".nii" else "<")
     for key, shape in (("image", (6, 5, 4, 2)), ("label", (6, 5, 4))):
-        image = kind((generator.random(shape) * 99).astype(dtype), affine, header)
+        values = generator.random(shape) * 99
+        image = kind((np.rint(values) if key == "label" else values).astype(dtype), affine, header)
         image.header.set_slope_inter(*((2, 1) if dtype == np.int16 else (None, None)))
         nib.save(image, tmp_path / f"{key}{suffix}")
     assert_loaded_alike({key: str(tmp_path / f"{key}{suffix}") for key in ("image", "label")})
@@ -246,15 +248,12 @@ def assert_loaded_alike(case):
 
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
-    def absent(**arguments):
-        raise OptionalImportError
-
-    monkeypatch.setattr(dicom_files, "HAS_PYDICOM", False)
-    monkeypatch.setattr(picture_volumes, "PILReader", absent)
     case = patient(tmp_path)
-    with pytest.raises(ImportError, match=r"DICOM_anon.*: needs the package pydicom: .*\[dicom\]"):
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"DICOM_anon.*: needs pydicom: .*\[dicom\]"):
         LoadCased()(case)
-    with pytest.raises(ImportError, match=r"Ground: needs the package pillow: .*\[pictures\]"):
+    with pytest.raises(ImportError, match=r"Ground.*png: needs the package pillow: .*\[pictures\]"):
         LoadCased("image")({"image": case["label"]})
 
 

@@ -131,8 +131,8 @@ def test_processes_share_a_steps_rows(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (([], [1], 1, 1), "labeled must hold at least one row"),
-        (([1], [], 1, 1), "unlabeled must hold at least one row"),
+        (([], [1], 1, 1), "labelled must hold at least one row"),
+        (([1], [], 1, 1), "unlabelled must hold at least one row"),
         (([1], [2], 0, 1), "labelled_per_batch must be an integer"),
         (([1], [2], 1, 1.5), "unlabelled_per_batch must be an integer"),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bad_files import BAD, CHANNELS, SHAPE, plain, refuse_to_open, voxels
 
-from monai_cl_ext.data import CheckCased, LoadCased, opening, read_nifti
+from monai_cl_ext.data import LoadCased, opening, read_nifti
 
 
 def sentence(error, path):
@@ -31,9 +31,8 @@ def test_each_kind_of_bad_file_has_its_sentence(kind, tmp_path):
     assert tracemalloc.get_traced_memory()[1] < 1e7  # nothing is allocated on the word of a header
     tracemalloc.stop()
     assert re.search(f"{bad.found}.*{bad.remedy}", sentence(error, path))
-    for loader in (LoadCased("image", channels=1), CheckCased("image", channels=1)):
-        with pytest.raises((ValueError, FileNotFoundError), match=f"{bad.found}.*{bad.remedy}"):
-            loader({"image": str(path)})
+    with pytest.raises((ValueError, FileNotFoundError), match=f"{bad.found}.*{bad.remedy}"):
+        LoadCased("image", channels=1)({"image": str(path)})
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
@@ -91,21 +90,20 @@ def test_the_checksum_is_verified_behind_the_last_voxel(tmp_path):
         read_nifti(path)
 
 
-@pytest.mark.parametrize("loader", [LoadCased, CheckCased])
-def test_channels_other_than_the_networks_are_refused(loader, tmp_path):
+def test_channels_other_than_the_networks_are_refused(tmp_path):
     path = tmp_path / "a.nii.gz"
     CHANNELS.write(path)
     for channels in (1, 3):
         with pytest.raises(ValueError, match=CHANNELS.found.replace("1 ch", f"{channels} ch", 1)) as error:
-            loader("image", channels=channels)({"image": str(path)})
+            LoadCased("image", channels=channels)({"image": str(path)})
         assert CHANNELS.remedy in sentence(error, path)
     for channels in (2, None):
-        loader("image", channels=channels)({"image": str(path)})
+        LoadCased("image", channels=channels)({"image": str(path)})
     nib.save(nib.Nifti1Image(voxels(shape=SHAPE[:2]), np.eye(4)), path)
     with pytest.raises(ValueError, match=r"the axes \(24, 24\)"):
-        loader("image", channels=1)({"image": str(path)})
+        LoadCased("image", channels=1)({"image": str(path)})
     with pytest.raises(ValueError, match="channels must be"):
-        loader("image", channels=0)
+        LoadCased("image", channels=0)
 
 
 def test_a_label_with_channels_or_of_another_shape_is_refused(tmp_path):
@@ -113,15 +111,5 @@ def test_a_label_with_channels_or_of_another_shape_is_refused(tmp_path):
     nib.save(nib.Nifti1Image(voxels(), np.eye(4)), case["image"])
     for shape, message in (((*SHAPE, 2), r"2 channel\(s\)"), ((24, 24, 7), "label that belongs to the image")):
         nib.save(nib.Nifti1Image(voxels(shape=shape), np.eye(4)), case["label"])
-        for loader in (LoadCased, CheckCased):
-            with pytest.raises(ValueError, match=rf"label\.nii: .*{message}"):
-                loader(("image", "label"), channels=1)(case)
-
-
-def test_the_check_leaves_the_case_and_refuses_pictures(tmp_path):
-    image = tmp_path / "a.nii"
-    image.write_bytes(plain())
-    assert CheckCased()({"image": str(image), "patient": "a"}) == {"image": str(image), "patient": "a"}
-    (tmp_path / "a.png").touch()
-    with pytest.raises(ValueError, match=r"a\.png: a picture.*NIfTI"):
-        CheckCased()({"image": str(tmp_path / "a.png")})
+        with pytest.raises(ValueError, match=rf"label\.nii: .*{message}"):
+            LoadCased(("image", "label"), channels=1)(case)

@@ -2,6 +2,7 @@
 """Photographs: how they are listed, and what the dataset serves."""
 
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -81,3 +82,29 @@ def test_mistakes_are_named(folder):
         PictureDataset([{"image": folder / "broken.png", "patient": "p"}], 8)
     with pytest.raises(ValueError, match="found none"):
         PictureDataset([], 8)
+
+
+@pytest.mark.parametrize("place", [".ipynb_checkpoints/a.png", "__MACOSX/a.png", "@eaDir/a.png", "b2/._x.png",
+                                   "b2/.ipynb_checkpoints/x.png", "b2/@eaDir/x.png"])  # fmt: skip
+def test_hidden_folders_and_files_are_no_classes_and_no_pictures(place, folder):
+    write(folder / place)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cases = find_pictures(folder)
+    assert len(cases) == 3 and classes_of(cases) == ["b2", "b10"]
+
+
+def test_pictures_deeper_in_class_folders_are_told_of(folder):
+    write(folder / "b2" / "patient1" / "x.png")
+    with pytest.warns(UserWarning, match="b2/patient1: its pictures are not read"):
+        assert len(find_pictures(folder)) == 3
+
+
+def test_a_file_under_two_classes_or_patients_is_refused_by_both_names(folder):
+    (folder / "b2" / "link.png").symlink_to(folder / "b10" / "y.png")
+    expected = r"b2/link\.png \(class 'b2', patient 'b2/link'\) is the same file as .*b10/y\.png \(class 'b10', patient"
+    with pytest.raises(ValueError, match=expected):
+        find_pictures(folder)
+    (folder / "labels.csv").write_text("image,label,patient\nb10/y.png,ill,p\nb10/../b10/y.png,ill,q\n")
+    with pytest.raises(ValueError, match=r"y\.png \(class 'ill', patient 'q'\) is the same file as .*patient 'p'"):
+        find_pictures(folder)

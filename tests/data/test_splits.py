@@ -124,7 +124,7 @@ def test_released_lists_have_the_released_lengths():
             assert not set(lists["train"]) & set(lists["validation"])
 
 
-@pytest.mark.parametrize("labeled, other", [((1, "c2"), (1, "c1")), ((2, "c1"), (2, "c2")), ((2, "c3"), (2, "c4")),
+@pytest.mark.parametrize("labelled, other", [((1, "c2"), (1, "c1")), ((2, "c1"), (2, "c2")), ((2, "c3"), (2, "c4")),
                                              ((8, "c2"), (8, "c3"))])  # fmt: skip
 def test_four_acdc_draws_have_another_validation_pair(labelled, other):
     assert released_patients("acdc", *labelled)["validation"] == ["031", "072"]

@@ -35,6 +35,11 @@ def test_equals_monai_contrastive_loss(samples):
     assert_same(NTXentLoss(temperature)(*z.chunk(2)), ContrastiveLoss(temperature=temperature)(*z.chunk(2)), z)
 
 
+def test_base_temperature_multiplies():
+    z1, z2 = rows(5, 4), rows(5, 4, seed=1)
+    assert_same(NTXentLoss(0.1, base_temperature=0.07)(z1, z2), NTXentLoss(0.1)(z1, z2) * 0.1 / 0.07, z1)
+
+
 def test_gradcheck():
     assert torch.autograd.gradcheck(NTXentLoss(0.2), (rows(4, 3), rows(4, 3, seed=1)))
 

@@ -41,7 +41,7 @@ def pooled(method) -> torch.Tensor:
 @pytest.mark.parametrize("kind", [SimCLR, PCL, PartitionContrast])
 def test_the_loss_is_that_of_the_positives_on_the_projected_average(kind):
     options = {
-        SimCLR: {},
+        SimCLR: {"base_temperature": 0.07},
         PCL: {"threshold": 0.35, "base_temperature": 0.07},
         PartitionContrast: {"base_temperature": 0.07},
     }
@@ -54,7 +54,7 @@ def test_the_loss_is_that_of_the_positives_on_the_projected_average(kind):
         labels = torch.tensor([0, 1, 3, 1, 11, 12]).repeat(2)  # the two without a partition have only themselves
         expected = SupervisedContrastiveLoss(0.2, 0.07)(z, labels)
     else:
-        expected = NTXentLoss(0.2)(*z.chunk(2))
+        expected = NTXentLoss(0.2, 0.07)(*z.chunk(2))
     assert method(views(), TAGS)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -118,7 +118,7 @@ def test_an_interrupted_run_leaves_the_old_file(tmp_path):
     path.write_text("old")
     items = outputs(cases())
     items[2]["pred"] = items[2]["pred"][:, :5]
-    with pytest.raises(ValueError, match=r"/data/p2/case2\.nii\.gz: .* found \(5, 6, 4\) and \(7, 6, 4\)"):
+    with pytest.raises(ValueError, match=r"/data/p2/case2\.nii\.gz: .* \(7, 6, 4\) voxels .* \(5, 6, 4\) voxels"):
         evaluate(items, SegmentationScoresHandler(path, 3))
     assert path.read_text() == "old"
 

@@ -281,10 +281,11 @@ def test_safetensors_are_read_by_their_package(tmp_path, monkeypatch):
     source, net = unet(1), unet(2)
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    with pytest.raises(ImportError, match=r"weights\.safetensors: install the package safetensors"):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r"weights\.safetensors: needs safetensors: .*monai-cl-ext\[safetensors\]"):
         load_pretrained(net, path)
     package = types.SimpleNamespace(load_file=lambda file, device: source.state_dict() if file == path else {})
+    monkeypatch.setitem(sys.modules, "safetensors", types.ModuleType("safetensors"))
     monkeypatch.setitem(sys.modules, "safetensors.torch", package)
     load_pretrained(net, path)
     assert equal(net.state_dict(), source.state_dict())

@@ -29,6 +29,9 @@ NETWORKS = {
     "segresnet_bare": lambda dims: SegResNet(dims, 8, 1, 3, blocks_down=(1, 1), blocks_up=(1,), use_conv_final=False),
     "dynunet": lambda dims: DynUNet(dims, 1, 3, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=(4, 6, 8, 10)),
     "dynunet_residual": lambda dims: DynUNet(dims, 1, 3, [3] * 3, [1, 2, 2], [2, 2], filters=(4, 6, 8), res_block=True),
+    "dynunet_deep": lambda dims: DynUNet(
+        dims, 1, 3, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=(4, 6, 8, 10), deep_supervision=True, deep_supr_num=2
+    ),
     "pcl": lambda dims: PCLUNet(1, 3, 2, spatial_dims=dims),
     "unet": lambda dims: UNet(dims, 1, 3, (4, 6, 8, 10), (2, 1, 2)),
     "unet_residual": lambda dims: UNet(dims, 1, 3, (4, 6, 8, 10), (2, 2, 2), num_res_units=2, norm="batch"),
@@ -48,6 +51,7 @@ SHAPES = {
     "segresnet_bare": ((8, 16), (8,), (1,)),
     "dynunet": ((4, 6, 8, 10), (8, 6, 4), (4, 2, 1)),
     "dynunet_residual": ((4, 6, 8), (6, 4), (2, 1)),
+    "dynunet_deep": ((4, 6, 8, 10), (8, 6, 4), (4, 2, 1)),
     "pcl": ((2, 4, 8, 16, 32), (16, 8, 4, 2), (8, 4, 2, 1)),
     "unet": ((4, 6, 8, 10), (6, 4, 3), (2, 2, 1)),
     "unet_residual": ((4, 6, 8, 10), (6, 4, 3), (4, 2, 1)),
@@ -130,7 +134,8 @@ def test_prefixes_part_the_tensors(kind, dims):
         owners.setdefault(id(tensor), set()).update(within)  # DynUNet names a tensor twice
     counts = [len(owner) for owner in owners.values()]
     assert max(counts) == 1, "no tensor is in two parts"
-    if kind != "segresnet_bare":  # which keeps an output layer that it does not use
+    # The one keeps an output layer that it does not use, the other has heads beside its result.
+    if kind not in ("segresnet_bare", "dynunet_deep"):
         assert min(counts) == 1, "every tensor is in one"
 
 
@@ -179,6 +184,20 @@ def test_encoder_of_an_image_size_that_the_decoder_would_refuse():
     assert seen.embed(torch.randn(2, 1, 100, 160)).shape == (2, 128)
 
 
+def test_the_image_size_is_one_number_or_one_for_each_axis():
+    seen = stages(built("basic", 3)[0])
+    assert seen.bottleneck_size(32) == seen.bottleneck_size([32, 32, 32]) == (2, 2, 2)
+    with pytest.raises(ValueError, match=r"image_size must be one number, or three, .* found \[32, 32\]"):
+        seen.bottleneck_size([32, 32])
+
+
+def test_the_last_map_of_deep_supervision_is_the_result_in_training_too():
+    net, image = built("dynunet_deep", 2)
+    seen = stages(net.train())
+    assert net(image).shape == (2, 3, 3, 32, 64)  # with the maps of two heads
+    torch.testing.assert_close(seen.output(seen.decode(seen.encode(image))), net(image)[:, 0])
+
+
 def test_unknown_class_lists_the_known_and_a_user_can_add_it():
     class Mine(nn.Module):
         def __init__(self):
@@ -200,8 +219,6 @@ def test_subclass_of_a_known_class_is_known():
 
 
 def test_what_cannot_be_done_is_said():
-    with pytest.raises(ValueError, match="deep_supervision=False"):
-        stages(DynUNet(2, 1, 3, [3] * 4, [1, 2, 2, 2], [2, 2, 2], deep_supervision=True))
     seen = stages(built("basic", 2)[0])
     for blocks in (0, 5, -1):
         with pytest.raises(ValueError, match=f"blocks must be from 1 to 4 for BasicUNet, found {blocks}"):

@@ -6,7 +6,7 @@ import torch
 from monai.networks.utils import convert_to_torchscript
 from published_vit import published, reference
 
-from monai_cl_ext.networks import MultiCropViT, ViTClassifier, with_backbone
+from monai_cl_ext.networks import MultiCropViT, ViTClassifier, load_backbone, with_pretrained
 
 BACKBONE = {"in_channels": 1, "img_size": 32, "patch_size": 8, "hidden_size": 24, "mlp_dim": 96, "num_layers": 3,
             "num_heads": 2}  # fmt: skip
@@ -26,7 +26,7 @@ def test_logits_are_linear_in_the_last_blocks_tokens(tmp_path):
     """Against the published network's forward, written out, on its weights."""
     state = published(24, 3, 8, 1, 4)
     torch.save(state, tmp_path / "vit.pth")
-    net = with_backbone(classifier(), tmp_path / "vit.pth").double().eval()
+    net = with_pretrained(classifier(), tmp_path / "vit.pth", load_backbone).double().eval()
     image = torch.randn(2, 1, 32, 32, dtype=torch.float64)
     tokens = reference(state, image, heads=2, last=2)
     expected = torch.stack([net.linear.weight @ row + net.linear.bias for row in tokens])
@@ -57,7 +57,7 @@ def test_a_backbone_is_loaded_whole_from_each_kind_of_file(tmp_path):
         torch.manual_seed(1)
         net = ViTClassifier(MultiCropViT(**BACKBONE), 7, 2, True)
         linear = net.linear.weight.clone()
-        assert with_backbone(net, path) is net and torch.equal(net.linear.weight, linear)
+        assert load_backbone(net, path).fraction == 1 and torch.equal(net.linear.weight, linear)
         source = torch.load(path, weights_only=True)
         names = {name: name if path.stem == "backbone" else f"module.backbone.{name}" for name in backbone.state_dict()}
         assert all(torch.equal(value, source[names[name]]) for name, value in net.backbone.state_dict().items())
@@ -69,10 +69,10 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path):
     smaller = {**BACKBONE, "num_layers": 2}
     for other in (smaller, {**BACKBONE, "hidden_size": 12}, {**BACKBONE, "img_size": 16}):
         with pytest.raises(ValueError, match="tensors matched"):
-            with_backbone(net, saved(MultiCropViT(**other), tmp_path / "other.pt"))
+            load_backbone(net, saved(MultiCropViT(**other), tmp_path / "other.pt"))
     with pytest.raises(FileNotFoundError, match="no such file"):
-        with_backbone(net, tmp_path / "nothing.pt")
-    assert with_backbone(net, "") is net and with_backbone(net, None) is net
+        load_backbone(net, tmp_path / "nothing.pt")
+    assert all(with_pretrained(net, nothing, load_backbone) is net for nothing in ("", None))
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     with pytest.raises(ValueError, match="blocks must be one of 1, 2, 3, found 4"):
         classifier(blocks=4)
@@ -96,5 +96,5 @@ def test_a_backbone_that_is_not_finite_is_named_and_not_loaded(tmp_path, own):
     state[name][3] = float("nan")
     torch.save(state, tmp_path / "vit.pth")
     with pytest.raises(ValueError, match=rf"vit\.pth: NaN or infinite are {name} \(1 of 24 values\)"):
-        with_backbone(net, tmp_path / "vit.pth")
+        load_backbone(net, tmp_path / "vit.pth")
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from published_vit import published, reference
 
-from monai_cl_ext.networks import MultiCropViT, load_dino_weights, load_pretrained, with_dino_weights
+from monai_cl_ext.networks import MultiCropViT, load_dino_weights, load_pretrained, with_pretrained
 
 SMALL = {"hidden_size": 24, "mlp_dim": 96, "num_layers": 3, "num_heads": 2}
 
@@ -28,7 +28,7 @@ def saved(tmp_path, content):
 
 def test_vit_s_16_computes_what_its_published_weights_say(tmp_path):
     source = published()
-    net = with_dino_weights(MultiCropViT(), saved(tmp_path, source))
+    net = with_pretrained(MultiCropViT(), saved(tmp_path, source), load_dino_weights)
     image = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         found = net.double().eval()(image.double())
@@ -96,17 +96,17 @@ def test_weights_that_are_not_finite_are_named_as_in_the_file(tmp_path, name, ki
     before = copy.deepcopy(net.state_dict())
     source[name].view(-1)[0] = float("inf")
     with pytest.raises(ValueError, match=rf"vit\.pth: NaN or infinite are {name} \(1 of"):
-        with_dino_weights(net, saved(tmp_path, {"model": source}))
+        load_dino_weights(net, saved(tmp_path, {"model": source}))
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
 def test_an_empty_path_leaves_the_network_and_an_absent_file_is_an_error(tmp_path):
     net = small()
     before = copy.deepcopy(net.state_dict())
-    assert with_dino_weights(net, "") is net and with_dino_weights(net, None) is net
+    assert all(with_pretrained(net, nothing, load_dino_weights) is net for nothing in ("", None))
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     with pytest.raises(FileNotFoundError, match="absent"):
-        with_dino_weights(net, tmp_path / "absent.pth")
+        load_dino_weights(net, tmp_path / "absent.pth")
 
 
 def test_own_weights_go_through_the_general_loader(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monai_cl_ext.study.comparison import differences, patient_table, summary
+from monai_cl_ext.study.comparison import Comparison
 from monai_cl_ext.study.statistics import cohen_dz, crossed_interval, permutation_p_value
 
 PATIENTS = [f"p{index}" for index in range(12)]
@@ -56,14 +56,14 @@ def test_a_patient_is_the_mean_of_its_classes_then_volumes_then_seeds():
         ("a", 1, 0, 0, 1, "v1", "p", "LV", "hd95", 99.0, True),
     ]
     scores = pd.DataFrame(rows, columns=scores_of({}).columns)
-    found = patient_table(scores, "dice")
+    found = Comparison(scores, "dice").patients
     assert list(found.columns) == ["method", "labelled", "fold", "draw", "patient", "value"]
     assert found["value"].tolist() == pytest.approx([((0.3 + 0.9) / 2 + 0) / 2])
 
 
 def test_the_summary_has_the_interval_of_each_matrix():
     given = matrices()
-    found = summary(scores_of(given), "dice").set_index(["method", "labelled"])
+    found = Comparison(scores_of(given), "dice").summary.set_index(["method", "labelled"])
     assert list(found.index) == [(name, count) for count in (1, 4) for name in ("scratch", "a", "b")]
     for key, matrix in given.items():
         expected = crossed_interval(matrix)
@@ -76,9 +76,10 @@ def test_the_summary_has_the_interval_of_each_matrix():
 def test_draws_of_unlike_folds_are_not_paired():
     given = matrices(counts=(1,))
     folds, scores = np.arange(12) % 3, scores_of(given, folds=3)
-    found, expected = summary(scores, "dice").set_index("method"), crossed_interval(given["a", 1], groups=folds)
+    found = Comparison(scores, "dice").summary.set_index("method")
+    expected = crossed_interval(given["a", 1], groups=folds)
     assert (found.loc["a", "low"], found.loc["a", "high"]) == pytest.approx((expected.low, expected.high))
-    compared = differences(scores, "dice", "scratch").set_index("method")
+    compared = Comparison(scores, "dice", "scratch").differences.set_index("method")
     expected = crossed_interval(given["a", 1] - given["scratch", 1], groups=folds)
     assert (compared.loc["a", "low"], compared.loc["a", "p"]) == pytest.approx((expected.low, expected.p_value))
 
@@ -86,7 +87,7 @@ def test_draws_of_unlike_folds_are_not_paired():
 def test_differences_are_paired_and_corrected_over_the_whole_table():
     given = matrices()
     scores = scores_of(given).sample(frac=1, random_state=0)
-    found = differences(scores, "dice", "scratch")
+    found = Comparison(scores, "dice", "scratch").differences
     assert set(found["reference"]) == {"scratch"} and len(found) == 4 and found.attrs["comparisons"] == 4
     for row in found.itertuples():
         matrix = given[row.method, row.labelled] - given["scratch", row.labelled]
@@ -104,7 +105,7 @@ def test_differences_are_paired_and_corrected_over_the_whole_table():
 
 def test_the_best_is_corrected_over_all_pairs_because_the_data_chose_it():
     given = matrices(methods=("scratch", "a", "b", "c"), counts=(1,))
-    found = differences(scores_of(given), "dice", "best").set_index("method")
+    found = Comparison(scores_of(given), "dice", "best").differences.set_index("method")
     assert list(found.index) == ["scratch", "a", "b"] and set(found["reference"]) == {"c"}
     assert (found["mean"] < 0).all() and found.attrs["comparisons"] == 6
     p_values = {
@@ -117,7 +118,7 @@ def test_the_best_is_corrected_over_all_pairs_because_the_data_chose_it():
 
 
 def test_of_distances_the_smallest_is_best():
-    found = differences(scores_of(matrices(counts=(1,)), metric="hd95"), "hd95", "best")
+    found = Comparison(scores_of(matrices(counts=(1,)), metric="hd95"), "hd95", "best").differences
     assert set(found["reference"]) == {"scratch"} and (found["mean"] > 0).all()
 
 
@@ -125,18 +126,18 @@ def test_runs_that_one_method_lacks_are_left_out_of_both_and_counted():
     given = matrices(counts=(1,))
     scores = scores_of(given)
     lost = (scores["method"] == "a") & ((scores["draw"] == 1) | (scores["patient"] == "p3"))
-    found = differences(scores[~lost], "dice", "scratch").set_index("method")
+    found = Comparison(scores[~lost], "dice", "scratch").differences.set_index("method")
     kept = np.delete((given["a", 1] - given["scratch", 1])[[0, 2]], PATIENTS.index("p3"), axis=1)
     assert found.loc["a", "mean"] == pytest.approx(kept.mean())
     assert (found.loc["a", "patients"], found.loc["a", "draws"]) == (11, 2)
     assert "14 of 36 cells" in found.loc["a", "warning"]
     assert "cells" not in found.loc["b", "warning"]
-    assert "14 of 36 cells" in summary(scores[~lost], "dice").set_index("method").loc["a", "warning"]
+    assert "14 of 36 cells" in Comparison(scores[~lost], "dice").summary.set_index("method").loc["a", "warning"]
 
 
 def test_a_reference_without_runs_leaves_no_difference():
     given = matrices(counts=(1,)) | {("a", 4): matrices()["a", 4], ("b", 4): matrices()["b", 4]}
-    found = differences(scores_of(given), "dice", "scratch")
+    found = Comparison(scores_of(given), "dice", "scratch").differences
     there, absent = found[found["labelled"] == 1], found[found["labelled"] == 4]
     assert absent[["mean", "p", "p_holm", "p_permutation"]].isna().all(axis=None) and len(absent) == 2
     assert absent["warning"].str.contains("no draw and patient").all()
@@ -145,14 +146,15 @@ def test_a_reference_without_runs_leaves_no_difference():
 
 def test_one_method_has_no_differences():
     scores = scores_of(matrices(methods=("scratch",)))
-    assert len(differences(scores, "dice", "scratch")) == len(differences(scores, "dice", "best")) == 0
+    assert Comparison(scores, "dice", "scratch").differences.empty
+    assert Comparison(scores, "dice", "best").differences.empty
 
 
 def test_a_patient_that_is_empty_for_every_method_is_left_out():
     given = matrices(counts=(1,))
     scores = scores_of(given)
     scores.loc[scores["patient"] == "p0", "value"] = np.nan
-    found = summary(scores, "dice")
+    found = Comparison(scores, "dice").summary
     assert set(found["patients"]) == {11} and found["warning"].str.contains("3 of 36 cells").all()
 
 
@@ -169,12 +171,12 @@ def test_a_patient_that_is_empty_for_every_method_is_left_out():
 )
 def test_unfit_scores_are_told(change, message):
     with pytest.raises(ValueError, match=message):
-        summary(change(scores_of(matrices(counts=(1,)))), "dice")
+        Comparison(change(scores_of(matrices(counts=(1,)))), "dice")
 
 
 def test_an_unknown_metric_or_reference_is_told():
     scores = scores_of(matrices(counts=(1,)))
     with pytest.raises(ValueError, match="metric must be one of .* 'accuracy'"):
-        summary(scores, "accuracy")
+        Comparison(scores, "accuracy")
     with pytest.raises(ValueError, match=r"methods \['scratch', 'a', 'b'\], found 'imagenet'"):
-        differences(scores, "dice", "imagenet")
+        Comparison(scores, "dice", "imagenet")

@@ -13,7 +13,7 @@ from monai_cl_ext.csv_files import write_table
 from monai_cl_ext.metrics import segmentation_scores
 from monai_cl_ext.names import well_formed
 from monai_cl_ext.study.paper_compat import paper_compat_scores
-from monai_cl_ext.study.scores import METRICS, find_predictions, read_table, score_predictions
+from monai_cl_ext.study.scores import find_predictions, read_table, score_predictions
 
 CLASSES = {1: "one", 2: "two"}
 SPACING = (1.5, 2.0, 8.0)
@@ -47,7 +47,7 @@ def written(tmp_path):
 def test_scores_are_those_of_each_volume_on_its_grid(written):
     cases, predictions, arrays = written
     table = score_predictions(cases, predictions, CLASSES, use_spacing=True, tolerance=2.0)
-    assert len(table) == 2 * 2 * len(METRICS)
+    assert len(table) == 2 * 2 * 5
     for case, (prediction, label) in zip(cases, arrays, strict=True):
         expected = segmentation_scores(prediction, label, 3, SPACING)
         for index, name in CLASSES.items():
@@ -80,7 +80,9 @@ def test_distances_in_voxels_where_the_spacing_is_not_known(written):
 def test_a_prediction_on_another_grid_is_refused(written, tmp_path):
     cases, predictions, _ = written
     nib.save(nib.Nifti1Image(np.zeros((12, 14, 5), np.uint8), np.eye(4)), predictions[cases[0]["image"]])
-    with pytest.raises(ValueError, match=r"case0_trans.nii.gz has the shape \(12, 14, 5\), its label .* \(12, 14, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"case0.*: label of \(12, 14, \d\) voxels .* but its image .* \(12, 14, \d\) .*"
+    ):
         score_predictions(cases, predictions, CLASSES, True, 1.0)
 
 

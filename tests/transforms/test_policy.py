@@ -217,7 +217,7 @@ def test_views_that_do_not_fit_are_refused(view, message):
 def test_policies_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="spatial_dims=3"):
         ViewPolicy([Rotation(10, spatial_dims=3)])
-    with pytest.raises(ValueError, match="2 numbers"):
+    with pytest.raises(ValueError, match="one number, or two"):
         ViewPolicy([], size=(8, 8, 8))
     with pytest.raises(ValueError, match="padding"):
         ViewPolicy([], padding_mode="reflection")

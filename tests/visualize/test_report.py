@@ -156,7 +156,7 @@ def test_broken_records_are_named(name, content, message, tmp_path):
 def test_without_matplotlib_the_extra_is_named():
     block = "import sys; sys.modules['matplotlib'] = None; import monai_cl_ext.visualize"
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
-    assert "pip install monai-cl-ext[report]" in done.stderr.splitlines()[-1]
+    assert "pip install 'monai-cl-ext[report]'" in done.stderr.splitlines()[-1]
 
 
 def test_a_real_run_of_the_bundle_fills_every_section(tmp_path):

@@ -12,6 +12,7 @@ from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, probability
+from monai_cl_ext.extras import need
 
 
 class MultiCropViT(ViT):
@@ -52,6 +53,7 @@ class MultiCropViT(ViT):
         drop_path: float = 0.0,
     ) -> None:
         one_of("spatial_dims", spatial_dims, (2, 3))
+        need(type(self).__name__, "vit", "einops")
         super().__init__(
             in_channels, img_size, patch_size, hidden_size, mlp_dim, num_layers, num_heads,
             spatial_dims=spatial_dims, qkv_bias=True,

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from monai_cl_ext.arguments import per_axis, positive_integer
+
 
 class Stages(nn.Module):
     """Encoder levels, decoder blocks and output layer of a network; made by :func:`stages`.
@@ -100,11 +102,16 @@ class Stages(nn.Module):
         return self._parameters_of(chain.from_iterable(self.block_prefixes[: self._block_count(blocks)]))
 
     @torch.no_grad()
-    def bottleneck_size(self, image_size: Sequence[int]) -> tuple[int, ...]:
-        """Spatial size of the bottleneck for images of the spatial size ``image_size``, in pixels."""
+    def bottleneck_size(self, image_size: int | Sequence[int]) -> tuple[int, ...]:
+        """Spatial size of the bottleneck for images of the spatial size ``image_size``, in pixels.
+
+        Raises:
+            ValueError: when ``image_size`` is neither one number nor one for each axis.
+        """
+        size = per_axis("image_size", image_size, self.spatial_dims, positive_integer)
         shadow = copy.deepcopy(self).to("meta").eval()  # shapes alone
         first = next(module for module in shadow.modules() if isinstance(module, _ConvNd))
-        image = torch.empty(1, first.in_channels, *image_size, device="meta")
+        image = torch.empty(1, first.in_channels, *size, device="meta")
         return tuple(shadow.encode(image)[-1].shape[2:])
 
     def _block_count(self, blocks: int | None) -> int:

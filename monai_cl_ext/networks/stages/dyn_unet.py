@@ -12,14 +12,8 @@ from monai_cl_ext.networks.stages.registry import stages
 def dyn_unet_stages(net: DynUNet) -> Stages:
     """Stages of MONAI's DynUNet.
 
-    Raises:
-        ValueError: when it has deep supervision.
+    The heads of deep supervision belong to no stage: ``output`` gives the last map alone, in training too.
     """
-    if net.deep_supervision:
-        raise ValueError(
-            "a DynUNet with deep supervision returns more than its last map: pre-train one with deep_supervision=False,"
-            " then load_pretrained(net, path, part='encoder') into yours"
-        )
     return Stages(
         net,
         encoder=("input_block", *(f"downsamples.{index}" for index in range(len(net.downsamples))), "bottleneck"),

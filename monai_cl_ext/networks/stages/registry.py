@@ -22,7 +22,6 @@ def stages(net: nn.Module) -> Stages:
 
     Raises:
         TypeError: when the class is unknown.
-        ValueError: when a DynUNet has deep supervision.
     """
     known = sorted(kind.__name__ for kind in stages.registry if kind is not object)
     raise TypeError(

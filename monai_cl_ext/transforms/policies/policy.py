@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.arguments import one_of, per_axis, positive_integer
 from monai_cl_ext.types import View
 
 from ..operations.elastic import ElasticDeformation
@@ -56,7 +56,7 @@ class ViewPolicy:
     ) -> None:
         self.operations = tuple(operations)
         self.spatial_dims = one_of("spatial_dims", spatial_dims, (2, 3))
-        self.size = _spatial_size(size, spatial_dims)
+        self.size = None if size is None else per_axis("size", size, spatial_dims, positive_integer)
         self.padding_mode = one_of("padding_mode", padding_mode, ("border", "zeros"))
         for operation in flattened(self.operations):
             if not isinstance(operation, (IntensityOperation, AffineOperation, ElasticDeformation)):
@@ -225,15 +225,6 @@ class ViewPolicy:
                 f"params must be a CPU tensor of shape {(batch_size, self.columns)} from make_params of this policy, "
                 f"found shape {tuple(params.shape)} on {params.device}"
             )
-
-
-def _spatial_size(size: int | Sequence[int] | None, spatial_dims: int) -> tuple[int, ...] | None:
-    if size is None:
-        return None
-    sizes = tuple(size) if isinstance(size, Sequence) else (size,) * spatial_dims
-    if len(sizes) != spatial_dims:
-        raise ValueError(f"size must hold {spatial_dims} numbers, one per spatial dimension, found {size!r}")
-    return tuple(positive_integer("size", side) for side in sizes)
 
 
 def _replaced(operations: Iterable[Operation], new: Operation) -> list[Operation]:

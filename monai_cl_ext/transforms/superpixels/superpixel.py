@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_tensor
+from monai.utils import TransformBackends
 from torch import Tensor
 
 from monai_cl_ext.arguments import one_of, positive_integer, positive_number
 
-from ..plain import plain
+from ..plain import plain, settled
 from .backends import BACKENDS
 
 
@@ -52,7 +52,7 @@ class Superpixel(Transform):
 
     def __call__(self, img: np.ndarray | Tensor) -> Tensor:
         """The map (1, *S) int32 of an image (C, *S), on its device; of a MetaTensor, with its metadata."""
-        image = convert_to_tensor(img, track_meta=get_track_meta())
+        image = settled(img)
         values = plain(image)
         if values.ndim not in (3, 4) or values.numel() == 0:
             raise ValueError(f"an image must be (C, H, W) or (C, H, W, D) and not empty, found {tuple(values.shape)}")
