@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -25,8 +26,10 @@ from monai_cl_ext.data.dicom_places import arranged
 from monai_cl_ext.data.dicom_slices import ONE_SERIES, Slice, check_elements, refuse_mixture, slices_of
 from monai_cl_ext.data.volume_meta import as_volume
 
+Files: TypeAlias = Sequence[tuple[Path, Any]]
 
-def read_series(folder: Path) -> tuple[MetaTensor, list[int]]:
+
+def read_series(folder: Path, classes: bool = False) -> tuple[MetaTensor, list[int]]:
     """A DICOM series as a volume (1, columns, rows, slices), and the place of each slice among the files' names.
 
     Slices are sorted along the normal of their planes. The modality LUT, or slope and intercept, of each slice is
@@ -35,6 +38,7 @@ def read_series(folder: Path) -> tuple[MetaTensor, list[int]]:
 
     Args:
         folder: of one series, or one DICOM file. Frames of an enhanced file count as files do, in their order.
+        classes: leaves the numbers of the modality LUT as they are, those of MONOCHROME1 and of padding too.
 
     Raises:
         ImportError: when pydicom is missing.
@@ -48,31 +52,41 @@ def read_series(folder: Path) -> tuple[MetaTensor, list[int]]:
         slices += slices_of(path, dataset)
     refuse_mixture(files, slices, folder)
     order, affine = arranged(slices, folder)
-    values = _gray_values(files, slices, folder)
-    volume = np.ascontiguousarray(values[order].transpose(2, 1, 0))[None]
+    values, padding = _numbers(files, slices, folder)
+    if not classes:
+        values = brightened(values, padding, _is_dark(files, slices, folder))
+    volume = np.ascontiguousarray(values.transpose(2, 1, 0)[..., order])[None]
     return as_volume(torch.from_numpy(volume), folder, torch.as_tensor(affine)), order
 
 
-def _gray_values(files: list[tuple[Path, Any]], slices: list[Slice], folder: Path) -> np.ndarray:
-    """Float32 (slices, rows, columns) in the order of the files."""
-    values: list[np.ndarray] = []
-    padding: list[np.ndarray] = []
+def _numbers(files: Files, slices: Sequence[Slice], folder: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Float32 (slices, rows, columns) in the order of the files, and where it is padding, if any file names that."""
+    values = np.empty((len(slices), *slices[0].size), np.float32)
+    padding = None
+    place = 0
     for path, dataset in files:
         stored = stored_pixels(dataset, path)
-        padding.append(padding_of(stored, dataset))
+        padded = padding_of(stored, dataset)
+        if padded is not None:
+            padding = np.zeros(values.shape, bool) if padding is None else padding
+            padding[place : place + len(stored)] = padded
         for frame in stored:
-            part = slices[len(values)]
-            values.append(rescaled(frame, part.header, f"{folder}: {part.name}"))
+            values[place] = rescaled(frame, slices[place].header, f"{folder}: {slices[place].name}")
+            place += 1
+    return values, padding
+
+
+def _is_dark(files: Files, slices: Sequence[Slice], folder: Path) -> bool:
+    """Whether the numbers of a volume have to be turned over for higher ones to be brighter."""
     dark = [shown_dark(dataset, path) for path, dataset in files]
     if any(dark) and not all(dark):
         one, other = files[dark.index(True)][0].name, files[dark.index(False)][0].name
         raise ValueError(f"{folder}: {one} is MONOCHROME1 or INVERSE, but {other} is not; {ONE_SERIES}")
-    turn = dark[0]
-    if turn and is_quantity(slices[0].header, files[0][1].get("Modality")):
-        warnings.warn(
-            f"{folder}: its files are MONOCHROME1 or INVERSE, to be shown dark where numbers are high, but hold "
-            "Hounsfield units or another quantity, which is left as it is; check that tissue is brighter than air",
-            stacklevel=3,
-        )
-        turn = False
-    return brightened(np.stack(values), np.concatenate(padding), turn)
+    if not dark[0] or not is_quantity(slices[0].header, files[0][1].get("Modality")):
+        return dark[0]
+    warnings.warn(
+        f"{folder}: its files are MONOCHROME1 or INVERSE, to be shown dark where numbers are high, but hold Hounsfield "
+        "units or another quantity, which is left as it is; check that tissue is brighter than air",
+        stacklevel=3,
+    )
+    return False

@@ -64,8 +64,8 @@ def read_files(folder: Path) -> list[tuple[Path, Any]]:
             )
     if not found and without:
         raise ValueError(
-            f"{folder}: expected DICOM images, found other DICOM files alone, such as {without[0]}; give the folder that "
-            "holds the images of a series itself"
+            f"{folder}: expected DICOM images, found other DICOM files alone, such as {without[0]}; give the folder "
+            "that holds the images of a series itself"
         )
     if not found:
         raise ValueError(

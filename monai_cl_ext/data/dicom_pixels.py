@@ -22,7 +22,7 @@ def check_image(dataset: Any, path: Path) -> None:
     """Refuses what is no gray image.
 
     Raises:
-        ValueError: for a segmentation or a dose, colors, elements that are missing, and pixels that are cut off.
+        ValueError: for a segmentation, a dose, a mosaic or colors, and for elements or pixels that are missing.
     """
     if "SegmentSequence" in dataset or dataset.get("Modality") in ("SEG", "RTDOSE"):
         raise ValueError(
@@ -37,6 +37,11 @@ def check_image(dataset: Any, path: Path) -> None:
         raise ValueError(
             f"{path}: expected a DICOM image, found none of {', '.join(missing)}; the file is cut off or damaged: copy "
             "or download it again, or leave the series out"
+        )
+    if "MOSAIC" in (dataset.get("ImageType") or []):
+        raise ValueError(
+            f"{path}: a mosaic, whose one picture shows all slices side by side; convert the series with dcm2niix, and "
+            "give it as NIfTI"
         )
     photometric = dataset.PhotometricInterpretation
     if dataset.SamplesPerPixel != 1 or not photometric.startswith("MONOCHROME"):
@@ -100,11 +105,11 @@ def rescaled(pixels: np.ndarray, header: Any, name: str) -> np.ndarray:
     raise ValueError(f"{name}: expected finite numbers for both or a whole LUT, found {wrong}; correct the header")
 
 
-def padding_of(pixels: np.ndarray, dataset: Any) -> np.ndarray:
-    """Where the file says that a pixel was not measured, by PixelPaddingValue and PixelPaddingRangeLimit."""
+def padding_of(pixels: np.ndarray, dataset: Any) -> np.ndarray | None:
+    """Where a pixel was not measured, by PixelPaddingValue and PixelPaddingRangeLimit; None where the file has none."""
     value = dataset.get("PixelPaddingValue")
     if value is None or pixels.dtype.kind == "f":
-        return np.zeros(pixels.shape, dtype=bool)
+        return None
     limit = dataset.get("PixelPaddingRangeLimit")
     # Some writers store the value of signed pixels as unsigned.
     first, last = np.sort(np.array([value, value if limit is None else limit]).astype(pixels.dtype))
@@ -133,17 +138,14 @@ def is_quantity(header: Any, modality: str | None) -> bool:
     return kind == "HU" or (not kind and modality in QUANTITIES and "RescaleSlope" in header)
 
 
-def brightened(values: np.ndarray, padding: np.ndarray, dark: bool) -> np.ndarray:
+def brightened(values: np.ndarray, padding: np.ndarray | None, dark: bool) -> np.ndarray:
     """Values of a volume in which higher is brighter, and padding that lies outside of their range the darkest.
 
     They are turned over as pydicom does for INVERSE, the highest of the volume minus each, so that all slices keep one
     scale.
     """
-    measured = values[~padding]
-    if not measured.size:
-        return values
-    lowest, highest = measured.min(), measured.max()
-    outside = padding & ((values < lowest) | (values > highest))
-    result = highest - values if dark else values
-    result[outside] = 0 if dark else lowest
-    return result
+    if padding is not None and padding.any() and not padding.all():
+        measured = values[~padding]
+        values = np.where(padding & (values > measured.max()), measured.max() if dark else measured.min(), values)
+        values = np.where(padding & (values < measured.min()), measured.max() if dark else measured.min(), values)
+    return values.max() - values if dark else values

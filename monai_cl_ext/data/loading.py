@@ -50,7 +50,7 @@ class LoadCased(MapTransform):
     A label lies on the grid of its image, see :func:`~monai_cl_ext.data.alignment.on_image_grid`, and has whole class
     numbers, see :func:`~monai_cl_ext.data.class_numbers.whole_classes`. Images are finite; one with nearly one
     intensity is warned of. A label of pictures takes the image's affine. Of a DICOM series, the picture that is the
-    i-th by name belongs to the DICOM file that is the i-th by name.
+    i-th by name belongs to the DICOM file that is the i-th by name; a label may be a DICOM series, too.
 
     Args:
         keys: the image first; the others are labels.
@@ -119,11 +119,7 @@ class LoadCased(MapTransform):
         pictures = pictures_of(path)
         if pictures:
             return read_pictures(pictures, path, color_of if self.color else gray_of), None
-        if isinstance(path, (str, Path)) and not _named_nifti(path):
-            place = Path(path).expanduser()
-            if place.is_dir() or is_dicom(place):
-                return read_series(place)
-        return self._file(path), None
+        return read_series(Path(path).expanduser()) if _may_be_dicom(path) else (self._file(path), None)
 
     def _file(self, path: Any) -> MetaTensor:
         """Of NIfTI, or of another format that MONAI reads."""
@@ -149,7 +145,8 @@ class LoadCased(MapTransform):
         """The label with whole class numbers."""
         pictures = pictures_of(path)
         if not pictures:
-            label = self._file(path)
+            dicom = _may_be_dicom(path)
+            label = read_series(Path(path).expanduser(), classes=True)[0] if dicom else self._file(path)
         else:
             if order is not None:
                 if len(order) != len(pictures):
@@ -190,6 +187,13 @@ def is_picture(path: Any) -> bool:
 
 def _named_nifti(path: Any) -> bool:
     return str(path).lower().endswith(VOLUMES)
+
+
+def _may_be_dicom(path: Any) -> bool:
+    if not isinstance(path, (str, Path)) or _named_nifti(path):
+        return False
+    place = Path(path).expanduser()
+    return place.is_dir() or is_dicom(place)
 
 
 def _classes(label: Tensor, values: Sequence[float], path: Any) -> Tensor:

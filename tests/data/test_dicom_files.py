@@ -143,6 +143,21 @@ def test_masks_by_name_belong_to_files_by_name(tmp_path):
     np.testing.assert_array_equal(case["image"].affine, case["label"].affine)
 
 
+@pytest.mark.parametrize("names", [("1", "2", "3"), ("3", "1", "2")])
+def test_a_label_may_be_a_series(names, tmp_path):
+    """As of 3D-IRCADb: its numbers are classes, however they are to be shown."""
+    for place, name in enumerate(names):
+        mask = np.arange(ROWS * COLUMNS, dtype=np.uint16).reshape(ROWS, COLUMNS) % (place + 2)
+        write_slice(tmp_path / "a" / f"{place}", 100 * mask, place)
+        write_slice(
+            tmp_path / "b" / name, 255 * (mask > 0), place, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=0
+        )
+    case = LoadCased(label_values=[0, 255])({"image": tmp_path / "a", "label": tmp_path / "b"})
+    np.testing.assert_array_equal(case["label"], case["image"] > 0)
+    one = LoadCased(label_values=[0, 255])({"image": tmp_path / "a" / "1", "label": tmp_path / "b" / names[1]})
+    np.testing.assert_array_equal(one["label"], case["label"][..., 1:2])
+
+
 def test_threads_do_not_mix_their_series(tmp_path, monkeypatch):
     """Both threads have read their files before either goes on."""
     lengths = {"long": 7, "short": 4}

@@ -148,6 +148,14 @@ def test_padding_is_as_dark_as_the_darkest_measured(elements, padded, expected, 
         np.testing.assert_array_equal(found[1:], stored[1:].max() - stored[1:].astype(float))
 
 
+def test_padding_is_that_of_the_whole_volume(tmp_path):
+    """A number below those of its own slice may lie within those of others."""
+    write_series(tmp_path, (100, 300, 500))
+    write_slice(tmp_path / "4.dcm", 200, 15, PixelPaddingValue=200)
+    write_slice(tmp_path / "5.dcm", 50, 20, PixelPaddingValue=50)
+    assert values_of(tmp_path)[0, 0].tolist() == [100, 300, 500, 200, 100]
+
+
 def test_padding_alone_is_left(tmp_path):
     assert (values_of(one(tmp_path, np.full((ROWS, COLUMNS), 7), PixelPaddingValue=7)) == 7).all()
 
@@ -163,6 +171,11 @@ def test_padding_alone_is_left(tmp_path):
 def test_colors_are_refused(elements, found, tmp_path):
     with pytest.raises(ValueError, match=rf"a\.dcm: expected gray pixels, MONOCHROME1 or .*, found {found} sample"):
         read_series(one(tmp_path, **elements))
+
+
+def test_mosaics_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.dcm: a mosaic, .* dcm2niix"):
+        read_series(one(tmp_path, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]))
 
 
 def test_segmentations_are_no_images(tmp_path):
