@@ -288,7 +288,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"DICOM_anon: needs the package pydicom: .*\[dicom\]"):
         LoadCased()(case)
-    with pytest.raises(ImportError, match=r"Ground.*png: needs the package pillow: .*\[pictures\]"):
+    with pytest.raises(ImportError, match=r"Ground.*png: needs PIL: .*\[pictures\]"):
         LoadCased("image")({"image": case["label"]})
 
 
