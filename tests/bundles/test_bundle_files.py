@@ -53,10 +53,12 @@ def test_own_classes_are_named_in_full(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_inference_names_nothing_of_ours_but_its_check_and_the_network_of_a_classifier(name):
+def test_inference_names_nothing_of_ours_but_what_it_checks_by_and_the_network_of_a_classifier(name):
+    """What it checks by is used where the package is installed, and only there."""
     expected = {"monai_cl_ext", "monai_cl_ext.data.CheckCased"}
     if name.endswith("classification"):
-        expected = {f"monai_cl_ext.networks.{each}" for each in ("ViTClassifier", "MultiCropViT")}
+        networks = {f"monai_cl_ext.networks.{each}" for each in ("ViTClassifier", "MultiCropViT")}
+        expected = {"monai_cl_ext", "monai_cl_ext.data.picture_dataset", *networks}
     assert set(re.findall(r"monai_cl_ext[\w.]*", configs_of(name)["inference"])) == expected
 
 
