@@ -56,7 +56,12 @@ def test_own_classes_are_named_in_full(name):
 def test_inference_names_nothing_of_ours_but_its_gate_and_what_a_classifier_needs(name):
     expected = {"monai_cl_ext", "monai_cl_ext.data.LoadCased", "monai_cl_ext.data.AxisSpacingd"}
     if name.endswith("classification"):
-        names = "networks.ViTClassifier", "networks.MultiCropViT", "metrics.PredictionTable"
+        names = (
+            "data.picture_dataset.read_picture",
+            "networks.ViTClassifier",
+            "networks.MultiCropViT",
+            "metrics.PredictionTable",
+        )
         expected = {f"monai_cl_ext.{name}" for name in names}
     assert set(re.findall(r"monai_cl_ext[\w.]*", configs_of(name)["inference"])) == expected
 
