@@ -3,65 +3,90 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from monai.data import MetaTensor, PydicomReader
-from monai.utils import OptionalImportError
+from monai.data import MetaTensor
 
-from monai_cl_ext.data.folders import name_order
+from monai_cl_ext.data.dicom_files import read_files
+from monai_cl_ext.data.dicom_pixels import (
+    brightened,
+    check_image,
+    is_quantity,
+    padding_of,
+    rescaled,
+    shown_dark,
+    stored_pixels,
+)
+from monai_cl_ext.data.dicom_places import arranged
+from monai_cl_ext.data.dicom_slices import ONE_SERIES, Slice, check_elements, refuse_mixture, slices_of
 from monai_cl_ext.data.volume_meta import as_volume
 
-
-def read_series(folder: Path) -> tuple[MetaTensor, list[int]]:
-    """A DICOM series as a volume (1, columns, rows, slices), and the place of each slice among the files' names."""
-    try:
-        reader = PydicomReader(fname_regex=None)  # a fresh one, since it keeps what it read and threads load volumes
-    except OptionalImportError as error:
-        raise ImportError(f"{folder}: needs the package pydicom: pip install 'monai-cl-ext[dicom]'") from error
-    try:
-        found = reader.read(folder)
-    except IndexError as error:
-        raise ValueError(
-            f"{folder}: found no DICOM file and no picture; give the folder that holds a series"
-        ) from error
-    except Exception as error:  # pydicom has several
-        raise _no_series(folder, error) from error
-    files = sorted(found if isinstance(found, list) else [found], key=lambda file: name_order(Path(file.filename).name))
-    if not all("InstanceNumber" in file for file in files):
-        raise ValueError(f"{folder}: a DICOM file lacks InstanceNumber, so its place is not known; add or remove it")
-    order = sorted(range(len(files)), key=lambda place: int(files[place].InstanceNumber))
-    _check_places([files[place] for place in order], folder)
-    try:
-        array, meta = reader.get_data(found)
-    except Exception as error:
-        raise _no_series(folder, error) from error
-    if array.ndim != (3 if len(files) > 1 else 2):
-        raise ValueError(
-            f"{folder}: its DICOM files make an array {array.shape}; give gray ones of a single frame each"
-        )
-    volume = torch.as_tensor(array.astype(np.float32))
-    return as_volume(volume.reshape(1, *volume.shape[:2], -1), folder, torch.as_tensor(meta["affine"])), order
+Files: TypeAlias = Sequence[tuple[Path, Any]]
 
 
-def _no_series(folder: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{folder}: cannot be read as a DICOM series ({type(error).__name__}: {error}); check that its files are whole "
-        "and that no others lie among them"
+def read_series(folder: Path, classes: bool = False) -> tuple[MetaTensor, list[int]]:
+    """A DICOM series as a volume (1, columns, rows, slices), and the place of each slice among the files' names.
+
+    Slices are sorted along the normal of their planes. The modality LUT, or slope and intercept, of each slice is
+    applied, the window of the VOI LUT is not, since it clips. MONOCHROME1 is turned over, so that higher is brighter.
+    Pixels that the files call padding become the darkest of the volume where they lie outside of its range.
+
+    Args:
+        folder: of one series, or one DICOM file. Frames of an enhanced file count as files do, in their order.
+        classes: leaves the numbers of the modality LUT as they are, those of MONOCHROME1 and of padding too.
+
+    Raises:
+        ImportError: when pydicom is missing.
+        ValueError: when files are damaged, are no gray images, or do not make one volume of even steps.
+    """
+    files = read_files(folder)
+    slices: list[Slice] = []
+    for path, dataset in files:
+        check_elements(dataset, path)
+        check_image(dataset, path)
+        slices += slices_of(path, dataset)
+    refuse_mixture(files, slices, folder)
+    order, affine = arranged(slices, folder)
+    values, padding = _numbers(files, slices, folder)
+    if not classes:
+        values = brightened(values, padding, _is_dark(files, slices, folder))
+    volume = np.ascontiguousarray(values.transpose(2, 1, 0)[..., order])[None]
+    return as_volume(torch.from_numpy(volume), folder, torch.as_tensor(affine)), order
+
+
+def _numbers(files: Files, slices: Sequence[Slice], folder: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Float32 (slices, rows, columns) in the order of the files, and where it is padding, if any file names that."""
+    values = np.empty((len(slices), *slices[0].size), np.float32)
+    padding = None
+    place = 0
+    for path, dataset in files:
+        stored = stored_pixels(dataset, path)
+        padded = padding_of(stored, dataset)
+        if padded is not None:
+            padding = np.zeros(values.shape, bool) if padding is None else padding
+            padding[place : place + len(stored)] = padded
+        for frame in stored:
+            values[place] = rescaled(frame, slices[place].header, f"{folder}: {slices[place].name}")
+            place += 1
+    return values, padding
+
+
+def _is_dark(files: Files, slices: Sequence[Slice], folder: Path) -> bool:
+    """Whether the numbers of a volume have to be turned over for higher ones to be brighter."""
+    dark = [shown_dark(dataset, path) for path, dataset in files]
+    if any(dark) and not all(dark):
+        one, other = files[dark.index(True)][0].name, files[dark.index(False)][0].name
+        raise ValueError(f"{folder}: {one} is MONOCHROME1 or INVERSE, but {other} is not; {ONE_SERIES}")
+    if not dark[0] or not is_quantity(slices[0].header, files[0][1].get("Modality")):
+        return dark[0]
+    warnings.warn(
+        f"{folder}: its files are MONOCHROME1 or INVERSE, to be shown dark where numbers are high, but hold Hounsfield "
+        "units or another quantity, which is left as it is; check that tissue is brighter than air",
+        stacklevel=3,
     )
-
-
-def _check_places(files: list[Any], folder: Path) -> None:
-    """Refuses a folder of several series or moments: the places of its slices do not run one way."""
-    places = np.array([int(file.InstanceNumber) for file in files])
-    if all("ImagePositionPatient" in file and "ImageOrientationPatient" in file for file in files):
-        along = np.array(files[0].ImageOrientationPatient, dtype=float)
-        places = np.array([file.ImagePositionPatient for file in files], dtype=float) @ np.cross(along[:3], along[3:])
-    steps = np.diff(places)
-    if not ((steps > 0).all() or (steps < 0).all()):
-        raise ValueError(
-            f"{folder}: its slices, by InstanceNumber, do not run one way through the body but repeat or turn back; "
-            "give each series a folder of its own"
-        )
+    return False

@@ -18,6 +18,7 @@ from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.data.class_numbers import whole_classes
 from monai_cl_ext.data.dicom import read_series
+from monai_cl_ext.data.dicom_files import is_dicom
 from monai_cl_ext.data.folders import VOLUMES
 from monai_cl_ext.data.intensities import check_intensities
 from monai_cl_ext.data.nifti import CheckedNibabelReader
@@ -39,7 +40,8 @@ class LoadCased(MapTransform):
 
     - NIfTI, by :func:`~monai_cl_ext.data.nifti.read_nifti`, as ``monai.transforms.LoadImaged`` loads it with
       ``ensure_channel_first=True``.
-    - A folder of DICOM files, by MONAI's ``PydicomReader``: one series, its slices in the order of InstanceNumber.
+    - A folder of DICOM files, or one file, by pydicom: one series, its slices in the order of their positions, as
+      :func:`~monai_cl_ext.data.dicom.read_series` tells.
     - A PNG, JPEG, BMP, TIFF or WebP picture, upright as its EXIF orientation says: a volume of one slice, (C, W, H, 1),
       with the numbers of the file, also where they have 16 bits or are float. A folder of pictures: a slice each, in
       the order of their names.
@@ -48,7 +50,7 @@ class LoadCased(MapTransform):
     A label lies on the grid of its image, see :func:`~monai_cl_ext.data.alignment.on_image_grid`, and has whole class
     numbers, see :func:`~monai_cl_ext.data.class_numbers.whole_classes`. Images are finite; one with nearly one
     intensity is warned of. A label of pictures takes the image's affine. Of a DICOM series, the picture that is the
-    i-th by name belongs to the DICOM file that is the i-th by name.
+    i-th by name belongs to the DICOM file that is the i-th by name; a label may be a DICOM series, too.
 
     Args:
         keys: the image first; the others are labels.
@@ -117,9 +119,7 @@ class LoadCased(MapTransform):
         pictures = pictures_of(path)
         if pictures:
             return read_pictures(pictures, path, color_of if self.color else gray_of), None
-        if isinstance(path, (str, Path)) and Path(path).expanduser().is_dir() and not _named_nifti(path):
-            return read_series(Path(path).expanduser())
-        return self._file(path), None
+        return read_series(Path(path).expanduser()) if _may_be_dicom(path) else (self._file(path), None)
 
     def _file(self, path: Any) -> MetaTensor:
         """Of NIfTI, or of another format that MONAI reads."""
@@ -128,6 +128,10 @@ class LoadCased(MapTransform):
             return self.load(path, reader=CheckedNibabelReader())  # a fresh one: it keeps names, and threads load
         for name in paths:
             open_file(name).close()
+            if len(paths) > 1 and is_dicom(name):
+                raise ValueError(
+                    f"{name}: a DICOM file in a list of {len(paths)}; give the folder of the series instead"
+                )
         try:
             return self.load(path)
         except Exception as error:  # each of MONAI's readers has its own
@@ -141,7 +145,8 @@ class LoadCased(MapTransform):
         """The label with whole class numbers."""
         pictures = pictures_of(path)
         if not pictures:
-            label = self._file(path)
+            dicom = _may_be_dicom(path)
+            label = read_series(Path(path).expanduser(), classes=True)[0] if dicom else self._file(path)
         else:
             if order is not None:
                 if len(order) != len(pictures):
@@ -182,6 +187,13 @@ def is_picture(path: Any) -> bool:
 
 def _named_nifti(path: Any) -> bool:
     return str(path).lower().endswith(VOLUMES)
+
+
+def _may_be_dicom(path: Any) -> bool:
+    if not isinstance(path, (str, Path)) or _named_nifti(path):
+        return False
+    place = Path(path).expanduser()
+    return place.is_dir() or is_dicom(place)
 
 
 def _classes(label: Tensor, values: Sequence[float], path: Any) -> Tensor:

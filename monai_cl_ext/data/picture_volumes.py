@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from monai_cl_ext.data.dicom_files import holds_dicom
 from monai_cl_ext.data.folders import PICTURES, VOLUMES, files_in
 from monai_cl_ext.data.picture_files import UPRIGHT, converted, is_deep, open_picture, orientation_of
 from monai_cl_ext.data.volume_meta import as_volume
@@ -30,7 +31,7 @@ def pictures_of(path: Any) -> list[Path]:
         return []
     path = Path(path).expanduser()
     if path.is_dir() and not path.name.lower().endswith(VOLUMES):
-        return [] if files_in(path, (".dcm",)) else files_in(path, PICTURES)
+        return [] if holds_dicom(path) else files_in(path, PICTURES)
     return [path] if path.name.lower().endswith(PICTURES) else []
 
 
