@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_cl_ext.arguments import one_of, positive_integer, positive_number
 
-from ..plain import settled, plain
+from ..plain import plain, settled
 from .backends import BACKENDS
 
 
