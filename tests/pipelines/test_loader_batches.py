@@ -148,7 +148,7 @@ def test_every_method_of_views_from_the_loader(batch, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_of_views_from_prepare_views(batch, name):
     method = METHODS[name]()
-    prepared = {key: value for key, value in batch.items() if not key[-2:] in ("_1", "_2")}
+    prepared = {key: value for key, value in batch.items() if key[-2:] not in ("_1", "_2")}
     views, tags, *_ = PrepareViews([simclr_policy()] * method.views)(prepared)
     assert {"volume", "position", "partition", "class"} <= tags.keys()
     assert all(type(tensor) is torch.Tensor for part in (*views, tags) for tensor in part.values())
