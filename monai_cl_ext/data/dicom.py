@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor, PydicomReader
 from monai.utils import OptionalImportError
 
-from monai_cl_ext.data.folders import name_order
+from monai_cl_ext.data.file_names import name_order
 from monai_cl_ext.data.volume_meta import as_volume
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.data.dicom import read_series
-from monai_cl_ext.data.folders import VOLUMES
+from monai_cl_ext.data.file_names import VOLUMES
 from monai_cl_ext.data.nifti import CheckedNibabelReader
 from monai_cl_ext.data.opening import open_file
 from monai_cl_ext.data.picture_volumes import color_of, gray_of, numbers_of, pictures_of, read_pictures

@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor, PILReader
 from monai.utils import OptionalImportError
 
-from monai_cl_ext.data.folders import PICTURES, VOLUMES, files_in
+from monai_cl_ext.data.file_names import PICTURES, VOLUMES, files_in
 from monai_cl_ext.data.opening import open_file
 from monai_cl_ext.data.volume_meta import as_volume
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.folders import PICTURES, case_name, files_in, name_order
+from monai_cl_ext.data.file_names import PICTURES, case_name, existing_folder, files_in, name_order
+from monai_cl_ext.data.label_table import refuse_like_classes, rows_of_table
+from monai_cl_ext.data.patients import warn_of_look_alikes
 
 TABLE = "labels.csv"
 
@@ -24,8 +25,9 @@ def find_pictures(
     Args:
         dataset_dir: the folder of the data set; paths in the table start from it.
         table: the table, when it is another file.
-        columns: names of the table's columns where they are not "image", "label" and "patient". The columns of labels
-            and patients may be absent: then there is no class, and every picture is a patient.
+        columns: names of the table's columns where they are not "image", "label" and "patient", in any letters. The
+            columns of labels and patients may be absent where they are not named here: then there is no class, and
+            every picture is a patient.
 
     Returns:
         ``{"image": path, "class": number, "class_name": name, "patient": id}`` of each picture, sorted by path. Classes
@@ -33,20 +35,20 @@ def find_pictures(
 
     Raises:
         FileNotFoundError: when the folder, the table or a listed picture is absent, or there is no picture.
-        ValueError: when the table lacks the column of images.
+        ValueError: when the table cannot be read, lacks a column, or contradicts itself, or two classes differ in
+            capitals or blanks alone.
     """
-    folder = Path(dataset_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"dataset_dir {folder}: expected a folder, found none; check the path")
+    folder = existing_folder(dataset_dir, "dataset_dir")
     path = Path(table) if table is not None else folder / TABLE
     if table is not None and not path.is_file():
         raise FileNotFoundError(f"table {path}: found no such file; check the path")
-    rows = _rows_of_table(folder, path, columns or {}) if path.is_file() else _rows_of_folders(folder)
+    rows = rows_of_table(folder, path, columns or {}) if path.is_file() else _rows_of_folders(folder)
     if not rows:
         raise FileNotFoundError(
             f"{folder}: found no {TABLE} and no folder of pictures ({', '.join(PICTURES)}); give a table, or a folder "
             "for each class"
         )
+    refuse_like_classes([row["class_name"] for row in rows if "class_name" in row], path if path.is_file() else folder)
     names = sorted({row["class_name"] for row in rows if "class_name" in row}, key=name_order)
     for row in rows:
         if "class_name" in row:
@@ -54,31 +56,15 @@ def find_pictures(
     return sorted(rows, key=lambda row: row["image"])
 
 
-def _rows_of_table(folder: Path, path: Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
-    image, label, patient = (columns.get(name, name) for name in ("image", "label", "patient"))
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if image not in (reader.fieldnames or []):
-            raise ValueError(
-                f"{path}: expected the column {image!r}, found {', '.join(reader.fieldnames or [])}; name the columns "
-                "with columns"
-            )
-        rows = []
-        for line in reader:
-            picture = folder / line[image]
-            if not picture.is_file():
-                raise FileNotFoundError(f"{path}: names {line[image]!r}, found no such file in {folder}")
-            row = {"image": str(picture), "patient": line.get(patient) or case_name(picture)}
-            rows.append(row | ({"class_name": line[label]} if line.get(label) else {}))
-    return rows
-
-
 def _rows_of_folders(folder: Path) -> list[dict[str, Any]]:
-    return [
+    rows = [
         {"image": str(picture), "patient": f"{inner.name}/{case_name(picture)}", "class_name": inner.name}
-        for inner in sorted(path for path in folder.iterdir() if path.is_dir())
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
         for picture in files_in(inner, PICTURES)
     ]
+    names = [case_name(row["image"]) for row in rows]
+    warn_of_look_alikes(names, f"name the patients in a table, {TABLE}")
+    return rows
 
 
 def classes_of(cases: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from monai_cl_ext.data.file_names import files_of
 from monai_cl_ext.data.nifti import CHUNK, GZIP
 from monai_cl_ext.data.opening import open_file
 
@@ -30,7 +31,7 @@ def warn_of_same_volumes(cases: Sequence[Mapping[str, Any]]) -> None:
     if not found:
         return
     names = "; ".join(
-        " and ".join(f"{case['patient']!r} ({Path(str(case['image'])).name})" for case in group[:SHOWN])
+        " and ".join(f"{case['patient']!r} ({Path(files_of(case['image'])[0]).name})" for case in group[:SHOWN])
         for group in found[:SHOWN]
     )
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
@@ -44,9 +45,10 @@ def warn_of_same_volumes(cases: Sequence[Mapping[str, Any]]) -> None:
 def same_volumes(cases: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Groups of cases whose files have the same content, compressed or not, in the order of the cases.
 
+    Of a volume whose channels lie in several files, the first is compared.
     Only suspects are read whole: the end of a gzip file tells length and checksum of what is in it.
     """
-    owners = {str(case["image"]): case for case in cases}
+    owners = {files_of(case["image"])[0]: case for case in cases}
     groups: list[list[str]] = []
     for alike in _grouped(owners, _length):
         packed = any(_tried(path, _is_packed) for path in alike)

@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.file_names import case_name, files_of
 from monai_cl_ext.data.loading import refuse_other_shape
 from monai_cl_ext.errors import MISTAKES, deepest_cause, first_cause, raised_here, root_cause
 
@@ -47,7 +47,7 @@ def read_volume(
     """Prepares one volume.
 
     Args:
-        case: {"image": path, "label"?: path, "patient"?: id}.
+        case: {"image": path or paths of the channels, "label"?: path, "patient"?: id}.
         transform: of the whole volume, ends in channel-first tensors.
         slice_axis: axis of the volume that counts the slices.
         superpixels: map from a slice (C, H, W) float32 to integers (1, H, W) from 0 on, or None.
@@ -56,7 +56,7 @@ def read_volume(
         FileNotFoundError, PermissionError: when a file is absent or may not be read.
         ValueError: when the volume cannot be read or prepared; every message names the file.
     """
-    file = str(case["image"])
+    file = files_of(case["image"])[0]
     given = {key: value for key, value in case.items() if value is not None}
     failure: BaseException | None = None
     try:
@@ -90,15 +90,20 @@ def read_volume(
 def _with_its_file(error: BaseException, case: Mapping[str, Any]) -> BaseException:
     """The error of this package that tells which file is wrong and why; one of another's is put beside the files."""
     cause = first_cause(error)
-    files = [str(case[key]) for key in ("image", "label") if case.get(key)]
+    files = [file for key in ("image", "label") if case.get(key) for file in files_of(case[key])]
     if isinstance(cause, MISTAKES) and raised_here(cause) and any(file in str(cause) for file in files):
         return cause
     failure = ValueError(
-        f"{' or its label '.join(files)}: cannot be read or prepared ({root_cause(error)}); "
+        f"{_told(case)}: cannot be read or prepared ({root_cause(error)}); "
         "check that the file is whole and fits the transform"
     )
     failure.__cause__ = error
     return failure
+
+
+def _told(case: Mapping[str, Any]) -> str:
+    """The files of a case in words."""
+    return " or its label ".join(" and ".join(files_of(case[key])) for key in ("image", "label") if case.get(key))
 
 
 def _compact_image(image: Tensor, file: str, slice_axis: int) -> Tensor:

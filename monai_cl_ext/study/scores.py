@@ -14,7 +14,7 @@ from monai.metrics import compute_surface_dice
 from monai.networks.utils import one_hot
 
 from monai_cl_ext import csv_files
-from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.file_names import case_name
 from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
@@ -100,6 +100,8 @@ def surface_dice(
 def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
     """The file of each case below a folder: ``<name>_<postfix>.nii`` or ``.nii.gz``, as MONAI's SaveImage writes it.
 
+    SaveImage keeps the ``.NII`` of a name that ends in ``.NII.GZ``.
+
     Raises:
         FileNotFoundError: when a case has none.
         ValueError: when a case has several.
@@ -108,7 +110,9 @@ def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
     names = [case_name(case["image"]) for case in cases]
     for case, name in zip(cases, names, strict=True):
         longer = tuple(f"{other}_" for other in names if other.startswith(f"{name}_"))
-        files = [path for path in folder.rglob(f"{glob.escape(name)}_*.nii*") if not path.name.startswith(longer)]
+        written = (name, f"{name}.NII", f"{name}.Nii")
+        found_files = (path for stem in written for path in folder.rglob(f"{glob.escape(stem)}_*.nii*"))
+        files = [path for path in found_files if not path.name.startswith(longer)]
         if not files:
             raise FileNotFoundError(f"{folder}: found no prediction {name}_*.nii.gz; does inference.json save it?")
         if len(files) > 1:

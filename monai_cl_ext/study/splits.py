@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.file_names import case_name
 from monai_cl_ext.data.splits import Case, by_patient, split_patients
 
 Split: TypeAlias = dict[str, list[Case]]
