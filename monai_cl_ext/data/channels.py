@@ -94,8 +94,8 @@ def refuse_channel_files(cases: Sequence[Mapping[str, Any]], what: str) -> None:
     for case in cases:
         if isinstance(case["image"], list):
             raise ValueError(
-                f"{case['image'][0]}: one of {len(case['image'])} channels of a volume, and {what} takes volumes of one "
-                "channel; give a folder that holds one channel alone, or train by a bundle"
+                f"{case['image'][0]}: one of {len(case['image'])} channels of a volume, but {what} takes volumes of "
+                "one; give a folder that holds one channel alone, or train by a bundle"
             )
 
 

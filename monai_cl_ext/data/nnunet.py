@@ -95,16 +95,15 @@ def _label(labels: Mapping[str, Path], name: str) -> dict[str, str]:
 def _listed(folder: Path, entries: Any, source: str, expected: int | None) -> list[tuple[str, dict[str, Any]]]:
     cases = []
     for name, entry in entries.items() if isinstance(entries, dict) else [("", entries)]:
-        images = entry.get("images") if isinstance(entry, dict) else None
-        label = entry.get("label") if isinstance(entry, dict) else None
-        if not isinstance(images, list) or not images or not all(isinstance(path, str) for path in [*images, label]):
+        images, label = (entry.get("images"), entry.get("label")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(images, list) or not images or not isinstance(label, str):
             raise ValueError(
                 f'{source}: expected in "dataset" for each case {{"images": [path of each channel], "label": path}}, '
                 f"found {str(entry)[:200]} for {name!r}; repair that entry"
             )
         if len(images) != (expected or len(images)):
             raise ValueError(f"{source}: {name!r} lists {len(images)} image(s) for {expected} channels; repair it")
-        paths = [folder / path for path in images]
+        paths = [folder / str(path) for path in images]
         for path in (*paths, folder / label):
             if not path.is_file():
                 raise FileNotFoundError(f"{path}: listed in {source}, found no such file; restore it")

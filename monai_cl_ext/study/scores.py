@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from monai.data.utils import create_file_basename
 from monai.metrics import compute_surface_dice
 from monai.networks.utils import one_hot
 
@@ -100,19 +101,18 @@ def surface_dice(
 def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
     """The file of each case below a folder: ``<name>_<postfix>.nii`` or ``.nii.gz``, as MONAI's SaveImage writes it.
 
-    SaveImage keeps the ``.NII`` of a name that ends in ``.NII.GZ``.
+    Of a name that ends in ``.NII.GZ`` SaveImage takes off ``.GZ`` alone.
 
     Raises:
         FileNotFoundError: when a case has none.
         ValueError: when a case has several.
     """
     found = {}
-    names = [case_name(case["image"]) for case in cases]
+    image_names = (Path(case["image"]).name for case in cases)
+    names = [create_file_basename("", name, ".", separate_folder=False, makedirs=False) for name in image_names]
     for case, name in zip(cases, names, strict=True):
         longer = tuple(f"{other}_" for other in names if other.startswith(f"{name}_"))
-        written = (name, f"{name}.NII", f"{name}.Nii")
-        found_files = (path for stem in written for path in folder.rglob(f"{glob.escape(stem)}_*.nii*"))
-        files = [path for path in found_files if not path.name.startswith(longer)]
+        files = [path for path in folder.rglob(f"{glob.escape(name)}_*.nii*") if not path.name.startswith(longer)]
         if not files:
             raise FileNotFoundError(f"{folder}: found no prediction {name}_*.nii.gz; does inference.json save it?")
         if len(files) > 1:
