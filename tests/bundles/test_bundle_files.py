@@ -57,7 +57,7 @@ def test_inference_names_nothing_of_ours_but_its_gate_and_what_a_classifier_need
     expected = {"monai_cl_ext", "monai_cl_ext.data.LoadCased", "monai_cl_ext.data.AxisSpacingd"}
     if name.endswith("classification"):
         names = (
-            "data.picture_dataset.read_picture",
+            "data.picture_dataset",
             "networks.ViTClassifier",
             "networks.MultiCropViT",
             "metrics.PredictionTable",
