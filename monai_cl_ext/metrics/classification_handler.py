@@ -16,10 +16,9 @@ from torch import Tensor
 
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data import PictureDataset
-from monai_cl_ext.distributed import rank
+from monai_cl_ext.distributed import gather_objects, rank
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.metrics.classification import bootstrap_intervals, classification_scores
-from monai_cl_ext.metrics.gathering import gather_objects
 from monai_cl_ext.metrics.metric import CLASSIFICATION
 from monai_cl_ext.metrics.nearest_neighbors import NearestNeighbors
 
