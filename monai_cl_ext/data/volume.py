@@ -67,7 +67,7 @@ def read_volume(
     steps = transform if isinstance(transform, Compose) else Compose(transform)
     try:
         loaded = steps(given, end=1)
-        if _is_sparse(loaded.get("image")):
+        if isinstance(transform, Compose) and _is_sparse(loaded.get("image")):  # others may pad as they load
             return Volume(file, "", (), torch.empty(0), None, None, constant=True, cut={})
         prepared = steps(loaded, start=1)
     except Exception as error:

@@ -38,7 +38,7 @@ def make_plan(
         dataset_dir: Folder of volumes with labels of some, see data.find_cases.
         methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+strategy_gr}";
             "supercl_segmentation > pcl_segmentation" pre-trains by one bundle and trains by the other.
-        labeled: Numbers of labeled patients: "[1,2,8]".
+        labelled: Numbers of labeled patients: "[1,2,8]".
         draws: Random draws of the labeled patients; the same ones serve every method.
         seeds: Trainings of each draw.
         bundles: Folder where bundles are searched first.
