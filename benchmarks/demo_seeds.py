@@ -19,6 +19,7 @@ from scipy import stats
 from monai_cl_ext.demo import run_demo
 from monai_cl_ext.study.comparison import Comparison
 from monai_cl_ext.study.report.scores import draw_class_scores
+from monai_cl_ext.study.scores import read_table
 
 
 def dice_of_seeds(output: str, seeds: list[int]) -> pd.DataFrame:
@@ -27,7 +28,7 @@ def dice_of_seeds(output: str, seeds: list[int]) -> pd.DataFrame:
     for seed in seeds:
         folder = Path(f"{output}_{seed}")
         run_demo(folder, seed)
-        table = pd.read_csv(folder / "scores.csv")
+        table = read_table(folder / "scores.csv")
         table["draw"] += 1000 * seed
         for name in ("patient", "volume"):
             table[name] = f"seed{seed}_" + table[name]

@@ -37,6 +37,7 @@ from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 from PIL import Image
 
+from monai_cl_ext.csv_files import read_table
 from monai_cl_ext.data import find_pictures
 from monai_cl_ext.files import write_text
 from monai_cl_ext.metrics.classification import classification_scores
@@ -200,7 +201,9 @@ def each_seed(root: Path, seeds: dict[str, list[int]]) -> pd.DataFrame:
     tables = []
     for arm, seed in [(name, seed) for name, done in seeds.items() for seed in done]:
         for part, place in PARTS.items():
-            table = pd.read_csv(root / arm / f"seed_{seed}" / place / "metrics.csv", dtype={"class": str})
+            file = root / arm / f"seed_{seed}" / place / "metrics.csv"
+            numbers = dict.fromkeys(["value", "low", "high"], ["nan"])
+            table = read_table(file, dtype={"class": str}, na_values=numbers)
             table = table.query("`class` == 'all' and score in @SCORES").drop(columns=["class", "images"])
             tables.append(table.assign(arm=arm, seed=seed, part=part))
     return pd.concat(tables, ignore_index=True)
@@ -214,7 +217,7 @@ def resampled(root: Path, arm: str, seeds: Sequence[int], classifier: str, resam
     found: list[np.ndarray] = []
     for seed in seeds:
         file = root / arm / f"seed_{seed}" / PARTS["test"] / PREDICTIONS[classifier]
-        table = pd.read_csv(file, dtype={"class": str, "patient": str})
+        table = read_table(file, dtype={"class": str, "patient": str})
         names, (patients, owner) = list(table.columns[3:]), np.unique(table["patient"], return_inverse=True)
         drawn = np.random.default_rng(0).multinomial(len(patients), np.ones(len(patients)) / len(patients), resamples)
         weights = torch.from_numpy(np.vstack([np.ones_like(drawn[:1]), drawn])[:, owner])

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from monai_cl_ext.csv_files import read_table
 from monai_cl_ext.study.bundles import Bundle
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "gcl_segmentation"
@@ -110,7 +111,7 @@ def scores(root: Path) -> pd.DataFrame:
     rows = []
     for path in root.glob("*/labelled_*/metrics.csv"):
         _, labelled, _, draw = path.parent.name.split("_")
-        table = pd.read_csv(path)
+        table = read_table(path, dtype={"volume": str}, na_values={"dice": ["nan"]})
         dice = table.groupby(table["volume"].str.replace(r"_frame\d+$", "", regex=True))["dice"].mean()
         rows += [(path.parts[-3], int(labelled), int(draw), patient, value) for patient, value in dice.items()]
     return pd.DataFrame(rows, columns=["method", "labelled", "draw", "patient", "dice"])

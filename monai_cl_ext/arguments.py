@@ -31,9 +31,7 @@ def probability(name: str, value: float) -> float:
     return float(value)
 
 
-def per_axis(
-    name: str, value: Any, axes: int, check: Callable[[str, Any], Value] = positive_number
-) -> tuple[Value, ...]:
+def per_axis(name: str, value: Any, axes: int, check: Callable[[str, Any], Value]) -> tuple[Value, ...]:
     """A size or spacing as a tuple of one number for each axis; a single number serves all axes.
 
     Args:

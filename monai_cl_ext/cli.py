@@ -6,9 +6,12 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fire
+from fire.decorators import SetParseFns
+from fire.parser import DefaultParseValue
 
 from monai_cl_ext.errors import mistake
 
@@ -67,9 +70,9 @@ class Commands:
         print(f"report written to {page}")
 
     def views(
-        self, data_dir: str, output: str = "runs/views", policy: Any = "strong,weak", strengths: Any = (0.25, 0.5, 1),
-        pick: Any = "", checkpoint: str | None = None, network: str | None = None, images: int = 500, size: int = 96,
-        slice_axis: int = 2, seed: int = 0,
+        self, data_dir: str, output: str = "runs/views", policy: str | Sequence[str] = "strong,weak",
+        strengths: Any = (0.25, 0.5, 1), pick: Any = "", checkpoint: str | None = None, network: str | None = None,
+        images: int = 500, size: int = 96, slice_axis: int = 2, seed: int = 0,
     ) -> None:  # fmt: skip
         """Shows your images under view policies and strengths, and how far apart positive and negative pairs lie.
 
@@ -126,7 +129,7 @@ def main() -> None:
     """Runs the command that the arguments name; a user's mistake ends in one line and status 1, Ctrl-C in 130."""
     arguments = sys.argv[1:] or ["--help"]
     try:
-        _refuse_unknown_options(Commands(), arguments)
+        _prepare(Commands(), arguments)
         fire.Fire(Commands(), arguments, name="monai-cl")
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -149,16 +152,35 @@ def _listed(value: Any) -> list[Any]:
     return value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _refuse_unknown_options(commands: object, arguments: list[str]) -> None:
-    """Fire would run the command first and then complain of a misspelt option."""
+def _prepare(commands: object, arguments: list[str]) -> None:
+    """Refuses misspelt options, since Fire would run the command first, and keeps the texts of the others as typed."""
     if arguments[0] in GROUPS and isinstance(commands, Commands) and len(arguments) > 1:
-        return _refuse_unknown_options(getattr(commands, arguments[0])(), arguments[1:])
+        return _prepare(getattr(commands, arguments[0])(), arguments[1:])
     command = getattr(commands, arguments[0], None)
     if command is None or "--help" in arguments:
         return
-    known = list(inspect.signature(command).parameters)
-    for argument in arguments[1:]:
+    known = inspect.signature(command).parameters
+    # Fire would read the folder 2024_11 as the number 202411; annotations are texts, as the modules ask for
+    kinds = {name: str(parameter.annotation) for name, parameter in known.items()}
+    texts = {name: str for name, kind in kinds.items() if kind in ("str", "str | None")}
+    lists = {name: _texts for name, kind in kinds.items() if "Sequence[str]" in kind}
+    SetParseFns(**texts, **lists)(command.__func__)
+    for place, argument in enumerate(arguments[1:], start=2):
         option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
         if argument.startswith("--") and option and option not in known:
             options = ", ".join(f"--{name}" for name in known)
             raise ValueError(f"{arguments[0]} has no option {argument.partition('=')[0]}; it has {options}")
+        if argument.startswith("--") and option in texts and "=" not in argument:
+            following = arguments[place : place + 1]
+            if not following or following[0].startswith("--"):
+                raise ValueError(f"{argument}: found no text behind it; give one")
+
+
+def _texts(value: str) -> Any:
+    """Texts of a list or a mapping as they were typed: Fire's reading only where all that it lists are texts."""
+    read = DefaultParseValue(value)
+    if isinstance(read, Mapping) or (isinstance(read, (list, tuple)) and all(isinstance(item, str) for item in read)):
+        return read
+    if value[:1] in ("[", "(") and value[-1:] in ("]", ")"):
+        return [item.strip().strip("'\"") for item in value[1:-1].split(",") if item.strip()]
+    return value

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+Value = TypeVar("Value")
 
 
 def world_size() -> int:
@@ -33,6 +35,15 @@ def row_counts(count: int, device: torch.device) -> list[int]:
     counts = torch.empty(world_size(), dtype=torch.int64, device=serving)
     dist.all_gather(list(counts.split(1)), torch.tensor([count], device=serving))
     return counts.tolist()
+
+
+def gather_objects(value: Value) -> list[Value]:
+    """The picklable ``value`` of each process of the default group, in order of rank; waits for all of them."""
+    if world_size() == 1:
+        return [value]
+    values: list[Value | None] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return cast("list[Value]", values)
 
 
 class RowGather:

@@ -44,6 +44,36 @@ def test_a_folder_name_that_is_a_number_is_a_name(monkeypatch, tmp_path):
     assert (tmp_path / "2024" / "dataset.json").is_file()
 
 
+@pytest.mark.parametrize("name", ["2024_11", "1.10", "1e3", "0x10", "001", "[a]", "None"])
+def test_a_folder_name_is_kept_as_it_was_typed(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "phantom", "--output", name, "--patients=1") == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_text_option_without_a_text_is_named(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["--output"], ["--output", "--patients=1"]):
+        assert "--output: found no text" in run(monkeypatch, "phantom", *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_texts_of_a_study_are_kept_as_they_were_typed(monkeypatch, tmp_path):
+    given = {}
+    monkeypatch.setattr(
+        "monai_cl_ext.study.commands.keep_plan", lambda root, arguments: given.update(arguments) or 1 / 0
+    )
+    options = ["--output=a", "--dataset_dir", "2024_11", "--label_dir=1.10", "--classes", "[01,1e3]",
+               "--labelled=[1,2]", "--methods", "[scratch,2024_11]", "--validation", "0.2",
+               "--splits", "1_0"]  # fmt: skip
+    with pytest.raises(ZeroDivisionError):
+        run(monkeypatch, "study", "run", *options)
+    assert given == {
+        "dataset_dir": "2024_11", "label_dir": "1.10", "classes": ["01", "1e3"], "labelled": [1, 2],
+        "methods": ["scratch", "2024_11"], "validation": 0.2, "splits": "1_0",
+    }  # fmt: skip
+
+
 def test_help_names_commands_and_options(monkeypatch, capsys):
     assert run(monkeypatch, "--help") == 0
     assert "phantom" in capsys.readouterr().err

@@ -43,9 +43,9 @@ def imports(tree):
             yield node.module.partition(".")[0], id(node) in top
         elif isinstance(node, ast.Import):
             yield from ((alias.name.partition(".")[0], id(node) in top) for alias in node.names)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "import_module":
-            if isinstance(node.args[0], ast.Constant):
-                yield node.args[0].value.partition(".")[0], False
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
+            names = [name.value for name in node.args if isinstance(name, ast.Constant)]
+            yield from ((name.partition(".")[0], False) for name in names)
 
 
 def optional_imports():

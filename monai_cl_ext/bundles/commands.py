@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from collections.abc import Sequence
 
 from monai_cl_ext.bundles.build import bundle_names
 from monai_cl_ext.bundles.installed import copy_bundle, metadata_of
@@ -23,7 +23,7 @@ class BundleCommands:
                 lines = textwrap.wrap(f"{title}: {', '.join(names)}", width=92, subsequent_indent=" " * 4)
                 print(textwrap.indent("\n".join(lines), " " * 4))
 
-    def copy(self, name: str, output: str, overlay: Any = ()) -> None:
+    def copy(self, name: str, output: str, overlay: str | Sequence[str] = ()) -> None:
         """Copies a bundle to OUTPUT/NAME, ready for: python -m monai.bundle run --config_file ...
 
         Args:

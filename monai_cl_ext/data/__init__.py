@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, slices, batches by partition, splits by patient, and a phantom."""
 
-from monai_cl_ext.data.folded_split import folded_split
 from monai_cl_ext.data.folders import find_cases
-from monai_cl_ext.data.gcl_lists import released_patients, released_split
 from monai_cl_ext.data.listed import read_listed
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.mixed import MixedSlices, TwoStreamBatchSampler
 from monai_cl_ext.data.nifti import read_nifti
+from monai_cl_ext.data.papers import folded_split, released_patients, released_split
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.picture_dataset import PictureDataset

@@ -13,6 +13,8 @@ from monai.data import MetaTensor
 WORTH_TELLING = 0.001
 """A share of a class; resampling moves borders by less than a voxel."""
 
+ROUNDING = 1e-3  # of affines in float32
+
 ClassCounts = dict[int, tuple[int, int]]
 """Voxels cut away and voxels of each foreground class."""
 
@@ -31,7 +33,7 @@ def cut_away(before: MetaTensor, after: MetaTensor) -> ClassCounts:
     to_before = np.linalg.solve(before.affine.double().cpu().numpy(), after.affine.double().cpu().numpy())
     ends = np.array([[-0.5] * axes, [length - 0.5 for length in after.shape[1:]]])
     ends = ends @ to_before[:axes, :axes].T + to_before[:axes, -1]
-    firsts, lasts = np.ceil(ends.min(0) - 0.5), np.floor(ends.max(0) + 0.5)  # a voxel that is cut in half is left
+    firsts, lasts = np.ceil(ends.min(0) - ROUNDING), np.floor(ends.max(0) + ROUNDING)  # by the voxels' centers
     box = [slice(max(int(first), 0), max(int(last) + 1, 0)) for first, last in zip(firsts, lasts, strict=True)]
     if all(part.start == 0 and part.stop >= length for part, length in zip(box, before.shape[1:], strict=True)):
         return {}

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads dataset.json, by which the Medical Segmentation Decathlon lays out a data set."""
+"""Reads dataset.json, by which the Medical Segmentation Decathlon and nnU-Net lay out a data set."""
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
+
+from monai_cl_ext.data.channels import CHANNEL, Volume, refuse_missing_channels
+from monai_cl_ext.data.file_names import case_name, files_of, some
+from monai_cl_ext.data.nnunet import channel_files, is_raw, raw_cases
 
 DESCRIPTION = "dataset.json"
 LISTS = ("training", "test")
@@ -44,14 +49,19 @@ def read_description(path: Path) -> dict[str, Any]:
     return content
 
 
-def described_cases(path: Path) -> list[dict[str, str]]:
-    """``{"image": path, "label"?: path}`` of each entry of a ``dataset.json``, those for training first.
+def described_cases(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """``{"image": path, "label"?: path}`` of each entry of a ``dataset.json`` with its name, those for training first.
+
+    An image of nnU-Net that lies in files of its channels has the list of these. An image that is listed twice comes
+    once, with a warning.
 
     Raises:
         ValueError: when the file or an entry is malformed; the message shows the entry.
         FileNotFoundError: when a listed file is absent.
     """
     content = read_description(path)
+    if is_raw(content):
+        return raw_cases(path.parent, content, str(path))
     for name in LISTS:
         if not isinstance(content.get(name, []), list):
             raise ValueError(
@@ -64,10 +74,16 @@ def described_cases(path: Path) -> list[dict[str, str]]:
             f'{path}: expected a list "training" of {{"image": path, "label": path}}, found none; '
             "repair the file, or remove it to read the folder as plain volumes"
         )
-    return [_case(entry, path, f"{name}[{number}]") for name, number, entry in entries]
+    cases = [_case(entry, path, f"{name}[{number}]") for name, number, entry in entries]
+    channels = [len(case["image"]) for _, case in cases if isinstance(case["image"], list)]
+    if channels:
+        refuse_missing_channels(
+            [Volume(name, list(map(Path, files_of(case["image"])))) for name, case in cases], max(channels)
+        )
+    return _once(cases, path)
 
 
-def _case(entry: Any, description: Path, place: str) -> dict[str, str]:
+def _case(entry: Any, description: Path, place: str) -> tuple[str, dict[str, Any]]:
     named = {"image": entry} if isinstance(entry, str) else entry
     keys = [key for key in ("image", "label") if isinstance(named, dict) and key in named]
     if "image" not in keys or not all(isinstance(named[key], str) and named[key].strip() for key in keys):
@@ -75,13 +91,84 @@ def _case(entry: Any, description: Path, place: str) -> dict[str, str]:
             f'{description}: expected {place} to be {{"image": path, "label": path}}, without "label" where there is '
             f"none, or a path; found {_shortened(entry)}; repair that entry"
         )
-    case = {}
+    case: dict[str, Any] = {}
     for key in keys:
         path = description.parent / named[key]
-        if not path.is_file():
+        channels = channel_files(path) if key == "image" and not os.path.lexists(path) else []
+        if not channels and not path.is_file():
             raise FileNotFoundError(f"{path}: listed as {key} in {description}, found no such file; restore it")
-        case[key] = str(path)
-    return case
+        case[key] = Volume("", channels or [path]).image
+    if case.get("label") == case["image"]:
+        raise ValueError(f"{description}: {place} gives {case['image']} as image and as label; repair that entry")
+    name = case_name(named["image"])
+    match = CHANNEL.match(name)
+    # a channel listed by itself is told from a case of such a name by its label
+    return (match[1] if match and match[1] == case_name(named.get("label", "")) else name), case
+
+
+def _once(cases: list[tuple[str, dict[str, Any]]], description: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The cases without those whose image is listed before."""
+    kept: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
+    repeated = []
+    for name, case in cases:
+        key = tuple(map(os.path.realpath, files_of(case["image"])))
+        first = kept.setdefault(key, (name, case))[1]
+        if first is case:
+            continue
+        repeated.append(files_of(case["image"])[0])
+        labels = {os.path.realpath(found["label"]) for found in (first, case) if "label" in found}
+        if len(labels) > 1:
+            raise ValueError(
+                f"{description}: lists {repeated[-1]} twice, with the labels {' and '.join(sorted(labels))}; keep one"
+            )
+        first.update({key: value for key, value in case.items() if key == "label"})
+    if repeated:
+        warnings.warn(
+            f"{description}: {len(repeated)} image(s) are listed twice and taken once: {some(repeated)}; list each "
+            "once, under training or under test",
+            stacklevel=4,
+        )
+    return list(kept.values())
+
+
+def label_names(path: Path) -> dict[int, str]:
+    """The names of the labels by their numbers, background included, as a ``dataset.json`` gives them.
+
+    ``{"0": "background", "1": "liver"}`` (the Decathlon), ``{"background": 0, "liver": 1}`` (nnU-Net) and
+    ``["background", "liver"]`` are read.
+
+    Raises:
+        ValueError: when there are no labels, or they are something else, such as nnU-Net's regions of several labels.
+    """
+    labels = read_description(path).get("labels")
+    remedy = "give --classes, such as '[RV,myocardium,LV]'"
+    if not isinstance(labels, (dict, list)) or not labels:
+        raise ValueError(f"{path} does not name the labels; {remedy}")
+    pairs = list(labels.items()) if isinstance(labels, dict) else list(enumerate(labels))
+    if not all(_is_number(number) for number, _ in pairs):
+        pairs = [(number, name) for name, number in pairs]
+    regions = [name for number, name in pairs if isinstance(number, (list, tuple))]
+    if regions:
+        raise ValueError(
+            f"{path}: the label {regions[0]!r} is a region of several labels, as nnU-Net has them, which are not read; "
+            f"name each number in the label files: {remedy}"
+        )
+    names = [str(name) for _, name in pairs]
+    if not all(_is_number(number) and isinstance(name, (str, int)) for number, name in pairs):
+        raise ValueError(f"{path}: expected the labels as numbers with names, found {_shortened(labels)}; {remedy}")
+    found = {int(number): str(name) for number, name in pairs}
+    if len(found) < len(pairs) or len(set(names)) < len(names):
+        raise ValueError(f"{path}: two labels have one number or one name, found {_shortened(labels)}; {remedy}")
+    if "ignore" in names:
+        raise ValueError(
+            f"{path}: the label 'ignore' of nnU-Net is not read; set these voxels to a class, or leave the cases out, "
+            f"and {remedy}"
+        )
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal())
 
 
 def _shortened(value: Any, length: int = 200) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_cl_ext.data.channels import Volume, volumes_of
 from monai_cl_ext.data.decathlon import described_cases, description_of
+from monai_cl_ext.data.file_names import PICTURES, VOLUMES, by_case, case_name, existing_folder, files_in, files_of
+from monai_cl_ext.data.label_names import pair_beside, split_labels, warn_of_left_labels, without_series
+from monai_cl_ext.data.nnunet import IMAGES, LABELS, TEST
+from monai_cl_ext.data.patients import PATIENT_PATTERN, compiled, patient_by_folder, patient_of, warn_of_look_alikes
 
-PATIENT_PATTERN = r"(.+?)(?:_frame\d+)?\Z"
-"""The file name without suffix and without a trailing frame number, so that the two frames of ACDC share a patient."""
-
-VOLUMES = (".nii.gz", ".nii")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+NO_DATA = {"derivatives", "sourcedata", "code"}  # folders of BIDS beside those of its subjects
+OF_LABELS = re.compile(r"(?i)(labels?|masks?|seg|segmentations?|gt|ground_?truth|annotations?)(T[rs])?\Z")
 
 
 def find_cases(
@@ -23,13 +26,16 @@ def find_cases(
     patient_pattern: str = PATIENT_PATTERN,
     label_suffix: str = "",
     series: str | None = None,
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """Lists the volumes of a data set as MONAI's dictionaries.
 
-    A folder with a ``dataset.json`` is read as the Medical Segmentation Decathlon lays it out: the "training" entries
-    with their labels, and the "test" entries without. Any other folder gives its ``.nii`` and ``.nii.gz`` files or,
-    where it has none, its PNG, JPEG and BMP pictures, each a volume of one slice. With ``series`` each folder that fits
-    it is a volume. ``LoadCased`` reads them all.
+    A folder with a ``dataset.json`` is read as the Medical Segmentation Decathlon or nnU-Net lays it out: the
+    "training" entries with their labels, and the "test" entries without. Any other folder gives its ``.nii`` and
+    ``.nii.gz`` files, or those in folders below it or, where it has none, its PNG, JPEG, BMP, TIFF and WebP pictures,
+    each a volume of one slice. With ``series`` each folder that fits it is a volume. ``LoadCased`` reads them all.
+
+    Without ``label_dir`` files among the images that are named like label maps, such as ``..._gt`` or ``..._seg``, are
+    the labels of the images of that name, with a warning. Files ``case_0000``, ``case_0001`` of nnU-Net are channels.
 
     Args:
         dataset_dir: the folder of the data set.
@@ -45,103 +51,140 @@ def find_cases(
 
     Returns:
         ``{"image": path, "label": path, "patient": id}`` of each volume, sorted by path; "label" only where there
-        is one.
+        is one. "image" is the list of the paths of its channels where these lie in several files.
 
     Raises:
         FileNotFoundError: when a folder or a listed file is absent, or there is no volume or no label where some are
             asked for.
-        ValueError: when ``dataset.json`` is malformed, a label has no image, the pattern fits no name, or arguments
-            contradict each other.
+        ValueError: when ``dataset.json`` is malformed, a label has no image, two files are of one case, the pattern
+            fits no name, or arguments contradict each other.
     """
-    folder = _existing_folder(Path(dataset_dir), "dataset_dir")
-    expression = _compiled(patient_pattern)
+    folder = existing_folder(dataset_dir, "dataset_dir")
+    expression = compiled(patient_pattern)
+    by_default = patient_pattern == PATIENT_PATTERN
     if series is not None:
         cases = _series_cases(folder, series, label_dir, label_suffix)
         names = [_at_first_wildcard(Path(case["image"]).relative_to(folder), series) for case in cases]
-    else:
-        description = description_of(folder)
-        if description is None:
-            label_folder = None if label_dir is None else _existing_folder(Path(label_dir), "label_dir")
-            cases = _plain_cases(folder, label_folder, label_suffix)
-        elif label_dir is None:
-            cases = described_cases(description)
-        else:
-            raise ValueError(
-                f"{description} names the labels itself, found label_dir {str(label_dir)!r} as well; leave label_dir "
-                "out, or give the folder of the images as dataset_dir"
-            )
-        names = [case_name(case["image"]) for case in cases]
-    for case, name in zip(cases, names, strict=True):
-        case["patient"] = _patient(case["image"], name, expression)
-    return sorted(cases, key=lambda case: case["image"])
+        for case, name in zip(cases, names, strict=True):
+            case["patient"] = patient_of(case["image"], name, expression)
+        return sorted(cases, key=_first_file)
+    cases = []
+    for name, case in _named_cases(folder, label_dir, label_suffix):
+        file = _first_file(case)
+        # the number of a channel is no part of a name, but for a pattern of the user's, who sees the files
+        patient = patient_of(file, name if by_default else case_name(file), expression)
+        inner = by_default and description_of(folder) is None and not (folder / IMAGES).is_dir()
+        case["patient"] = patient_by_folder(Path(file).relative_to(folder), patient) if inner else patient
+        cases.append(case)
+    if by_default:
+        remedy = "give a patient_pattern whose first group is the patient"
+        warn_of_look_alikes((case["patient"] for case in cases), remedy)
+    return sorted(cases, key=_first_file)
 
 
-def case_name(path: str | Path) -> str:
-    """The name of a volume's file or folder, without the suffix of NIfTI files and pictures."""
-    name = Path(path).name
-    for suffix in (*VOLUMES, *PICTURES):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+def _named_cases(folder: Path, label_dir: str | Path | None, label_suffix: str) -> list[tuple[str, dict[str, Any]]]:
+    """The cases of a folder without series, and their names without the number of a channel."""
+    description = description_of(folder)
+    if description is not None and label_dir is not None:
+        raise ValueError(
+            f"{description} names the labels itself, found label_dir {str(label_dir)!r} as well; leave label_dir "
+            "out, or give the folder of the images as dataset_dir"
+        )
+    if description is not None:
+        return described_cases(description)
+    if label_dir is not None:
+        return _plain_cases(folder, _labels_of(existing_folder(label_dir, "label_dir"), label_suffix))
+    if (folder / IMAGES).is_dir() and not _files_of_folder(folder):
+        labels = _labels_of(folder / LABELS, "") if (folder / LABELS).is_dir() else {}
+        test = _plain_cases(folder / TEST, {}) if (folder / TEST).is_dir() else []
+        return _plain_cases(folder / IMAGES, labels) + test
+    return _plain_cases(folder, {})
 
 
-def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The files of a folder with one of the suffixes, sorted by name, numbers in names by their value."""
-    # Names that start with a dot are leftovers of macOS archives.
-    found = (path for path in folder.iterdir() if path.name.lower().endswith(suffixes) and path.name[0] != ".")
-    return sorted(found, key=lambda path: name_order(path.name))
+def _first_file(case: Mapping[str, Any]) -> str:
+    return files_of(case["image"])[0]
 
 
-def name_order(name: str) -> list[Any]:
-    """A key that sorts names as they are read: slice2 before slice10."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _existing_folder(folder: Path, argument: str) -> Path:
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "a link to nowhere" if folder.is_symlink() else "nothing"
-        raise FileNotFoundError(f"{argument} {folder}: expected a folder, found {found}; check the path")
-    return folder
-
-
-def _volumes(folder: Path) -> list[Path]:
+def _files_of_folder(folder: Path) -> list[Path]:
     return files_in(folder, VOLUMES) or files_in(folder, PICTURES)
 
 
-def _plain_cases(folder: Path, label_folder: Path | None, label_suffix: str) -> list[dict[str, str]]:
-    labels: dict[str, Path] = {}
-    if label_folder:
-        named = {case_name(path): path for path in _volumes(label_folder)}
-        labels = {name.removesuffix(label_suffix): path for name, path in named.items() if name.endswith(label_suffix)}
-        if not labels:
+def _files_below(folder: Path) -> list[Path]:
+    """The volumes in folders below one, such as those of patients and sessions; hidden folders are left out."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, _ in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name[0] != "." and name not in NO_DATA)
+        here = os.path.realpath(place)
+        if here in seen:  # a link to a folder above, or a second one
+            folders.clear()
+            continue
+        seen.add(here)
+        found += files_in(Path(place), VOLUMES)
+    for path in found:
+        inner = path.relative_to(folder).parts[:-1]
+        if any(map(OF_LABELS.match, inner)):
             raise FileNotFoundError(
-                f"{label_folder}: found no .nii or .nii.gz file and no picture whose name ends in {label_suffix!r}; "
-                "give the folder that holds the labels, and as label_suffix what their names end in"
+                f"{folder}: found no volume in it, but folders of images and labels below it, such as {path.parent}; "
+                "give the folder of the images as dataset_dir and that of the labels as label_dir"
             )
-    taken = {os.path.realpath(path) for path in labels.values()}  # Path.resolve raises on a link to itself
-    images = [path for path in _volumes(folder) if os.path.realpath(path) not in taken]
-    if not images:
+    return found
+
+
+def _labels_of(folder: Path, label_suffix: str) -> dict[str, Path]:
+    """The labels of a folder by the names of their images."""
+    files = _files_of_folder(folder) or _files_below(folder)
+    named = by_case(path for path in files if case_name(path).endswith(label_suffix))
+    if not named:
         raise FileNotFoundError(
-            f"{folder}: found no .nii or .nii.gz file and no dataset.json, nor a PNG, JPEG or BMP picture; give the "
+            f"{folder}: found no .nii or .nii.gz file and no picture whose name ends in {label_suffix!r}; "
+            "give the folder that holds the labels, and as label_suffix what their names end in"
+        )
+    return {name.removesuffix(label_suffix): path for name, path in named.items()}
+
+
+def _plain_cases(folder: Path, labels: Mapping[str, Path]) -> list[tuple[str, dict[str, Any]]]:
+    """The cases of a folder of volumes with their names; its label maps are labels where there are no others."""
+    taken = {os.path.realpath(path) for path in labels.values()}  # Path.resolve raises on a link to itself
+    files = [path for path in _files_of_folder(folder) or _files_below(folder) if os.path.realpath(path) not in taken]
+    if not files:
+        raise FileNotFoundError(
+            f"{folder}: found no .nii or .nii.gz file and no dataset.json, nor a picture; give the "
             "folder that holds the volumes, and for folders of DICOM files a pattern of theirs as series"
         )
-    cases = []
-    for image in images:
-        case = {"image": str(image)}
-        label = labels.pop(case_name(image), None)
-        if label is not None:
-            case["label"] = str(label)
-        cases.append(case)
-    if labels:
-        orphans = ", ".join(str(path) for path in list(labels.values())[:3])
+    for inner in {path.parent for path in files}:
+        by_case(path for path in files if path.parent == inner)
+    images, beside = split_labels(without_series(files))
+    volumes = volumes_of(images, labels)
+    if not labels:
+        pairs = pair_beside(volumes, beside)
+        return [(volume.name, _case(volume, pairs.get(str(volume.files[0])))) for volume in volumes]
+    warn_of_left_labels(beside)
+    names = [volume.name for volume in volumes]
+    twice = next((volume for volume in volumes if volume.name in labels and names.count(volume.name) > 1), None)
+    if twice:
         raise ValueError(
-            f"{len(labels)} label(s) without an image of the same name in {folder}: {orphans}; add the image, remove "
-            "the label, or give as label_suffix what the names of labels have more"
+            f"{labels[twice.name]}: {names.count(twice.name)} images have the name of this label, one being "
+            f"{twice.files[0]}; give each image a name of its own"
         )
-    return cases
+    _refuse_orphans(folder, labels, names)
+    return [(volume.name, _case(volume, labels.get(volume.name))) for volume in volumes]
 
 
-def _series_cases(folder: Path, series: str, label_dir: str | Path | None, label_suffix: str) -> list[dict[str, str]]:
+def _case(volume: Volume, label: Path | None) -> dict[str, Any]:
+    return {"image": volume.image} if label is None else {"image": volume.image, "label": str(label)}
+
+
+def _refuse_orphans(folder: Path, labels: Mapping[str, Path], names: Sequence[str]) -> None:
+    orphans = [str(path) for name, path in labels.items() if name not in set(names)]
+    if orphans:
+        raise ValueError(
+            f"{len(orphans)} label(s) without an image of the same name in {folder}: {', '.join(orphans[:3])}; add the "
+            "image, remove the label, or give as label_suffix what the names of labels have more"
+        )
+
+
+def _series_cases(folder: Path, series: str, label_dir: str | Path | None, label_suffix: str) -> list[dict[str, Any]]:
     if label_suffix or (label_dir is not None and Path(label_dir).is_absolute()):
         raise ValueError(
             f"with series, label_dir leads from each folder to its label, such as '../Ground', and label_suffix is not "
@@ -153,7 +196,7 @@ def _series_cases(folder: Path, series: str, label_dir: str | Path | None, label
             f"{folder}: found no folder that fits series {series!r}; give a pattern below dataset_dir such as "
             "'*/T2SPIR/DICOM_anon'"
         )
-    cases = [{"image": str(image)} for image in images]
+    cases: list[dict[str, Any]] = [{"image": str(image)} for image in images]
     if label_dir is not None:
         for case in cases:
             label = os.path.normpath(Path(case["image"]) / label_dir)
@@ -167,9 +210,11 @@ def _series_cases(folder: Path, series: str, label_dir: str | Path | None, label
 def _series_folders(folder: Path, series: str) -> list[Path]:
     """The folders that fit a pattern, each once: a link to a folder above would lead to all of them again."""
     try:
-        found = [path for path in folder.glob(series) if path.is_dir()]
+        matching = [path for path in folder.glob(series) if path.is_dir()]
     except (NotImplementedError, ValueError) as error:
         raise ValueError(f"series {series!r}: expected a pattern below dataset_dir ({error})") from error
+    # "*" of a pattern stands for hidden folders too
+    found = [path for path in matching if not any(part[0] == "." for part in path.relative_to(folder).parts)]
     shortest = sorted(found, key=lambda path: (len(path.parts), path))
     return list({os.path.realpath(path): path for path in reversed(shortest)}.values())
 
@@ -178,23 +223,3 @@ def _at_first_wildcard(path: Path, series: str) -> str:
     """The part of a path at the place of the first wildcard of its pattern; the first part where there is none."""
     places = [number for number, part in enumerate(Path(series).parts) if re.search(r"[*?\[]", part)]
     return path.parts[min(places, default=0)]
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        expression = re.compile(pattern, re.DOTALL)
-    except re.error as error:
-        raise ValueError(f"patient_pattern {pattern!r}: no regular expression ({error}); correct it") from error
-    if not expression.groups:
-        raise ValueError(f"patient_pattern {pattern!r}: expected a group for the patient, found none; add parentheses")
-    return expression
-
-
-def _patient(image: str, name: str, expression: re.Pattern[str]) -> str:
-    found = expression.match(name)
-    if not found or not found.group(1):
-        raise ValueError(
-            f"{image}: its name {name!r} does not fit patient_pattern {expression.pattern!r}; "
-            "give a pattern whose first group is the patient"
-        )
-    return found.group(1)

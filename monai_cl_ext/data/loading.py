@@ -17,9 +17,8 @@ from torch import Tensor
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.data.class_numbers import whole_classes
-from monai_cl_ext.data.dicom import read_series
-from monai_cl_ext.data.dicom_files import is_dicom
-from monai_cl_ext.data.folders import VOLUMES
+from monai_cl_ext.data.dicom import is_dicom, read_series
+from monai_cl_ext.data.file_names import VOLUMES
 from monai_cl_ext.data.intensities import check_intensities
 from monai_cl_ext.data.nifti import CheckedNibabelReader
 from monai_cl_ext.data.opening import open_file

@@ -26,8 +26,8 @@ class MixedSlices(Dataset[dict[str, Any]]):
     labels in place of the ignored ones by :meth:`give_labels`.
 
     Args:
-        labeled: slices with "label".
-        unlabeled: slices of other volumes; a label that they have is not shown.
+        labelled: slices with "label".
+        unlabelled: slices of other volumes; a label that they have is not shown.
 
     Attributes:
         volume, partition, position: of each slice, as in ``SliceDataset``.
@@ -108,7 +108,7 @@ class TwoStreamBatchSampler(Sampler[list[int]]):
     processes are those of ``torch.distributed`` when iteration starts.
 
     Args:
-        labeled, unlabeled: indices of the rows, such as ``MixedSlices.labelled_rows``.
+        labelled, unlabelled: indices of the rows, such as ``MixedSlices.labelled_rows``.
         labelled_per_batch, unlabelled_per_batch: numbers of rows in a batch of this process.
         seed: of the permutations.
         batches_per_epoch: of this process; None is one pass over the unlabeled rows, rounded up.

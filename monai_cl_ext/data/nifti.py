@@ -122,7 +122,7 @@ def _in_millimeters(image: nib.Nifti1Image) -> nib.Nifti1Image:
         header[place] *= factor
     header["pixdim"][1:4] *= factor
     header.set_xyzt_units("mm", header.get_xyzt_units()[1])
-    return type(image)(image.dataobj, None, header)
+    return type(image)(image.dataobj, header.get_best_affine(), header)
 
 
 def _without_last_axes(image: nib.Nifti1Image) -> nib.Nifti1Image:

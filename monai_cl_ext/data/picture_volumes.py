@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from monai_cl_ext.data.dicom_files import holds_dicom
-from monai_cl_ext.data.folders import PICTURES, VOLUMES, files_in
+from monai_cl_ext.data.dicom import holds_dicom
+from monai_cl_ext.data.file_names import PICTURES, VOLUMES, files_in
 from monai_cl_ext.data.picture_files import UPRIGHT, converted, is_deep, open_picture, orientation_of
 from monai_cl_ext.data.volume_meta import as_volume
 

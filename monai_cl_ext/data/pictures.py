@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.folders import PICTURES, case_name, files_in, name_order
+from monai_cl_ext.data.file_names import PICTURES, case_name, existing_folder, files_in, name_order
+from monai_cl_ext.data.label_table import refuse_like_classes, rows_of_table
+from monai_cl_ext.data.patients import warn_of_look_alikes
 
 TABLE = "labels.csv"
 KEPT = ("__MACOSX", "@eaDir")  # by macOS in archives, by Synology for previews
@@ -28,8 +29,9 @@ def find_pictures(
     Args:
         dataset_dir: the folder of the data set; paths in the table start from it.
         table: the table, when it is another file.
-        columns: names of the table's columns where they are not "image", "label" and "patient". The columns of labels
-            and patients may be absent: then there is no class, and every picture is a patient.
+        columns: names of the table's columns where they are not "image", "label" and "patient", in any letters. The
+            columns of labels and patients may be absent where they are not named here: then there is no class, and
+            every picture is a patient.
 
     Returns:
         ``{"image": path, "class": number, "class_name": name, "patient": id}`` of each picture, sorted by path. Classes
@@ -37,45 +39,26 @@ def find_pictures(
 
     Raises:
         FileNotFoundError: when the folder, the table or a listed picture is absent, or there is no picture.
-        ValueError: when the table lacks the column of images, or a file is listed twice, also by a link.
+        ValueError: when the table cannot be read, lacks a column, or contradicts itself, when two classes differ in
+            capitals or blanks alone, or a file is listed twice, also by a link.
     """
-    folder = Path(dataset_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"dataset_dir {folder}: expected a folder, found none; check the path")
+    folder = existing_folder(dataset_dir, "dataset_dir")
     path = Path(table) if table is not None else folder / TABLE
     if table is not None and not path.is_file():
         raise FileNotFoundError(f"table {path}: found no such file; check the path")
-    rows = _rows_of_table(folder, path, columns or {}) if path.is_file() else _rows_of_folders(folder)
+    rows = rows_of_table(folder, path, columns or {}) if path.is_file() else _rows_of_folders(folder)
     if not rows:
         raise FileNotFoundError(
             f"{folder}: found no {TABLE} and no folder of pictures ({', '.join(PICTURES)}); give a table, or a folder "
             "for each class"
         )
     _refuse_listed_twice(rows)
+    refuse_like_classes([row["class_name"] for row in rows if "class_name" in row], path if path.is_file() else folder)
     names = sorted({row["class_name"] for row in rows if "class_name" in row}, key=name_order)
     for row in rows:
         if "class_name" in row:
             row["class"] = names.index(row["class_name"])
     return sorted(rows, key=lambda row: row["image"])
-
-
-def _rows_of_table(folder: Path, path: Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
-    image, label, patient = (columns.get(name, name) for name in ("image", "label", "patient"))
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if image not in (reader.fieldnames or []):
-            raise ValueError(
-                f"{path}: expected the column {image!r}, found {', '.join(reader.fieldnames or [])}; name the columns "
-                "with columns"
-            )
-        rows = []
-        for line in reader:
-            picture = folder / line[image]
-            if not picture.is_file():
-                raise FileNotFoundError(f"{path}: names {line[image]!r}, found no such file in {folder}")
-            row = {"image": str(picture), "patient": line.get(patient) or case_name(picture)}
-            rows.append(row | ({"class_name": line[label]} if line.get(label) else {}))
-    return rows
 
 
 def _rows_of_folders(folder: Path) -> list[dict[str, Any]]:
@@ -92,6 +75,7 @@ def _rows_of_folders(folder: Path) -> list[dict[str, Any]]:
             "folders of classes; move them up, or give a table",
             stacklevel=3,
         )
+    warn_of_look_alikes([case_name(row["image"]) for row in rows], f"name the patients in a table, {TABLE}")
     return rows
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from monai_cl_ext.data.file_names import files_of
 from monai_cl_ext.data.nifti import CHUNK, GZIP
 from monai_cl_ext.data.opening import open_file
 
@@ -50,18 +51,21 @@ def warn_of_same_volumes(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _named(case: Mapping[str, Any]) -> str:
-    shown = ", ".join([Path(str(case["image"])).name, *([case["class_name"]] if case.get("class_name") else [])])
+    shown = ", ".join(
+        [Path(files_of(case["image"])[0]).name, *([case["class_name"]] if case.get("class_name") else [])]
+    )
     return f"{case['patient']!r} ({shown})"
 
 
 def same_volumes(cases: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Groups of cases whose files have the same content, compressed or not, in the order of the cases.
 
+    Of a volume whose channels lie in several files, the first is compared.
     Only suspects are read whole: the end of a gzip file tells length and checksum of what is in it.
     """
     owners: dict[str, list[Mapping[str, Any]]] = {}
     for case in cases:
-        owners.setdefault(str(case["image"]), []).append(case)
+        owners.setdefault(files_of(case["image"])[0], []).append(case)
     groups: list[list[str]] = []
     for alike in _grouped(owners, _length):
         packed = any(_tried(path, _is_packed) for path in alike)

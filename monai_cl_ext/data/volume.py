@@ -12,7 +12,7 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from monai_cl_ext.data.cropping import ClassCounts, cut_away
-from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.file_names import case_name, files_of
 from monai_cl_ext.data.intensities import is_sparse
 from monai_cl_ext.data.loading import refuse_other_shape
 from monai_cl_ext.errors import MISTAKES, first_cause, raised_here, root_cause
@@ -52,7 +52,7 @@ def read_volume(
     """Prepares one volume.
 
     Args:
-        case: {"image": path, "label"?: path, "patient"?: id}.
+        case: {"image": path or paths of the channels, "label"?: path, "patient"?: id}.
         transform: of the whole volume, ends in channel-first tensors.
         slice_axis: axis of the volume that counts the slices.
         superpixels: map from a slice (C, H, W) float32 to integers (1, H, W) from 0 on, or None.
@@ -61,13 +61,13 @@ def read_volume(
         FileNotFoundError, PermissionError: when a file is absent or may not be read.
         ValueError: when the volume cannot be read or prepared; every message names the file.
     """
-    file = str(case["image"])
+    file = files_of(case["image"])[0]
     given = {key: value for key, value in case.items() if value is not None}
     failure: BaseException | None = None
     steps = transform if isinstance(transform, Compose) else Compose(transform)
     try:
         loaded = steps(given, end=1)
-        if _is_sparse(loaded.get("image")):
+        if isinstance(transform, Compose) and _is_sparse(loaded.get("image")):  # others may pad as they load
             return Volume(file, "", (), torch.empty(0), None, None, constant=True, cut={})
         prepared = steps(loaded, start=1)
     except Exception as error:
@@ -110,15 +110,20 @@ def _cut_away(before: Any, after: Any) -> ClassCounts:
 def _with_its_file(error: BaseException, case: Mapping[str, Any]) -> BaseException:
     """The error of this package that tells which file is wrong and why; one of another's is put beside the files."""
     cause = first_cause(error)
-    files = [str(case[key]) for key in ("image", "label") if case.get(key)]
+    files = [file for key in ("image", "label") if case.get(key) for file in files_of(case[key])]
     if isinstance(cause, MISTAKES) and raised_here(cause) and any(file in str(cause) for file in files):
         return cause
     failure = ValueError(
-        f"{' or its label '.join(files)}: cannot be read or prepared ({root_cause(error)}); "
+        f"{_told(case)}: cannot be read or prepared ({root_cause(error)}); "
         "check that the file is whole and fits the transform"
     )
     failure.__cause__ = error
     return failure
+
+
+def _told(case: Mapping[str, Any]) -> str:
+    """The files of a case in words."""
+    return " or its label ".join(" and ".join(files_of(case[key])) for key in ("image", "label") if case.get(key))
 
 
 def _compact_image(image: Tensor, file: str, slice_axis: int) -> Tensor:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines: a thin MONAI trainer that drives every method, and an evaluator that embeds held-out slices."""
+"""Engines: a thin MONAI trainer that drives every method, an evaluator that embeds held-out slices, a schedule."""
 
 from .embedding import EmbeddingEvaluator
 from .method_trainer import MethodTrainer
+from .schedules import cosine_value
 
-__all__ = ["EmbeddingEvaluator", "MethodTrainer"]
+__all__ = ["EmbeddingEvaluator", "MethodTrainer", "cosine_value"]

@@ -16,12 +16,26 @@ from monai_cl_ext.files import write_text
 
 logger = logging.getLogger(__name__)
 
+RESERVED = {"image": "column", "patient": "column", "class": "column", "all": "row"}
+"""What predictions.csv and metrics.csv hold besides the classes; no class has such a name."""
+
+
+def refuse_reserved(class_names: Sequence[str]) -> None:
+    """Raises ValueError for a class whose name the tables of predictions and scores use for something else."""
+    for name in class_names:
+        if name in RESERVED:
+            raise ValueError(
+                f"class {name!r}: predictions.csv and metrics.csv have a {RESERVED[name]} of this name; give the class"
+                f" another one, such as '{name}_', by renaming its folder or its label in the table"
+            )
+
 
 class _ClassNames(ABC):
     """The names of the classes in the order of the outputs, and their file; acts as a run starts."""
 
     def __init__(self, class_names: Sequence[str], path: str) -> None:
         self.class_names = [str(name) for name in class_names]
+        refuse_reserved(self.class_names)
         self.path = Path(path)
 
     def attach(self, engine: Engine) -> None:
@@ -42,6 +56,9 @@ class SaveClassNames(_ClassNames):
     Args:
         class_names: in the order of the outputs.
         path: file to write; its folder is made when missing.
+
+    Raises:
+        ValueError: when a class has a reserved name (image, patient, class, all).
     """
 
     def __call__(self, engine: Engine) -> None:
@@ -61,7 +78,7 @@ class CheckClassNames(_ClassNames):
         path: the file beside the weights. Where there is none a warning is logged.
 
     Raises:
-        ValueError: as the run starts, when the names or their order differ.
+        ValueError: when a class has a reserved name; as the run starts, when the names or their order differ.
     """
 
     def __call__(self, engine: Engine) -> None:

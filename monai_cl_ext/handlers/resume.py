@@ -15,8 +15,8 @@ from monai.engines import Workflow
 
 from monai_cl_ext.distributed import rank, row_counts, world_size
 from monai_cl_ext.files import load_tensors, remove_leftovers, save_tensors
+from monai_cl_ext.fingerprint import fingerprint
 from monai_cl_ext.finite import check_finite, listed, not_finite
-from monai_cl_ext.handlers.fingerprint import fingerprint
 
 STATE = re.compile(r"resume_checkpoint_([0-9]+)\.pt")
 KEPT = 2

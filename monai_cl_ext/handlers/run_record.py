@@ -19,10 +19,10 @@ from monai.engines import Trainer
 
 import monai_cl_ext
 from monai_cl_ext.distributed import rank, world_size
+from monai_cl_ext.engines.batch_record import batch_record
 from monai_cl_ext.event_files import EventFiles
 from monai_cl_ext.files import write_tensors, write_text
-from monai_cl_ext.handlers.batch_record import batch_record
-from monai_cl_ext.handlers.fingerprint import fingerprint
+from monai_cl_ext.fingerprint import fingerprint
 
 
 class RunRecord:

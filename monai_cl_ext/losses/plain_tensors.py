@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses take MONAI's MetaTensors as plain tensors."""
+"""Losses and methods take MONAI's MetaTensors as plain tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,14 +23,17 @@ def plain_tensors(function: Callable[Arguments, Result]) -> Callable[Arguments, 
 
     @wraps(function)
     def with_plain_tensors(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
+        return function(*map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
 
     return with_plain_tensors
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A tensor of a subclass as a plain one, also those in lists, tuples and mappings and in the tags of rules."""
     if isinstance(value, Tensor):
         return value if type(value) is Tensor else value.as_subclass(Tensor)
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value.map_tags(_plain) if isinstance(value, Rule) else value
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return value.map_tags(plain) if isinstance(value, Rule) else value

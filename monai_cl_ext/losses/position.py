@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.losses.base_temperature import temperature_factor
-from monai_cl_ext.losses.checks import check_embeddings, check_tag
+from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import Rules, nearer_than, sample_tags
@@ -24,6 +24,7 @@ class PositionContrastiveLoss(nn.Module):
 
     The rows are the two views of each slice. Two rows are positive where the positions of their slices differ by less
     than a threshold, whatever their volumes; all other rows of the batch share the denominator with the positives.
+    Patches of volumes have three coordinates, and their Euclidean distance counts.
     With threshold t, row a at position x_a, and s the cosine over temperature:
 
         P(a) = {k != a: abs(x_k - x_a) < t}
@@ -51,13 +52,18 @@ class PositionContrastiveLoss(nn.Module):
 
         Args:
             z1, z2: embeddings of the two views, (B, D), of any scale.
-            position: of each slice (B,), from 0 to 1 along its volume. A slice at NaN has no position and only repels.
+            position: of each slice (B,), from 0 to 1 along its volume, or of the center of each patch (B, 3), from 0 to
+                1 along each axis. A slice at NaN has no position and only repels.
 
         Raises:
             ValueError: when shapes do not fit.
         """
         check_embeddings(z1, z2)
-        check_tag("position", position, len(z1))
+        if position.shape not in ((len(z1),), (len(z1), 3)):
+            raise ValueError(
+                f"position must be one number per slice, ({len(z1)},), or three per patch, ({len(z1)}, 3), found "
+                f"{tuple(position.shape)}"
+            )
         rules = self.rules({"position": position}, sample_tags(len(z1), z1.device), views=2)
         return self.factor * contrast(torch.cat([z1, z2]), *rules, temperature=self.temperature)
 
@@ -65,8 +71,10 @@ class PositionContrastiveLoss(nn.Module):
         """Positive and negative pairs among the rows of all views, view by view.
 
         Args:
-            tags: "position" of each slice (B,).
+            tags: "position" of each slice (B,) or patch (B, 3).
             samples: a number for each sample (B,); not read.
             views: number of views of each slice.
         """
-        return nearer_than(self.threshold - TOLERANCE, tags["position"].repeat(views).double()), None
+        position = tags["position"].double()
+        coordinates = [position] if position.ndim == 1 else position.unbind(1)
+        return nearer_than(self.threshold - TOLERANCE, *(along.repeat(views) for along in coordinates)), None

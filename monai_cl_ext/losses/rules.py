@@ -83,9 +83,14 @@ def both_known(tag: Tensor) -> Rule:
     return Rule((tag,), lambda anchor, candidate: (anchor[0] >= 0) & (candidate[0] >= 0))
 
 
-def nearer_than(distance: float, position: Tensor) -> Rule:
-    """Pairs whose positions differ by less than ``distance``."""
-    return Rule((position,), lambda anchor, candidate: (anchor[0] - candidate[0]).abs_() < distance)
+def nearer_than(distance: float, *coordinates: Tensor) -> Rule:
+    """Pairs whose positions, each given by its coordinates, are less than ``distance`` apart (Euclidean)."""
+
+    def holds(anchor: TagValues, candidate: TagValues) -> Tensor:
+        steps = [(first - second).abs_() for first, second in zip(anchor, candidate, strict=True)]
+        return (steps[0] if len(steps) == 1 else torch.stack(steps).norm(dim=0)) < distance
+
+    return Rule(coordinates, holds)
 
 
 def sample_tags(count: int, device: torch.device) -> Tensor:

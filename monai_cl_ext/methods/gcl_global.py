@@ -28,7 +28,8 @@ class GCLGlobal(NetworkMethod):
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
         strategy: "gr", "gd-" or "gd".
-        image_size: spatial size of the slices in pixels, one number for all axes or one each; fixes the width of g1's first layer.
+        image_size: spatial size of the slices in pixels, one number for all axes or one for each; fixes the width of
+            g1's first layer.
         temperature: divides the cosine similarities.
         hidden: width of g1's hidden layer.
         features: width of the embedding that is contrasted.

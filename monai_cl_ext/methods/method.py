@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import pair_matrices, sample_tags
+from monai_cl_ext.losses.plain_tensors import plain
 from monai_cl_ext.losses.rules import Rules
 from monai_cl_ext.networks import stages
 from monai_cl_ext.types import Losses, Tags, View
@@ -31,7 +32,7 @@ class Method(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_forward_pre_hook(_check_views)
+        self.register_forward_pre_hook(_taken)
 
     @property
     @abstractmethod
@@ -43,7 +44,8 @@ class Method(nn.Module, ABC):
         """Losses of one batch.
 
         Args:
-            views: the views of the batch in the order of the policies, each with "image" (B,C,*S).
+            views: the views of the batch in the order of the policies, each with "image" (B,C,*S). MetaTensors among
+                views and tags become plain tensors.
             tags: every entry of the batch that is not a map, such as "volume", "position" and "partition", (B,...).
 
         Returns:
@@ -126,8 +128,10 @@ class NetworkMethod(Method):
         return self.stages.embed(image)
 
 
-def _check_views(method: Method, arguments: tuple) -> None:
+def _taken(method: Method, arguments: tuple) -> tuple:
+    """Views and tags as plain tensors: MONAI's metadata would follow every operation of the network."""
     method.check_views(len(arguments[0]))
+    return tuple(map(plain, arguments))
 
 
 def joined(views: Sequence[View]) -> Tensor:

@@ -17,8 +17,8 @@ class Supervised(Method):
     Args:
         network: from images (B, C, *S) to logits.
         loss: of the logits and the target.
-        target: what is learned, by its name in the view ("label", class indices (B, 1, *S)) or among the tags ("class",
-            (B,)).
+        target: what is learned, by its name in the view ("label": class indices (B, 1, *S), or masks (B, K, *S) of K
+            regions that may overlap, as BraTS has) or among the tags ("class", (B,)).
     """
 
     views = 1
@@ -43,11 +43,12 @@ class Supervised(Method):
         return {"loss": self.loss(self.network(views[0]["image"]), self.target_of(views[0], tags))}
 
     def target_of(self, view: View, tags: Tags) -> Tensor:
-        """The target of a view as integers; a KeyError where there is none."""
+        """The target of a view, int64 class indices or float32 masks; a KeyError where there is none."""
         found = {**tags, **view}
         if self.target not in found:
             raise KeyError(
                 f"supervised training needs {self.target!r} in the batch, found {sorted(found)}; give the dataset "
                 "entries with both, or name another target"
             )
-        return found[self.target].long()
+        target = found[self.target]
+        return target.float() if target.ndim > 2 and target.shape[1] > 1 else target.long()

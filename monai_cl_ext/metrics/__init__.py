@@ -4,22 +4,20 @@
 from monai_cl_ext.metrics.classification import bootstrap_intervals, classification_scores
 from monai_cl_ext.metrics.classification_handler import ClassificationScoresHandler
 from monai_cl_ext.metrics.classification_metric import ClassificationScore
-from monai_cl_ext.metrics.embedding_record import EmbeddingRecord
-from monai_cl_ext.metrics.handler import SegmentationScoresHandler
 from monai_cl_ext.metrics.nearest_neighbors import NearestNeighbors, nearest_neighbor_probabilities
-from monai_cl_ext.metrics.overlay_record import OverlayRecord
+from monai_cl_ext.metrics.prediction_table import PredictionTable
 from monai_cl_ext.metrics.probe import EmbeddingCollapse, PartitionProbe
 from monai_cl_ext.metrics.segmentation import segmentation_scores
+from monai_cl_ext.metrics.segmentation_handler import SegmentationScoresHandler
 from monai_cl_ext.metrics.superpixels import superpixel_report
 
 __all__ = [
     "ClassificationScore",
     "ClassificationScoresHandler",
     "EmbeddingCollapse",
-    "EmbeddingRecord",
     "NearestNeighbors",
-    "OverlayRecord",
     "PartitionProbe",
+    "PredictionTable",
     "SegmentationScoresHandler",
     "bootstrap_intervals",
     "classification_scores",

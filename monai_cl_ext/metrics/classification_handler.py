@@ -16,9 +16,9 @@ from torch import Tensor
 
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data import PictureDataset
-from monai_cl_ext.distributed import rank
+from monai_cl_ext.distributed import gather_objects, rank
+from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.metrics.classification import bootstrap_intervals, classification_scores
-from monai_cl_ext.metrics.gathering import gather_objects
 from monai_cl_ext.metrics.metric import CLASSIFICATION
 from monai_cl_ext.metrics.nearest_neighbors import NearestNeighbors
 
@@ -48,7 +48,8 @@ class ClassificationScoresHandler:
         level, resamples, seed: of the intervals, see :func:`bootstrap_intervals`.
 
     Raises:
-        ValueError: when an image that was trained on is tested; while running, when scores cannot be computed.
+        ValueError: when an image that was trained on is tested, or a class has a reserved name (image, patient, class,
+            all); while running, when scores cannot be computed.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ClassificationScoresHandler:
     ) -> None:
         self.folder = Path(folder)
         self.class_names = list(class_names)
+        refuse_reserved(self.class_names)
         self.dataset = dataset
         self.neighbors = neighbors
         self.level, self.resamples, self.seed = level, resamples, seed

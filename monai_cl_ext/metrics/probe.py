@@ -18,8 +18,7 @@ from monai.metrics import EmbeddingCollapseMetric
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from monai_cl_ext.distributed import world_size
-from monai_cl_ext.metrics.gathering import gather_objects
+from monai_cl_ext.distributed import gather_objects, world_size
 
 
 class EmbeddingMetric(Metric):

@@ -13,7 +13,7 @@ from monai.data.utils import affine_to_spacing
 
 from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.data.class_numbers import whole_classes
-from monai_cl_ext.data.folders import VOLUMES
+from monai_cl_ext.data.file_names import VOLUMES
 from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 

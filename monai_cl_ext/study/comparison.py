@@ -56,7 +56,7 @@ def rows_of(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows.assign(patient=rows["patient"].astype(str))  # names of digits come out of some files as numbers
 
 
-def by_patient(rows: pd.DataFrame) -> pd.DataFrame:
+def patient_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One score for each method, number of labeled patients, draw and patient.
 
     Means over the classes of a volume, then over the volumes of a patient, then over seeds; nan is left out of each.
@@ -95,9 +95,9 @@ class Comparison:
             raise ValueError(f"reference must be {BEST!r} or one of the methods {self.methods}, found {reference!r}")
 
     @cached_property
-    def patients(self) -> pd.DataFrame:
-        """One score for each method, number of labeled patients, draw and patient, see :func:`by_patient`."""
-        return by_patient(self.rows)
+    def patient_table(self) -> pd.DataFrame:
+        """One score for each method, number of labeled patients, draw and patient, see :func:`patient_table`."""
+        return patient_table(self.rows)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -162,7 +162,7 @@ class Comparison:
 
     @cached_property
     def _matrices(self) -> dict[int, tuple[dict[str, np.ndarray], np.ndarray]]:
-        return {labelled: _by_draw_and_patient(table) for labelled, table in self.patients.groupby("labelled")}
+        return {labelled: _by_draw_and_patient(table) for labelled, table in self.patient_table.groupby("labelled")}
 
 
 def _by_draw_and_patient(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -20,7 +20,7 @@ class Plan:
 
     Attributes:
         methods: what each method is by its name in the tables, see :func:`recipe.make_recipes`.
-        labeled: numbers of labeled patients.
+        labelled: numbers of labeled patients.
         draws: random draws of the labeled patients; the same ones serve every method.
         seeds: trainings of each draw.
         splits: one, or one for each fold.

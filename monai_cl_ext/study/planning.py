@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.arguments import positive_integer, positive_number
-from monai_cl_ext.data.decathlon import read_description
-from monai_cl_ext.data.folders import PATIENT_PATTERN, find_cases
+from monai_cl_ext.data.channels import refuse_channel_files
+from monai_cl_ext.data.decathlon import DESCRIPTION, label_names
+from monai_cl_ext.data.folders import find_cases
+from monai_cl_ext.data.patients import PATIENT_PATTERN
 from monai_cl_ext.study.leaks import refuse_leaks
 from monai_cl_ext.study.method_checks import named_methods, refuse_unfit_methods
 from monai_cl_ext.study.plan import Plan
@@ -36,7 +38,7 @@ def make_plan(
         dataset_dir: Folder of volumes with labels of some, see data.find_cases.
         methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+strategy_gr}";
             "supercl_segmentation > pcl_segmentation" pre-trains by one bundle and trains by the other.
-        labeled: Numbers of labeled patients: "[1,2,8]".
+        labelled: Numbers of labeled patients: "[1,2,8]".
         draws: Random draws of the labeled patients; the same ones serve every method.
         seeds: Trainings of each draw.
         bundles: Folder where bundles are searched first.
@@ -176,6 +178,7 @@ def study_splits(
     # The plan keeps whole paths; realpath, since Path.resolve raises a RuntimeError on a link to itself.
     labels = None if label_dir is None else os.path.realpath(str(label_dir))
     cases = find_cases(os.path.realpath(str(dataset_dir)), labels, patient_pattern)
+    refuse_channel_files(cases, "a study")
     found = [read_split(splits, cases)] if splits else make_splits(cases, validation, test, folds, split_seed)
     found = [with_held_out_patients(split) for split in found] if transductive else found
     for split in found:
@@ -211,11 +214,10 @@ def classes_of(folder: Path) -> dict[int, str]:
     Raises:
         ValueError: when there is none, or it names no labels.
     """
-    description = folder / "dataset.json"
-    labels = read_description(description).get("labels") if description.is_file() else None
-    if not isinstance(labels, dict) or not labels:
+    description = folder / DESCRIPTION
+    if not description.is_file():
         raise ValueError(f"{description} does not name the labels; give --classes, such as '[RV,myocardium,LV]'")
-    named = {int(label): str(name) for label, name in labels.items() if int(label) > 0}
-    if sorted(named) != list(range(1, len(named) + 1)):
+    named = {label: name for label, name in label_names(description).items() if label > 0}
+    if not named or sorted(named) != list(range(1, len(named) + 1)):
         raise ValueError(f"{description}: labels must be 1, 2, ... without gaps, found {sorted(named)}; map them first")
     return {label: named[label] for label in sorted(named)}

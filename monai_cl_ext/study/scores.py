@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from monai.data.utils import create_file_basename
 from monai.metrics import compute_surface_dice
 from monai.networks.utils import one_hot
 
 from monai_cl_ext import csv_files
-from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.file_names import case_name
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 from monai_cl_ext.names import well_formed
@@ -85,12 +86,15 @@ def surface_dice(
 def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
     """The file of each case below a folder: ``<name>_<postfix>.nii`` or ``.nii.gz``, as MONAI's SaveImage writes it.
 
+    Of a name that ends in ``.NII.GZ`` SaveImage takes off ``.GZ`` alone.
+
     Raises:
         FileNotFoundError: when a case has none.
         ValueError: when a case has several.
     """
     found = {}
-    names = [case_name(case["image"]) for case in cases]
+    image_names = (Path(case["image"]).name for case in cases)
+    names = [create_file_basename("", name, ".", separate_folder=False, makedirs=False) for name in image_names]
     for case, name in zip(cases, names, strict=True):
         longer = tuple(f"{other}_" for other in names if other.startswith(f"{name}_"))
         files = [path for path in folder.rglob(f"{glob.escape(name)}_*.nii*") if not path.name.startswith(longer)]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.file_names import case_name
 from monai_cl_ext.data.same_volumes import warn_of_same_volumes
 from monai_cl_ext.data.splits import Case, by_patient, split_patients
 

@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.data import PictureDataset, SliceDataset, find_cases, find_pictures, volume_transform
+from monai_cl_ext.data.channels import refuse_channel_files
 from monai_cl_ext.seeds import mix_seed
 
 FEWEST, MOST_VOLUMES = 10, 100  # distances of fewer images would be chance; more volumes would tell no more
@@ -39,9 +40,12 @@ def find_images(data_dir: str | Path) -> list[dict[str, Any]]:
         raise FileNotFoundError(f"data_dir {folder}: found {'a file' if folder.exists() else 'none'}; give a folder")
     for find in (find_pictures,) if (folder / "labels.csv").is_file() else (find_cases, find_pictures):
         try:
-            return list(find(folder))
+            cases = find(folder)
         except FileNotFoundError as error:
             reasons.append(str(error))
+        else:
+            refuse_channel_files(cases, "the page of views")
+            return list(cases)
     raise FileNotFoundError("; or ".join(reasons))
 
 

@@ -18,7 +18,7 @@ def draw_embeddings(record: dict[str, Any], name: str = "embeddings") -> list[Dr
     """Two maps of the same points: by partition, and by position in the volume.
 
     Args:
-        record: "embeddings" (N, D), "partition", "position", "volume" (N,), as ``metrics.EmbeddingRecord`` keeps them.
+        record: "embeddings" (N, D), "partition", "position", "volume" (N,), as ``handlers.EmbeddingRecord`` keeps them.
         name: beginning of the names of the figures' files.
     """
     points, explained = principal_components(record["embeddings"])

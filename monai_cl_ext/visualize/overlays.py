@@ -33,7 +33,7 @@ def draw_overlays(record: dict[str, Any], rows: list[Record], run: str, name: st
     """A row of image, reference and prediction for each of three volumes.
 
     Args:
-        record: as ``metrics.OverlayRecord`` keeps it.
+        record: as ``handlers.OverlayRecord`` keeps it.
         rows: the run's rows of metrics.csv.
         run: name of the run.
         name: of the figure's files.

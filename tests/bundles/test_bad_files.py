@@ -4,7 +4,11 @@
 import json
 import re
 import sys
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -114,6 +118,86 @@ def test_every_stage_names_a_file_that_may_not_be_read(stage, bundle, data, monk
 def test_every_stage_reads_whole_files(stage, bundle, data):
     """What is refused above is refused for the bad file."""
     run(bundle, data, stage)
+
+
+# faults that files do not show by themselves
+
+
+class Judged(NamedTuple):
+    """What is changed in a case, and what every stage says of it; None where it is simply read."""
+
+    room: str
+    change: Callable[[np.ndarray, np.ndarray], tuple]
+    refused: str | None = None
+    warned: str | None = None
+    unit: str = "unknown"
+
+
+def with_value(value, number=3):
+    def change(array, affine):
+        array = array.astype(np.float32)
+        array.flat[:number] = value
+        return array, affine
+
+    return change
+
+
+def moved(array, affine):
+    return array, affine @ np.array([[1, 0, 0, 9], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+def flipped(array, affine):
+    return array[::-1], affine @ np.array([[-1, 0, 0, len(array) - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+
+
+def halved(array, affine):
+    scale = np.diag([1, 1, 2, 1.0])
+    scale[2, 3] = 0.5
+    return array[:, :, ::2], affine @ scale
+
+
+JUDGED = {
+    "NaN": Judged("images", with_value(np.nan), refused=r"3 voxel\(s\) are NaN or infinite"),
+    "infinity": Judged("images", with_value(-np.inf), refused=r"3 voxel\(s\) are NaN or infinite"),
+    "sparse": Judged("images", lambda a, m: with_value(5)(a * 0, m), warned="percentiles 1 and 99 coincide"),
+    "meters": Judged("images", lambda a, m: (a, np.diag([1e-3, 1e-3, 1e-3, 1]) @ m), unit="meter"),
+    "last axes": Judged("images", lambda a, m: (a[..., None, None], m)),
+    "label flipped": Judged("labels", flipped),
+    "label of another sampling": Judged("labels", halved, warned="sampled on another grid"),
+    "label elsewhere": Judged("labels", moved, refused="same box|no position"),
+    "label cropped": Judged("labels", lambda a, m: (a[:-2], m), refused="same box|no position"),
+    "label nearly whole": Judged("labels", lambda a, m: (a * 1.0025, m), warned=r"not whole, such as [123]\.0"),
+    "label between classes": Judged("labels", with_value(0.5), refused="found the value 0.5"),
+    "label of NaN": Judged("labels", with_value(np.nan), refused="found the value nan"),
+    "label of another class": Judged("labels", with_value(4), refused="classes 0 to 3 of num_classes 4, found 4"),
+    "negative label": Judged("labels", with_value(-1), refused="found -1"),
+}
+SEEN_BY = {"images": tuple(STAGES), "labels": ("training", "validation", "evaluation")}
+
+
+@pytest.mark.parametrize(
+    "kind, stage", [(kind, stage) for kind, each in JUDGED.items() for stage in SEEN_BY[each.room]]
+)
+def test_every_stage_judges_a_case_alike(kind, stage, bundle, data):
+    case = JUDGED[kind]
+    path = data / case.room / "p1.nii"
+    stored = nib.load(path)
+    image = nib.Nifti1Image(*case.change(np.asarray(stored.dataobj), stored.affine))
+    image.header.set_xyzt_units(case.unit)
+    path.unlink()
+    nib.save(image, path)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        if case.refused:
+            with pytest.raises(WRAPPED) as error:
+                run(bundle, data, stage)
+            assert re.search(f"{re.escape(str(path))}: .*{case.refused}", root_cause(error.value))
+            return
+        run(bundle, data, stage)
+    told = [str(warning.message) for warning in seen if str(path) in str(warning.message)]
+    told = [message for message in told if "dropped" not in message]  # by the dataset, which tells what it leaves out
+    assert len(told) == bool(case.warned), told
+    assert not case.warned or re.search(case.warned, told[0])
 
 
 # the command line

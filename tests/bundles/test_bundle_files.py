@@ -53,10 +53,16 @@ def test_own_classes_are_named_in_full(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_inference_names_nothing_of_ours_but_its_check_and_the_network_of_a_classifier(name):
+def test_inference_names_nothing_of_ours_but_its_gate_and_what_a_classifier_needs(name):
     expected = {"monai_cl_ext", "monai_cl_ext.data.LoadCased", "monai_cl_ext.data.AxisSpacingd"}
     if name.endswith("classification"):
-        expected = {f"monai_cl_ext.networks.{each}" for each in ("ViTClassifier", "MultiCropViT")}
+        names = (
+            "data.picture_dataset",
+            "networks.ViTClassifier",
+            "networks.MultiCropViT",
+            "metrics.PredictionTable",
+        )
+        expected = {f"monai_cl_ext.{name}" for name in names}
     assert set(re.findall(r"monai_cl_ext[\w.]*", configs_of(name)["inference"])) == expected
 
 

@@ -5,7 +5,7 @@ import pytest
 from workflows import parsed, read
 
 from monai_cl_ext.bundles import bundle_names
-from monai_cl_ext.handlers.fingerprint import fingerprint
+from monai_cl_ext.fingerprint import fingerprint
 from monai_cl_ext.transforms import (
     Contrast,
     ElasticDeformation,

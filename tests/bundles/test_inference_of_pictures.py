@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inference reads pictures as training does, with this package and on MONAI alone."""
+"""Inference reads pictures as training does."""
 
 import csv
-import sys
 
 import numpy as np
 import pytest
@@ -32,21 +31,14 @@ def reader(**settings):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pictures_are_read_as_in_training_with_the_package_and_without(channels, tmp_path, monkeypatch):
-    for name, (values, options) in PICTURES.items():
-        Image.fromarray(values).save(tmp_path / name, **options)
-    trained = {name: read_picture(str(tmp_path / name), 24, channels) for name in PICTURES}
+def test_pictures_are_read_as_in_training(channels, tmp_path):
     read = reader(channels=channels)
-    for name, expected in trained.items():
-        found = read(str(tmp_path / name))
-        assert torch.equal(found.as_tensor(), expected) and found.meta["filename_or_obj"] == str(tmp_path / name)
-    monkeypatch.setitem(sys.modules, "monai_cl_ext", None)  # as where it is not installed
-    parser = parsed(NAME, "inference", class_names=["a", "b"], image_size=24, channels=channels)
-    parser["preprocessing"]["transforms"] = parser["preprocessing"]["transforms"][:2]
-    alone = parser.get_parsed_content("preprocessing")
-    assert parser.get_parsed_content("read_picture") is None
-    for name, expected in trained.items():
-        assert torch.equal(alone({"image": str(tmp_path / name)})["image"].as_tensor(), expected), name
+    for name, (values, options) in PICTURES.items():
+        path = str(tmp_path / name)
+        Image.fromarray(values).save(path, **options)
+        found = read(path)
+        assert torch.equal(found.as_tensor(), read_picture(path, 24, channels)), name
+        assert found.meta["filename_or_obj"] == path
 
 
 def test_the_same_files_are_listed_as_for_training(tmp_path):
@@ -57,7 +49,7 @@ def test_the_same_files_are_listed_as_for_training(tmp_path):
     assert found == [case["image"] for case in find_pictures(tmp_path)] and len(found) == 3
 
 
-def test_inference_serves_on_monai_alone_and_names_a_bad_picture(tmp_path, monkeypatch):
+def test_inference_serves_and_names_a_bad_picture(tmp_path):
     root = copy_bundle(NAME, tmp_path)
     (tmp_path / "in").mkdir()
     for name in ("deep.tif", "turned.jpg"):
@@ -73,10 +65,7 @@ def test_inference_serves_on_monai_alone_and_names_a_bad_picture(tmp_path, monke
     table = root / "eval" / "inference" / "predictions.csv"
     run(root, ["inference"], "infer", **settings)
     first = list(csv.reader(table.open()))
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "monai_cl_ext", None)
-        run(root, ["inference"], "infer", **settings)
-    assert list(csv.reader(table.open())) == first and len(first) == 3
+    assert len(first) == 3
     pages = [Image.fromarray(COLORS)] * 2
     pages[0].save(tmp_path / "in" / "pages.tif", save_all=True, append_images=pages[1:])
     with pytest.raises(RuntimeError) as raised:

@@ -9,7 +9,7 @@ import torch
 from workflows import parsed, read
 
 from monai_cl_ext.bundles import bundle_names
-from monai_cl_ext.handlers.fingerprint import fingerprint
+from monai_cl_ext.fingerprint import fingerprint
 
 STAGES = [(name, stage) for name in bundle_names() for stage in (*read(name, "metadata")["pretrain_stages"], "train")]
 FREE = {

@@ -9,8 +9,8 @@ import pytest
 from dicom_writing import COLUMNS, ROWS, plain_dataset, write_series, write_slice
 from PIL import Image
 
-from monai_cl_ext.data import LoadCased, SliceDataset, dicom
-from monai_cl_ext.data.dicom import read_series
+from monai_cl_ext.data import LoadCased, SliceDataset
+from monai_cl_ext.data.dicom import read_series, series
 from monai_cl_ext.data.picture_volumes import pictures_of
 
 
@@ -167,14 +167,14 @@ def test_threads_do_not_mix_their_series(tmp_path, monkeypatch):
             write_slice(tmp_path / name / f"{place}", pixels, place)
     data = [{"image": str(tmp_path / name)} for name in lengths]
     alone = SliceDataset(data, progress=False, partitions=1, workers=1)
-    both, read = threading.Barrier(2, timeout=60), dicom.read_files
+    both, read = threading.Barrier(2, timeout=60), series.read_files
 
     def waiting(folder):
         found = read(folder)
         both.wait()
         return found
 
-    monkeypatch.setattr(dicom, "read_files", waiting)
+    monkeypatch.setattr(series, "read_files", waiting)
     together = SliceDataset(data, progress=False, partitions=1, workers=2)
     assert together.volume.bincount().tolist() == [7, 4]
     assert all((alone[place]["image"] == together[place]["image"]).all() for place in range(11))

@@ -304,5 +304,5 @@ def test_the_extra_is_named_where_pillow_is_missing(tmp_path, monkeypatch):
     file = saved(tmp_path / "a.png", COLORS)
     monkeypatch.setitem(sys.modules, "PIL", None)
     for read in (lambda: read_picture(file, 8), lambda: volume(file)):
-        with pytest.raises(ImportError, match=r"a\.png: needs the package pillow: .*\[pictures\]"):
+        with pytest.raises(ImportError, match=r"a\.png: needs PIL: .*\[pictures\]"):
             read()

@@ -37,3 +37,10 @@ def test_other_names_or_another_order_stop_a_run(tmp_path, caplog):
     for names in (["2", "a"], ["a", "b"], ["a"]):
         with pytest.raises(ValueError, match=r"the weights tell \['a', '2'\], the data have"):
             run(CheckClassNames(names, path))
+
+
+@pytest.mark.parametrize("handler", [SaveClassNames, CheckClassNames])
+@pytest.mark.parametrize("name", ["image", "patient", "class", "all"])
+def test_a_class_called_as_a_column_is_refused_before_the_run(handler, name, tmp_path):
+    with pytest.raises(ValueError, match=f"^class '{name}': predictions.csv and metrics.csv have .* such as '{name}_'"):
+        handler(["gray", name], str(tmp_path / "class_names.json"))

@@ -11,8 +11,8 @@ from monai.engines import SupervisedEvaluator
 from torch.utils.data import DataLoader
 
 from monai_cl_ext.engines import MethodTrainer
+from monai_cl_ext.engines.batch_record import MAXIMUM_SLICES
 from monai_cl_ext.handlers import Resume, RunRecord
-from monai_cl_ext.handlers.batch_record import MAXIMUM_SLICES
 from monai_cl_ext.handlers.run_record import described
 from monai_cl_ext.losses import PartitionContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods import Method

@@ -87,6 +87,9 @@ CALLS = {
         for strategy in ("gr", "gd-", "gd")
     },
     "PositionContrastiveLoss": Call(PositionContrastiveLoss(0.3), EMBEDDINGS[:2], (POSITION,)),
+    "PositionContrastiveLoss in space": Call(
+        PositionContrastiveLoss(0.3), EMBEDDINGS[:2], (torch.stack([POSITION, POSITION**2, POSITION / 2], dim=1),)
+    ),
     "WeakGraphContrastiveLoss": Call(WeakGraphContrastiveLoss(), EMBEDDINGS[:2]),
     "LocalContrastiveLoss lr": Call(LocalContrastiveLoss("lr", 3), MAPS),
     "LocalContrastiveLoss lr released": Call(LocalContrastiveLoss("lr", 3, 13, "released"), MAPS),

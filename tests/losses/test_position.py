@@ -43,6 +43,29 @@ def test_slices_exactly_one_threshold_apart_are_not_positive(slices, dtype):
     assert abs(wider - loss) > 1e-2
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.5, 2])
+def test_patches_are_compared_in_space(threshold, dtype):
+    """Places of a grid of 0.1, of which two are exactly 0.5 apart: 3, 0 and 4 steps."""
+    steps = torch.tensor([[1, 1, 1], [4, 1, 5], [1, 2, 1], [9, 9, 9], [4, 2, 5]])
+    z = rows(10, 4)
+
+    def near(a, k):
+        return sum(int(each) ** 2 for each in steps[a % 5] - steps[k % 5]) < round(10 * threshold, 1) ** 2
+
+    loss = PositionContrastiveLoss(threshold)(z[:5], z[5:], steps.to(dtype) / 10)
+    assert_same(loss, joint_oracle(z, near, lambda a, k: True, 0.1), z)
+
+
+def test_a_patch_that_moves_along_one_axis_is_a_slice():
+    z = rows(10, 4).detach()
+    loss, still = PositionContrastiveLoss(THRESHOLD), torch.full((5,), 0.5)
+    for axis in range(3):
+        place = [still, still, still]
+        place[axis] = POSITION
+        assert torch.equal(loss(z[:5], z[5:], torch.stack(place, dim=1)), loss(z[:5], z[5:], POSITION))
+
+
 def test_groups_far_apart_are_supervised_contrast():
     z = rows(10, 4)
     loss = PositionContrastiveLoss(0.1)(z[:5], z[5:], torch.tensor([0.2, 0.8, 0.21, 0.79, 0.5]))
@@ -112,7 +135,7 @@ def test_never_waits_for_the_device():
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"\(B, D\).*\(3, 4\) and \(2, 4\)"):
         PositionContrastiveLoss(0.1)(torch.zeros(3, 4), torch.zeros(2, 4), torch.zeros(3))
-    with pytest.raises(ValueError, match=r"position.*\(3,\), found \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"position.*\(3, 3\), found \(3, 1\)"):
         PositionContrastiveLoss(0.1)(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 1))
 
 

@@ -11,8 +11,8 @@ from monai.handlers import ParamSchedulerHandler
 from monai.networks.nets import BasicUNet
 from torch.nn import functional as F
 
-from monai_cl_ext.engines import MethodTrainer
-from monai_cl_ext.handlers import ClipEachGradient, DropGradients, cosine_value
+from monai_cl_ext.engines import MethodTrainer, cosine_value
+from monai_cl_ext.handlers import ClipEachGradient, DropGradients
 from monai_cl_ext.losses import DINOLoss
 from monai_cl_ext.methods import DINO, weight_decay_groups
 from monai_cl_ext.networks import DINOHead, MultiCropViT

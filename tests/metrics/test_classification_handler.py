@@ -19,6 +19,7 @@ from monai_cl_ext.data import PictureDataset
 from monai_cl_ext.metrics import (
     ClassificationScoresHandler,
     NearestNeighbors,
+    PredictionTable,
     bootstrap_intervals,
     classification_scores,
     nearest_neighbor_probabilities,
@@ -140,6 +141,20 @@ def test_two_processes_equal_one(tmp_path):
         rows = zip(table(path), table(tmp_path / "rank0" / path.name), strict=True)
         assert all(plain(one) == pytest.approx(plain(two), abs=1e-6) for one, two in rows), path.name
     assert not (tmp_path / "rank1").exists()
+
+
+def test_inference_writes_odd_names_and_refuses_those_of_columns(tmp_path):
+    file, odd = tmp_path / "eval" / "predictions.csv", ["=dark", 'a,\n|"light"']
+    saver = PredictionTable(file, odd)
+    saver.save_batch(torch.tensor([[0.25, 0.75]]), {"filename_or_obj": ["a, b.png"]})
+    saver.save_batch(torch.tensor([[1.0, 0.0]]), {"filename_or_obj": ["+c.png"]})
+    saver.finalize()
+    (first, second) = read_rows(file)
+    assert first == {"image": "a, b.png", "=dark": "0.25", odd[1]: "0.75"} and second["image"] == "+c.png"
+    with pytest.raises(ValueError, match=r"class_names: found 2 for \(3,\) probabilities an image"):
+        saver.save_batch(torch.ones(1, 3), {"filename_or_obj": ["d.png"]})
+    with pytest.raises(ValueError, match="class 'image': predictions.csv and metrics.csv have a column of this name"):
+        PredictionTable(file, ["image", "other"])
 
 
 def test_odd_names_of_classes_and_patients_come_back_and_are_no_formulas(tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def test_a_patient_is_the_mean_of_its_classes_then_volumes_then_seeds():
         ("a", 1, 0, 0, 1, "v1", "p", "LV", "hd95", 99.0, True),
     ]
     scores = pd.DataFrame(rows, columns=scores_of({}).columns)
-    found = Comparison(scores, "dice").patients
+    found = Comparison(scores, "dice").patient_table
     assert list(found.columns) == ["method", "labelled", "fold", "draw", "patient", "value"]
     assert found["value"].tolist() == pytest.approx([((0.3 + 0.9) / 2 + 0) / 2])
 

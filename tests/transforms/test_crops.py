@@ -3,7 +3,7 @@
 
 import pytest
 
-from monai_cl_ext.handlers.fingerprint import fingerprint
+from monai_cl_ext.fingerprint import fingerprint
 from monai_cl_ext.transforms import (
     AreaCropResize,
     CropResize,

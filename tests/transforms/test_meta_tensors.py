@@ -4,10 +4,12 @@
 import numpy as np
 import pytest
 import torch
+from host_to_device import HostToDevice
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose, EnsureChannelFirstd, ScaleIntensityd
 from operation_cases import channels_of, generator, noise, operations, size_of
 
+from monai_cl_ext import transforms
 from monai_cl_ext.transforms import (
     BoxErasing,
     IntensityOperation,
@@ -18,10 +20,13 @@ from monai_cl_ext.transforms import (
     ViewPolicy,
     basic_policy,
     batched_slic,
+    crop_policy,
     gcl_finetune_policy,
+    gcl_intensity_policy,
     gcl_policy,
     identity_policy,
     pcl_policy,
+    scale_policy,
     simclr_policy,
     strong_policy,
     supercl_policy,
@@ -29,8 +34,19 @@ from monai_cl_ext.transforms import (
     weak_policy,
 )
 
+
+def strong_crops(size, spatial_dims):
+    return crop_policy(strong_policy(size, spatial_dims), size, solarize_probability=0.5)
+
+
+def half_strong(size, spatial_dims):
+    return scale_policy(strong_policy(size, spatial_dims), 0.5)
+
+
 POLICIES = [gcl_policy, gcl_finetune_policy, pcl_policy, supercl_policy, strong_policy, weak_policy, weak_med_policy]
-POLICIES += [basic_policy, simclr_policy, identity_policy]
+POLICIES += [basic_policy, simclr_policy, identity_policy, gcl_intensity_policy]
+MADE_OF_OTHERS = {"crop_policy": strong_crops, "scale_policy": half_strong}
+POLICIES += MADE_OF_OTHERS.values()
 each_policy = pytest.mark.parametrize("make", POLICIES, ids=lambda make: make.__name__)
 each_dims = pytest.mark.parametrize("dims", [2, 3])
 
@@ -83,8 +99,19 @@ def test_policies(make, dims):
     expected = policy(view(dims, 3), generator())
     found = policy(view(dims, 3, with_meta), generator())
     assert all(type(found[key]) is torch.Tensor and torch.equal(found[key], expected[key]) for key in expected)
-    shapes = {key: (map_.shape, map_.dtype) for key, map_ in policy(view(dims, 3, without_values), generator()).items()}
-    assert shapes == {key: (map_.shape, map_.dtype) for key, map_ in expected.items()}
+    given = view(dims, 3, without_values)
+    policy(given, generator())  # weights that follow from the size alone are sent once and kept
+    with HostToDevice() as sent:
+        made = policy(given, generator())
+    assert {key: (map_.shape, map_.dtype) for key, map_ in made.items()} == {
+        key: (map_.shape, map_.dtype) for key, map_ in expected.items()
+    }
+    assert len(sent.seen) == min(1, policy.columns or policy.moves)  # all parameters in one copy
+
+
+def test_every_policy_is_among_them():
+    public = {name for name in transforms.__all__ if name.endswith("_policy")}
+    assert public == {make.__name__ for make in POLICIES if make not in MADE_OF_OTHERS.values()} | set(MADE_OF_OTHERS)
 
 
 def batch(kind=torch.clone) -> dict[str, torch.Tensor]:

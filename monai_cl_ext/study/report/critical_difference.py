@@ -29,7 +29,7 @@ def draw_critical_difference(dice: Comparison, labelled: int) -> Drawing | None:
     Returns:
         The drawing; None where there are fewer than three methods or two patients with scores of all.
     """
-    rows = dice.patients[(dice.patients["labelled"] == labelled) & dice.patients["value"].notna()]
+    rows = dice.patient_table[(dice.patient_table["labelled"] == labelled) & dice.patient_table["value"].notna()]
     wide = rows.pivot(index=["draw", "patient"], columns="method", values="value")
     complete = wide[list(dict.fromkeys(rows["method"]))].dropna()
     values = complete.groupby(level="patient").mean()

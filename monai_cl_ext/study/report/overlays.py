@@ -64,7 +64,7 @@ def draw_extremes(study: Study) -> tuple[list[Drawing], str]:
 
 def largest(study: Study, method: str, labelled: int) -> list[Pictured]:
     """The patients in whom a method gains and loses most against scratch, means over draws; one where all are alike."""
-    patients = study.dice.patients
+    patients = study.dice.patient_table
     wide = patients[patients["labelled"] == labelled].pivot(index=["draw", "patient"], columns="method", values="value")
     gains = (wide[method] - wide[study.reference]).dropna()
     means = gains.groupby(level="patient").mean()

@@ -82,7 +82,7 @@ def _tables(study: Study) -> Section:
 
 
 def _ranks(study: Study, figures: Path) -> Section:
-    counts = sorted(set(study.dice.patients["labelled"]))
+    counts = sorted(set(study.dice.patient_table["labelled"]))
     drawn = [draw_critical_difference(study.dice, labelled) for labelled in counts]
     drawings = [drawing for drawing in drawn if drawing is not None]
     section = Section("ranks", "Ranks", groups=[("", saved(drawings, figures))] if drawings else [])

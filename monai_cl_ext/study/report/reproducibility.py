@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.data.file_names import case_name
 from monai_cl_ext.data.splits import Case, draw_patients
 from monai_cl_ext.study.report.records import Study
 from monai_cl_ext.study.splits import PARTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from monai_cl_ext.study.comparison import Comparison, by_patient
+from monai_cl_ext.study.comparison import Comparison, patient_table
 from monai_cl_ext.visualize.drawing import Drawing, styled
 from monai_cl_ext.visualize.records import Record
 from monai_cl_ext.visualize.scores import draw_dots
@@ -48,7 +48,7 @@ def class_rows(scores: pd.DataFrame) -> dict[str, list[Record]]:
     for label in dict.fromkeys(scores["class"]):
         chosen = scores[scores["class"] == label]
         missed = chosen.groupby(["method", "patient"])["missed"].sum()
-        means = by_patient(chosen).groupby(["method", "patient"])["value"].mean()
+        means = patient_table(chosen).groupby(["method", "patient"])["value"].mean()
         tables.append(pd.DataFrame({metric: means, "missed": missed}).reset_index().assign(**{"class": label}))
     rows = pd.concat(tables)
     return {

@@ -24,14 +24,14 @@ def test_page_markdown_latex_and_figures_compute_each_statistic_once(scratch, tm
     for path in (root / "pretrain").rglob("*.pt"):
         path.unlink()  # pictures of pre-training take time and hold no statistic of scores
     calls, tables = Counter(), Counter()
-    for name in ("rows_of", "by_patient", "crossed_interval", "permutation_p_value"):
+    for name in ("rows_of", "patient_table", "crossed_interval", "permutation_p_value"):
         monkeypatch.setattr(comparison, name, counted(name, getattr(comparison, name), calls))
     for name in ("summary", "differences"):
         found = getattr(Comparison, name)
         monkeypatch.setattr(found, "func", counted_by_metric(name, found.func, tables))
     write_study_report(root)
     assert tables == {(name, metric): 1 for name in ("summary", "differences") for metric in METRICS}
-    assert calls["rows_of"] == calls["by_patient"] == len(METRICS)
+    assert calls["rows_of"] == calls["patient_table"] == len(METRICS)
     pairs = 2 if scratch else 3  # with the best as the reference all pairs are tested
     assert calls["permutation_p_value"] == len(METRICS) * len(plan.labelled) * pairs
     assert calls["crossed_interval"] == len(METRICS) * len(plan.labelled) * (pairs + len(methods))

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from monai_cl_ext.data.dicom_files import read_files
-from monai_cl_ext.data.dicom_pixels import (
+from monai_cl_ext.data.dicom.files import read_files
+from monai_cl_ext.data.dicom.pixels import (
     brightened,
     check_image,
     is_quantity,
@@ -22,8 +22,8 @@ from monai_cl_ext.data.dicom_pixels import (
     shown_dark,
     stored_pixels,
 )
-from monai_cl_ext.data.dicom_places import arranged
-from monai_cl_ext.data.dicom_slices import ONE_SERIES, Slice, check_elements, refuse_mixture, slices_of
+from monai_cl_ext.data.dicom.places import arranged
+from monai_cl_ext.data.dicom.slices import ONE_SERIES, Slice, check_elements, refuse_mixture, slices_of
 from monai_cl_ext.data.volume_meta import as_volume
 
 Files: TypeAlias = Sequence[tuple[Path, Any]]

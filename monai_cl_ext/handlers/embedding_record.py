@@ -9,9 +9,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_cl_ext.distributed import rank
+from monai_cl_ext.distributed import gather_objects, rank
 from monai_cl_ext.files import write_tensors
-from monai_cl_ext.metrics.gathering import gather_objects
 
 KEYS = ("embeddings", "volume", "position", "partition")
 

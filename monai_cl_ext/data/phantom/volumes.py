@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_cl_ext.arguments import one_of, positive_integer
-from monai_cl_ext.data.phantom_anatomy import LABEL_OF_TISSUE, Grid, draw_anatomy
-from monai_cl_ext.data.phantom_appearance import draw_image
+from monai_cl_ext.data.phantom.anatomy import LABEL_OF_TISSUE, Grid, draw_anatomy
+from monai_cl_ext.data.phantom.appearance import draw_image
 
 LABELS = {"0": "background", "1": "RV", "2": "myocardium", "3": "LV"}
 

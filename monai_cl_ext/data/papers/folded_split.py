@@ -26,7 +26,7 @@ def folded_split(cases: Sequence[Case], labelled: int, fold: int = 0, validation
 
     Args:
         cases: dictionaries with "patient".
-        labeled: patients whose labels are used.
+        labelled: patients whose labels are used.
         fold: 0 to 4, the test patients.
         validation: patients to select with.
 

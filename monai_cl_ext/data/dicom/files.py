@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.utils import optional_import
 
-from monai_cl_ext.data.folders import PICTURES, name_order
+from monai_cl_ext.data.file_names import PICTURES, name_order
 from monai_cl_ext.data.opening import open_file
 from monai_cl_ext.extras import need
 

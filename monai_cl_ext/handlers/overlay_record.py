@@ -15,10 +15,9 @@ from monai.transforms import LoadImage
 from torch import Tensor
 
 from monai_cl_ext.arguments import one_of
-from monai_cl_ext.distributed import rank
+from monai_cl_ext.distributed import gather_objects, rank
 from monai_cl_ext.files import write_tensors
-from monai_cl_ext.metrics.gathering import gather_objects
-from monai_cl_ext.metrics.handler import file_name, label_map, volume_names
+from monai_cl_ext.handlers.evaluated_volumes import file_name, label_map, volume_names
 
 MARGIN = 0.35  # of the side of the box around the masks: enough of the image to know where one looks
 

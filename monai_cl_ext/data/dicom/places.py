@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from monai.data.utils import orientation_ras_lps
 
-from monai_cl_ext.data.dicom_slices import ONE_SERIES, Slice
+from monai_cl_ext.data.dicom.slices import ONE_SERIES, Slice
 
 SAME_PLACE = 1e-3  # mm
 AXIAL = np.array([1.0, 0, 0, 0, 1, 0])

@@ -122,7 +122,7 @@ def released_split(
     Args:
         cases: dictionaries with "patient" that ends in the released number (patient001 for 001).
         name: "acdc", "prostate" or "mmwhs".
-        labeled: number of labeled patients: 1, 2, 8, or "all" for the benchmark of ACDC and Prostate.
+        labelled: number of labeled patients: 1, 2, 8, or "all" for the benchmark of ACDC and Prostate.
         combination: "c1" to "c5", the released draw.
         allow_absent: leaves out listed patients that are not among ``cases``, with one warning that names them.
 

@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
-from monai_cl_ext.metrics import EmbeddingRecord, OverlayRecord
+from monai_cl_ext.handlers import EmbeddingRecord, OverlayRecord
 
 
 def evaluator(outputs, record, epochs=1) -> Engine:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from monai_cl_ext.data.phantom_anatomy import Grid, Tissue, Volume
+from monai_cl_ext.data.phantom.anatomy import Grid, Tissue, Volume
 
 CLEAR = 0.8
 """How often blood is much brighter than muscle, as in most cine MRI; else it is a little brighter."""

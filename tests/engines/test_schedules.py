@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.handlers import ParamSchedulerHandler
 
-from monai_cl_ext.handlers import cosine_value
+from monai_cl_ext.engines import cosine_value
 
 
 def array(base, final, steps, warmup=0, start=0.0):
