@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager
 
 import torch
+
+from monai_cl_ext.numerics import without_autocast
 
 
 def computes_bfloat16(device: torch.device) -> bool:
@@ -15,7 +18,7 @@ def computes_bfloat16(device: torch.device) -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def autocast(device: torch.device, amp: bool) -> torch.autocast:
+def autocast(device: torch.device, amp: bool) -> AbstractContextManager[object]:
     """Autocast to bfloat16; off, with a warning, on a CPU that would compute it some twenty times slower than float32.
 
     Args:
@@ -29,4 +32,4 @@ def autocast(device: torch.device, amp: bool) -> torch.autocast:
             stacklevel=2,
         )
         amp = False
-    return torch.autocast(device.type, torch.bfloat16, enabled=amp)
+    return torch.autocast(device.type, torch.bfloat16) if amp else without_autocast(device)

@@ -139,3 +139,23 @@ def test_a_warm_iteration_on_the_gpu_never_waits_for_the_host(strategy, views):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert torch.isfinite(engine.state.output[0]["loss"])
+
+
+def test_an_epoch_waits_for_nothing_on_the_device():
+    """On torch's meta device, which has no values and no autocast, whatever makes the host wait raises."""
+    method = GCLGlobal(GCLUNet(), "gr", 64).to("meta")
+    row = torch.arange(4)
+    batch = {"image": torch.rand(4, 1, 64, 64), "volume": row // 2, "partition": row % 2}
+    engine = MethodTrainer(
+        device="meta",
+        max_epochs=1,
+        train_data_loader=[batch] * 3,
+        method=method,
+        optimizer=torch.optim.AdamW([parameter for parameter in method.parameters() if parameter.requires_grad]),
+        prepare_batch=PrepareViews([gcl_policy(64)] * 2),
+        maximum_gradient_norm=1.0,
+        accumulation_steps=2,
+    )
+    engine.run()
+    assert engine.state.output[0]["loss"].device.type == "meta" and engine.state.iteration == 3
+    assert method.iteration == 1 and method.embed(engine.state.views[0]["image"]).device.type == "meta"
