@@ -71,8 +71,8 @@ class Commands:
 
     def views(
         self, data_dir: str, output: str = "runs/views", policy: str | Sequence[str] = "strong,weak",
-        strengths: Any = (0.25, 0.5, 1), pick: Any = "", checkpoint: str | None = None, network: str | None = None, images: int = 500,
-        size: int = 96, slice_axis: int = 2, seed: int = 0,
+        strengths: Any = (0.25, 0.5, 1), pick: Any = "", checkpoint: str | None = None, network: str | None = None,
+        images: int = 500, size: int = 96, slice_axis: int = 2, seed: int = 0,
     ) -> None:  # fmt: skip
         """Shows your images under view policies and strengths, and how far apart positive and negative pairs lie.
 
