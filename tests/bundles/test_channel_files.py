@@ -2,12 +2,11 @@
 """A raw data set of nnU-Net with two channels: stages take it as they are told to, and else refuse it by name."""
 
 import json
-import traceback
 
 import nibabel as nib
 import numpy as np
 import pytest
-from workflows import SMALL, copy_bundle, run
+from workflows import SMALL, copy_bundle, message_of, run
 
 from monai_cl_ext.study.planning import study_splits
 from monai_cl_ext.view_report.sample import find_images
@@ -52,7 +51,7 @@ def test_what_takes_one_file_a_volume_refuses_channels_by_name(raw, tmp_path):
     root = copy_bundle("gcl_segmentation", tmp_path)
     with pytest.raises(RuntimeError) as raised:
         run(root, ["pretrain_global"], **SMALL, dataset_dir=str(raw))
-    told = "".join(traceback.format_exception(raised.value))
+    told = message_of(raised)
     assert "expected a volume of 1 channel(s)" in told and "_0001.nii.gz" in told and "found 2 channel(s)" in told
     for refuse in (study_splits, find_images):
         with pytest.raises(ValueError, match=r"c0_0000\.nii\.gz: one of 2 channels of a volume"):
