@@ -63,9 +63,8 @@ def test_texts_of_a_study_are_kept_as_they_were_typed(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "monai_cl_ext.study.commands.keep_plan", lambda root, arguments: given.update(arguments) or 1 / 0
     )
-    options = ["--output=a", "--dataset_dir", "2024_11", "--label_dir=1.10", "--classes", "[01,1e3]",
-               "--labelled=[1,2]", "--methods", "[scratch,2024_11]", "--validation", "0.2",
-               "--splits", "1_0"]  # fmt: skip
+    options = ["--output=a", "--dataset_dir", "2024_11", "--label_dir=1.10", "--classes", "[01,1e3]", "--splits", "1_0"]
+    options += ["--labelled=[1,2]", "--methods", "[scratch,2024_11]", "--validation", "0.2"]
     with pytest.raises(ZeroDivisionError):
         run(monkeypatch, "study", "run", *options)
     assert given == {

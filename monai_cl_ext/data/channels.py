@@ -49,9 +49,10 @@ def volumes_of(files: Sequence[Path], labels: Collection[str] = ()) -> list[Volu
         if match:
             groups.setdefault((path.parent, match[1]), {})[int(match[2])] = path
     stems = {name for _, name in groups}
-    certain = bool(stems & set(labels)) and not set(names) & set(labels)
+    whole = bool(set(names) & set(labels))
+    certain = bool(stems & set(labels)) and not whole
     everywhere = sum(map(len, groups.values())) == len(files)
-    if not everywhere or not (certain or _counted_alike(groups.values())):
+    if not everywhere or whole or not (certain or _counted_alike(groups.values())):
         return [Volume(name, [path]) for path, name in zip(files, names, strict=True)]
     found = [Volume(name, [group[number] for number in sorted(group)]) for (_, name), group in groups.items()]
     refuse_missing_channels(found, max(len(volume.files) for volume in found))

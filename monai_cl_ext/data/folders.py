@@ -96,8 +96,8 @@ def _named_cases(folder: Path, label_dir: str | Path | None, label_suffix: str) 
         return _plain_cases(folder, _labels_of(existing_folder(label_dir, "label_dir"), label_suffix))
     if (folder / IMAGES).is_dir() and not _files_of_folder(folder):
         labels = _labels_of(folder / LABELS, "") if (folder / LABELS).is_dir() else {}
-        test = _plain_cases(folder / TEST, {}) if (folder / TEST).is_dir() else []
-        return _plain_cases(folder / IMAGES, labels) + test
+        test = _files_of_folder(folder / TEST) if (folder / TEST).is_dir() else []
+        return _plain_cases(folder / IMAGES, labels, test)
     return _plain_cases(folder, {})
 
 
@@ -143,10 +143,16 @@ def _labels_of(folder: Path, label_suffix: str) -> dict[str, Path]:
     return {name.removesuffix(label_suffix): path for name, path in named.items()}
 
 
-def _plain_cases(folder: Path, labels: Mapping[str, Path]) -> list[tuple[str, dict[str, Any]]]:
-    """The cases of a folder of volumes with their names; its label maps are labels where there are no others."""
+def _plain_cases(
+    folder: Path, labels: Mapping[str, Path], more: Sequence[Path] = ()
+) -> list[tuple[str, dict[str, Any]]]:
+    """The cases of a folder of volumes, and of more files, with their names.
+
+    Label maps among them are labels where there are no others.
+    """
     taken = {os.path.realpath(path) for path in labels.values()}  # Path.resolve raises on a link to itself
-    files = [path for path in _files_of_folder(folder) or _files_below(folder) if os.path.realpath(path) not in taken]
+    found = [*(_files_of_folder(folder) or _files_below(folder)), *more]
+    files = [path for path in found if os.path.realpath(path) not in taken]
     if not files:
         raise FileNotFoundError(
             f"{folder}: found no .nii or .nii.gz file and no dataset.json, nor a picture; give the "
