@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from monai_cl_ext.arguments import one_of, positive_integer
-from monai_cl_ext.data import PictureDataset, SliceDataset, find_cases, find_pictures, volume_transform
+from monai_cl_ext.data import PictureDataset, SliceDataset, volume_transform
 from monai_cl_ext.seeds import mix_seed
 
 FEWEST, MOST_VOLUMES = 10, 100  # distances of fewer images would be chance; more volumes would tell no more
@@ -30,19 +30,6 @@ class Sample:
     names: Sequence[str]
     told: str
     volumetric: bool = False
-
-
-def find_images(data_dir: str | Path) -> list[dict[str, Any]]:
-    """The pictures of a folder with ``labels.csv``, or its volumes (NIfTI, MSD), pictures, or class folders."""
-    folder, reasons = Path(data_dir), []
-    if not folder.is_dir():
-        raise FileNotFoundError(f"data_dir {folder}: found {'a file' if folder.exists() else 'none'}; give a folder")
-    for find in (find_pictures,) if (folder / "labels.csv").is_file() else (find_cases, find_pictures):
-        try:
-            return list(find(folder))
-        except FileNotFoundError as error:
-            reasons.append(str(error))
-    raise FileNotFoundError("; or ".join(reasons))
 
 
 def read_sample(cases: Sequence[dict[str, Any]], images: int, side: int, slice_axis: int = 2, seed: int = 0) -> Sample:
