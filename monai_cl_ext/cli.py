@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import fire
@@ -91,10 +92,11 @@ class Commands:
             slice_axis: Axis of a volume that counts the slices.
             seed: Of the sample and the views.
         """
+        from monai_cl_ext.data.any_folder import find_images
         from monai_cl_ext.view_report.comparison import compare_views, network_space
         from monai_cl_ext.view_report.policies import ViewSettings
         from monai_cl_ext.view_report.report import write_views
-        from monai_cl_ext.view_report.sample import find_images, read_sample
+        from monai_cl_ext.view_report.sample import read_sample
 
         if checkpoint and not network:
             raise ValueError(f"checkpoint {checkpoint}: found no network; give the JSON file of its network_def too")
@@ -105,6 +107,43 @@ class Commands:
         told = f"{network or 'MONAI UNet'}, {checkpoint or 'not trained'}"
         page = write_views(settings, sample, told, compare_views(settings, sample, space), str(output))
         print(f"page written to {page}")
+
+    def check(
+        self, data_dir: str, output: str = "runs/check", num_classes: int | None = None, slice_axis: int | None = None,
+        label_dir: str | None = None, label_suffix: str = "", patient_pattern: str | None = None,
+        series: str | None = None, workers: int | None = None,
+    ) -> None:  # fmt: skip
+        """Reads a folder before any training: what is wrong, what differs, and which settings to start from.
+
+        Writes check.html, check.json and check_settings.json, an overlay for a bundle. Status 1 where training cannot
+        start.
+
+        Args:
+            data_dir: Folder of NIfTI volumes, with a dataset.json or labels.csv, of pictures, or of class folders.
+            output: Folder to write to.
+            num_classes: Of the labels, background included; by default those of dataset.json or of the labels.
+            slice_axis: Axis that counts the slices; by default suggested by spacing and shape.
+            label_dir: Folder of labels with the names of their images, or with --series from each folder to its label.
+            label_suffix: What a label's name has more than its image's, such as _segmentation.
+            patient_pattern: Regular expression whose first group, at the start of a file's name, is the patient.
+            series: Pattern of folders that hold a DICOM series or pictures each, such as */T2SPIR/DICOM_anon.
+            workers: Processes that read; by default one a core.
+        """
+        from monai_cl_ext.data_check.check import check_folder
+        from monai_cl_ext.data_check.report import as_text, write_check
+
+        given = {
+            "label_dir": label_dir,
+            "label_suffix": label_suffix,
+            "patient_pattern": patient_pattern,
+            "series": series,
+        }
+        layout = {name: str(value) for name, value in given.items() if value not in (None, "")}
+        checked = check_folder(str(data_dir), num_classes, slice_axis, workers, **layout)
+        page = write_check(checked, Path(str(output)))
+        print(f"{as_text(checked)}\n\npage written to {page}")
+        if checked.errors:
+            raise ValueError(f"{len(checked.errors)} error(s) in {data_dir}, so training cannot start; see {page}")
 
     def bundle(self) -> Any:
         """The bundles of this package: bundle list, bundle copy.

@@ -71,7 +71,7 @@ def read_volume(
             return Volume(file, "", (), torch.empty(0), None, None, constant=True, cut={})
         prepared = steps(loaded, start=1)
     except Exception as error:
-        failure = _with_its_file(error, case)
+        failure = error_with_files(error, case)
     if failure is not None:
         raise failure  # not while MONAI's wrappers are being handled: they would be shown first
     for key in ("image", "label") if case.get("label") else ("image",):
@@ -107,7 +107,7 @@ def _cut_away(before: Any, after: Any) -> ClassCounts:
     return {}
 
 
-def _with_its_file(error: BaseException, case: Mapping[str, Any]) -> BaseException:
+def error_with_files(error: BaseException, case: Mapping[str, Any]) -> BaseException:
     """The error of this package that tells which file is wrong and why; one of another's is put beside the files."""
     cause = first_cause(error)
     files = [file for key in ("image", "label") if case.get(key) for file in files_of(case[key])]

@@ -7,15 +7,20 @@ import hashlib
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from monai_cl_ext.data.nifti import read_nifti
+from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.splits import Case
+from monai_cl_ext.data_check.examine import examine
+from monai_cl_ext.data_check.facts import CaseFacts
+from monai_cl_ext.data_check.looking import look_at_all
 from monai_cl_ext.handlers.run_record import versions
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.plan import Plan
@@ -23,45 +28,49 @@ from monai_cl_ext.study.splits import PARTS
 
 
 def data_card(plan: Plan) -> pd.DataFrame:
-    """One row for each part of each split: patients, volumes, slices, sizes, spacing, volumes with each class."""
+    """One row for each part of each split: patients, volumes, slices, sizes, spacing, volumes with each class.
+
+    Each case is read whole, once for all parts and folds, as the trainings read it.
+
+    Raises:
+        ValueError: when a file is refused, such as a label with a class that the plan does not have.
+    """
     axis = int(plan.settings.get("slice_axis", 2))
-    cases = [case for split in plan.splits for part in PARTS for case in split[part]]
-    # Each file is read whole, once for all parts and folds, so that a damaged one stops the plan.
-    files = {
-        **{path: _geometry(path) for path in sorted({case["image"] for case in cases})},
-        **{path: _values(path) for path in sorted({case["label"] for case in cases if case.get("label")})},
-    }
+    every = [case for split in plan.splits for part in PARTS for case in split[part]]
+    every.sort(key=lambda case: bool(case.get("label")))  # one part may have an image without its label
+    cases = {case["image"]: case for case in every}
+    load = LoadCased(allow_missing_keys=True, num_classes=len(plan.classes) + 1)
+    facts = look_at_all(list(cases.values()), partial(examine, load=load))
+    _refuse_errors(facts)
+    for finding in (finding for one in facts for finding in one.findings):
+        warnings.warn(finding.message, stacklevel=2)
+    known = {one.image: one for one in facts}
     rows = []
     for fold, split in enumerate(plan.splits):
         for part in PARTS:
-            rows.append({"fold": fold, "part": part, **_card(split[part], files, axis, plan.classes)})
+            rows.append({"fold": fold, "part": part, **_card(split[part], known, axis, plan.classes)})
     return pd.DataFrame(rows)
 
 
-def _geometry(path: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Shape and spacing of an image."""
-    header = read_nifti(path).header
-    return header.get_data_shape()[:3], tuple(float(step) for step in header.get_zooms()[:3])
+def _refuse_errors(facts: Sequence[CaseFacts]) -> None:
+    refused = [one.error for one in facts if one.error is not None]
+    if refused:
+        more = f" (and {len(refused) - 1} more: python -m monai_cl_ext check lists all)" if len(refused) > 1 else ""
+        raise ValueError(refused[0].message + more)
 
 
-def _values(path: str) -> set[int]:
-    """The class numbers in a label."""
-    return set(np.unique(np.asanyarray(read_nifti(path).dataobj)).astype(int).tolist())
-
-
-def _card(cases: Sequence[Case], files: Mapping[str, Any], axis: int, classes: dict[int, str]) -> dict[str, Any]:
-    shapes = np.array([files[case["image"]][0] for case in cases])
-    spacings = np.array([files[case["image"]][1] for case in cases])
-    labelled = [case["label"] for case in cases if case.get("label")]
-    present = [files[path] for path in labelled]
+def _card(cases: Sequence[Case], known: Mapping[str, CaseFacts], axis: int, classes: dict[int, str]) -> dict[str, Any]:
+    volumes = [volume for case in cases if (volume := known[case["image"]].volume) is not None]
+    labels = [label for case in cases if case.get("label") and (label := known[case["image"]].segmentation)]
+    shapes = np.array([volume.shape for volume in volumes])
     return {
         "patients": len({case["patient"] for case in cases}),
         "volumes": len(cases),
-        "slices": int(shapes[:, axis].sum()) if len(cases) else 0,
+        "slices": int(shapes[:, axis].sum()) if len(shapes) else 0,
         "size": _range(shapes),
-        "spacing": _range(spacings),
-        "labeled volumes": len(labelled),
-        **{f"volumes with {name}": sum(label in found for found in present) for label, name in classes.items()},
+        "spacing": _range(np.array([volume.spacing for volume in volumes])),
+        "labeled volumes": len(labels),
+        **{f"volumes with {name}": sum(number in label.voxels for label in labels) for number, name in classes.items()},
     }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from monai_cl_ext.arguments import one_of, positive_integer
-from monai_cl_ext.data import PictureDataset, SliceDataset, find_cases, find_pictures, volume_transform
+from monai_cl_ext.data import PictureDataset, SliceDataset, volume_transform
 from monai_cl_ext.data.channels import refuse_channel_files
 from monai_cl_ext.seeds import mix_seed
 
@@ -33,22 +33,6 @@ class Sample:
     volumetric: bool = False
 
 
-def find_images(data_dir: str | Path) -> list[dict[str, Any]]:
-    """The pictures of a folder with ``labels.csv``, or its volumes (NIfTI, MSD), pictures, or class folders."""
-    folder, reasons = Path(data_dir), []
-    if not folder.is_dir():
-        raise FileNotFoundError(f"data_dir {folder}: found {'a file' if folder.exists() else 'none'}; give a folder")
-    for find in (find_pictures,) if (folder / "labels.csv").is_file() else (find_cases, find_pictures):
-        try:
-            cases = find(folder)
-        except FileNotFoundError as error:
-            reasons.append(str(error))
-        else:
-            refuse_channel_files(cases, "the page of views")
-            return list(cases)
-    raise FileNotFoundError("; or ".join(reasons))
-
-
 def read_sample(cases: Sequence[dict[str, Any]], images: int, side: int, slice_axis: int = 2, seed: int = 0) -> Sample:
     """Reads at most ``images`` pictures or slices: one of each patient, drawn at random, before a second of any.
 
@@ -60,6 +44,7 @@ def read_sample(cases: Sequence[dict[str, Any]], images: int, side: int, slice_a
         ValueError: when a file cannot be read, an argument is wrong, or there are too few images.
     """
     positive_integer("images", images), positive_integer("side", side), one_of("slice_axis", slice_axis, (0, 1, 2))
+    refuse_channel_files(cases, "the page of views")
     volumetric = all(str(case["image"]).lower().endswith((".nii", ".nii.gz")) for case in cases)
     owners = [str(case["patient"]) for case in cases]
     most = min(images, MOST_VOLUMES) if volumetric else images

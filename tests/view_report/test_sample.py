@@ -8,7 +8,8 @@ import torch
 import view_samples
 from view_samples import write_pictures, write_volume
 
-from monai_cl_ext.view_report.sample import find_images, middle_squares, read_sample, spread_over
+from monai_cl_ext.data.any_folder import find_images
+from monai_cl_ext.view_report.sample import middle_squares, read_sample, spread_over
 
 
 def read(folder, images=12, slice_axis=2, seed=0):

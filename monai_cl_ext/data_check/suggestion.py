@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings to start from, each with its reason."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from monai_cl_ext.data.preprocessing import volume_transform
+from monai_cl_ext.data.volume import read_volume
+from monai_cl_ext.data_check.facts import CaseFacts
+from monai_cl_ext.data_check.looking import look_at_all
+
+MULTIPLE = 16  # four times halved
+LARGEST = 512  # pixels; more would not fit a batch on most cards
+ALIKE = 1.1  # spacings that differ less count as equal
+FLAT = 0.5  # an axis so much shorter than the other two counts slices, where the spacing is not known
+PATCH_VOXELS = 128**3
+
+
+@dataclass
+class Suggestion:
+    """Settings by config id, why each, and what the crop costs.
+
+    Attributes:
+        settings: slice_axis, pixdim, image_size and, where there are labels, num_classes.
+        reasons: of each, in a sentence.
+        patch_size: of 3D work, for which the bundles have no setting yet.
+        cut: the share of each class that cropping to ``image_size`` cuts away.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    patch_size: list[int] = field(default_factory=list)
+    cut: dict[int, float] = field(default_factory=dict)
+
+    def add(self, name: str, value: Any, reason: str) -> None:
+        """One more setting."""
+        self.settings[name], self.reasons[name] = value, reason
+
+
+def suggest(
+    facts: Sequence[CaseFacts], classes: tuple[int, str] | None, slice_axis: int | None, workers: int | None = None
+) -> Suggestion:
+    """Settings for the volumes that could be read.
+
+    Args:
+        facts: with at least one volume.
+        classes: their number, background included, and where it comes from; None without labels.
+        slice_axis: when it is given.
+        workers: of reading the labels again that ``image_size`` does not hold.
+    """
+    volumes = [one.volume for one in facts if one.volume is not None]
+    shapes = np.array([volume.shape for volume in volumes], dtype=float)
+    placed = np.array([volume.placed for volume in volumes])
+    spacings = np.array([volume.spacing for volume in volumes])
+    known = bool(placed.all())
+    spacing = np.median(spacings, axis=0)
+    found = Suggestion()
+    if classes:
+        found.add("num_classes", *classes)
+    axis, reason = (slice_axis, "as it was given") if slice_axis is not None else _slice_axis(shapes, spacing, known)
+    found.add("slice_axis", axis, reason)
+    beside = [other for other in range(3) if other != axis]
+    if known:
+        found.add(
+            "pixdim", _pixdim(spacing[beside]), "mm in the plane, the median of the volumes; they are resampled to it"
+        )
+    else:
+        some = "no header tells a spacing" if not placed.any() else f"{(~placed).sum()} headers tell no spacing"
+        found.add("pixdim", None, f"{some}, so nothing is resampled")
+    scales = spacings[:, beside] / np.array(found.settings["pixdim"]) if known else np.ones((len(volumes), 2))
+    found.add("image_size", *_image_size(facts, shapes[:, beside], scales, beside))
+    found.patch_size = _patch_size(np.median(shapes * spacings / spacing, axis=0), spacing)
+    cropped = _not_held(facts, found, scales, beside)
+    found.cut = _cut(cropped, facts, found, workers)
+    return found
+
+
+def _slice_axis(shapes: np.ndarray, spacing: np.ndarray, known: bool) -> tuple[int, str]:
+    shape = np.median(shapes, axis=0)
+    order = np.argsort(spacing)
+    if known and spacing[order[2]] > ALIKE * spacing[order[1]]:
+        return int(
+            order[2]
+        ), f"the axis of the largest spacing, {spacing[order[2]]:.3g} mm against {spacing[order[1]]:.3g} mm"
+    shortest = int(np.argmin(shape))
+    alike = "the spacing is alike along all axes" if known else "the spacing is not known"
+    if shape[shortest] < FLAT * np.delete(shape, shortest).min():
+        return shortest, f"{alike}; this axis has by far the fewest voxels, {shape[shortest]:g} in the median volume"
+    return 2, f"{alike}, so any axis may count the slices; 2 is the default, and 0 or 1 serve where they show more"
+
+
+def _pixdim(pair: np.ndarray) -> list[float]:
+    low, high = sorted(pair.tolist())
+    steps = [float(np.mean(pair))] * 2 if high < ALIKE * low else pair.tolist()
+    return [float(f"{step:.6g}") for step in steps]
+
+
+def _image_size(
+    facts: Sequence[CaseFacts], sizes: np.ndarray, scales: np.ndarray, beside: list[int]
+) -> tuple[list[int], str]:
+    """The side of a square that holds all foreground around the middle, or else the median image."""
+    read = [one for one in facts if one.volume is not None]
+    needs = [_needed(one, scale, beside) for one, scale in zip(read, scales, strict=True)]
+    largest = int(np.ceil((sizes * scales).max()))
+    boxes = [need for need in needs if need is not None]
+    needed = max(boxes) if boxes else int(np.ceil(np.median((sizes * scales).max(axis=1))))
+    side = _rounded_up(needed)
+    held = (
+        "holds the labels of all volumes around the middle"
+        if boxes
+        else "holds the median image, since no label tells more"
+    )
+    reason = f"{held} ({needed} pixels), as a multiple of {MULTIPLE}; the largest image has {largest}"
+    if side > LARGEST:
+        return [
+            LARGEST
+        ] * 2, f"bounded at {LARGEST}, though {needed} pixels would be needed; a larger pixdim shows more"
+    return [side] * 2, reason
+
+
+def _needed(one: CaseFacts, scale: np.ndarray, beside: list[int]) -> int | None:
+    """Pixels of a centered square that holds the foreground of a case."""
+    if one.volume is None or one.segmentation is None or not one.segmentation.box:
+        return None
+    needed = 0.0
+    for axis, factor in zip(beside, scale, strict=True):
+        first, end = one.segmentation.box[axis]
+        middle = one.volume.shape[axis] / 2
+        needed = max(needed, 2 * max(middle - first, end - middle) * factor)
+    return int(np.ceil(needed)) + 1  # MONAI's middle of an even length lies half a pixel off
+
+
+def _rounded_up(length: float) -> int:
+    return max(int(np.ceil(length / MULTIPLE)), 1) * MULTIPLE
+
+
+def _patch_size(shape: np.ndarray, spacing: np.ndarray) -> list[int]:
+    """The largest box of about the same extent in mm along each axis, within the median volume and the budget."""
+    side = (PATCH_VOXELS * np.prod(spacing)) ** (1 / 3)  # mm
+    size = np.minimum(side / spacing, shape)
+    for _ in range(3):  # what short axes leave goes to the long ones
+        free = size < shape
+        if free.any():
+            size[free] *= (PATCH_VOXELS / np.prod(size)) ** (1 / free.sum())
+            size = np.minimum(size, shape)
+    return [_rounded_up(length) if length < MULTIPLE else int(length // MULTIPLE) * MULTIPLE for length in size]
+
+
+def _not_held(facts: Sequence[CaseFacts], found: Suggestion, scales: np.ndarray, beside: list[int]) -> list[CaseFacts]:
+    read = [one for one in facts if one.volume is not None]
+    needs = [_needed(one, scale, beside) for one, scale in zip(read, scales, strict=True)]
+    side = min(found.settings["image_size"])
+    return [one for one, need in zip(read, needs, strict=True) if need is not None and need > side]
+
+
+def _cut(
+    cropped: Sequence[CaseFacts], facts: Sequence[CaseFacts], found: Suggestion, workers: int | None
+) -> dict[int, float]:
+    """The share of each class that is cut away; only labels that reach out are read again."""
+    prepare = volume_transform(
+        image_size=found.settings["image_size"],
+        pixdim=found.settings["pixdim"],
+        slice_axis=found.settings["slice_axis"],
+    )
+    cases = [{"image": one.image, "label": one.label, "patient": one.patient} for one in cropped]
+    look = partial(cut_of, prepare=prepare, slice_axis=found.settings["slice_axis"])
+    lost: dict[int, int] = {}
+    for counts in look_at_all(cases, look, workers):
+        for number, (cut, _) in counts.items():
+            lost[number] = lost.get(number, 0) + cut
+    totals: dict[int, int] = {}
+    for one in facts:
+        for number, voxels in one.segmentation.voxels.items() if one.segmentation else ():
+            totals[number] = totals.get(number, 0) + voxels
+    return {number: lost.get(number, 0) / total for number, total in sorted(totals.items()) if number}
+
+
+def cut_of(case: dict[str, Any], prepare: Any, slice_axis: int) -> Any:
+    """What preparing a case as a training does cuts away of its label."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # told already when the case was examined
+        return read_volume(case, prepare, slice_axis, None).cut
