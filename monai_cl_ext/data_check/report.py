@@ -19,7 +19,8 @@ from monai_cl_ext.files import write_text
 from monai_cl_ext.names import visible
 from monai_cl_ext.visualize.drawing import Drawing
 from monai_cl_ext.visualize.page import Section, saved, write_page
-from monai_cl_ext.visualize.tables import Table, counted
+from monai_cl_ext.visualize.table import Table
+from monai_cl_ext.visualize.wording import counted
 
 LISTED = 8  # findings of a level in the terminal
 OVERLAY = "check_settings.json"
