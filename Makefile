@@ -9,9 +9,10 @@ COMPILE := python -m compileall -qq -j 0 -x /tests/
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10
 EXTRAS := dev,dicom,docs,mlflow,pictures,report,slurm,study,superpixels,vit
 
-.PHONY: install lint types tests test demo docs bundles format clean
+.PHONY: install lint types tests test test-all demo docs bundles format clean
 
 define environment
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, found ' + sys.version)"
@@ -38,9 +39,13 @@ types: install
 	$(BIN)/mypy
 
 tests: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10
+	$(PYTEST) -m "not slow"
 
 test: lint types tests
+
+# What make test leaves out; both together are all tests.
+test-all: install
+	$(PYTEST) -m slow
 
 demo: $(VENV)/installed_demo
 	$(BIN)/python -m monai_cl_ext demo --output runs/demo
