@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +85,8 @@ class LoadCased(MapTransform):
         self.color = color
         self.channels = None if channels is None else positive_integer("channels", channels)
         self.num_classes = None if num_classes is None else positive_integer("num_classes", num_classes)
-        with warnings.catch_warnings():
-            # MONAI 1.6 makes all its readers and, with pydicom, warns of each GPU decoder that it lacks.
+        with warnings.catch_warnings(), _quiet(logging.getLogger("monai.data.nvimgcodec_pydicom_plugin")):
+            # MONAI 1.6 makes all its readers and, with pydicom, tells twice of a GPU decoder that it lacks.
             warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
             self.load = LoadImage(image_only=True, ensure_channel_first=True)
 
@@ -168,6 +170,16 @@ class LoadCased(MapTransform):
         warn_of_orientation(image_path, masks)
         refuse_other_shape(label.shape, image.shape, label_path, image_path)
         return as_volume(label.as_tensor(), label_path, image.affine)
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Keeps a logger silent meanwhile."""
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
 
 
 def refuse_other_shape(found: Sequence[int], expected: Sequence[int], label: Any, image: Any) -> None:
