@@ -7,70 +7,27 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from monai_cl_ext.data.nifti import read_nifti
-from monai_cl_ext.data.splits import Case
 from monai_cl_ext.handlers.run_record import versions
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.problems import PROBLEMS
 from monai_cl_ext.study.splits import PARTS
 
 
 def data_card(plan: Plan) -> pd.DataFrame:
-    """One row for each part of each split: patients, volumes, slices, sizes, spacing, volumes with each class."""
-    axis = int(plan.settings.get("slice_axis", 2))
-    cases = [case for split in plan.splits for part in PARTS for case in split[part]]
-    # Each file is read whole, once for all parts and folds, so that a damaged one stops the plan.
-    files = {
-        **{path: _geometry(path) for path in sorted({case["image"] for case in cases})},
-        **{path: _values(path) for path in sorted({case["label"] for case in cases if case.get("label")})},
-    }
-    rows = []
-    for fold, split in enumerate(plan.splits):
-        for part in PARTS:
-            rows.append({"fold": fold, "part": part, **_card(split[part], files, axis, plan.classes)})
-    return pd.DataFrame(rows)
-
-
-def _geometry(path: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Shape and spacing of an image."""
-    header = read_nifti(path).header
-    return header.get_data_shape()[:3], tuple(float(step) for step in header.get_zooms()[:3])
-
-
-def _values(path: str) -> set[int]:
-    """The class numbers in a label."""
-    return set(np.unique(np.asanyarray(read_nifti(path).dataobj)).astype(int).tolist())
-
-
-def _card(cases: Sequence[Case], files: Mapping[str, Any], axis: int, classes: dict[int, str]) -> dict[str, Any]:
-    shapes = np.array([files[case["image"]][0] for case in cases])
-    spacings = np.array([files[case["image"]][1] for case in cases])
-    labelled = [case["label"] for case in cases if case.get("label")]
-    present = [files[path] for path in labelled]
-    return {
-        "patients": len({case["patient"] for case in cases}),
-        "volumes": len(cases),
-        "slices": int(shapes[:, axis].sum()) if len(cases) else 0,
-        "size": _range(shapes),
-        "spacing": _range(spacings),
-        "labeled volumes": len(labelled),
-        **{f"volumes with {name}": sum(label in found for found in present) for label, name in classes.items()},
-    }
-
-
-def _range(values: np.ndarray) -> str:
-    """ "128-160 x 128-160 x 8-12" """
-    if not len(values):
-        return "-"
-    pairs = zip(values.min(axis=0), values.max(axis=0), strict=True)
-    return " x ".join(f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}" for low, high in pairs)
+    """One row for each part of each split: its patients, its images, and those with each class."""
+    places = [(fold, part) for fold in range(len(plan.splits)) for part in PARTS]
+    parts = [plan.splits[fold][part] for fold, part in places]
+    cards = PROBLEMS[plan.problem].cards(parts, plan.classes, plan.settings)
+    return pd.DataFrame(
+        [{"fold": fold, "part": part, **card} for (fold, part), card in zip(places, cards, strict=True)]
+    )
 
 
 def environment(bundles: Sequence[Bundle]) -> dict[str, Any]:

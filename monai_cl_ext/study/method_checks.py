@@ -13,7 +13,7 @@ from monai_cl_ext.study.recipe import Recipe
 
 GIVEN = (
     "bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "seed", "resume", "pretrained", "split", "labelled",
-    "labelled_patients", "draw", "validation_patients", "test_patients", "split_seed",
+    "labelled_patients", "draw", "class_names", "validation_patients", "test_patients", "split_seed",
 )  # fmt: skip
 """Ids that the study itself sets; a setting of the user would change what a cell is."""
 

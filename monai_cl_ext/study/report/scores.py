@@ -79,3 +79,20 @@ def missed_table(rows: pd.DataFrame) -> Table:
         "Volumes in which the prediction or the reference of a class is empty and the other is not, of all draws and "
         "seeds. Their scores count in all means: Dice 0, HD95 the diagonal of the volume.",
     )
+
+
+def class_table(comparison: Comparison) -> Table:
+    """Mean of each class, which a macro score is the mean of; of photographs with this class where each has a score.
+
+    Args:
+        comparison: the methods in a metric.
+    """
+    metric, rows = comparison.metric, comparison.rows
+    classes, lines = list(dict.fromkeys(rows["class"])), []
+    for method in dict.fromkeys(rows["method"]):
+        for labelled, part in rows[rows["method"] == method].groupby("labelled"):
+            found = [patient_table(part[part["class"] == label])["value"] for label in classes]
+            lines.append([str(method), str(labelled), *(f"{values.mean():.{metric.digits}f}" for values in found)])
+    whose = "one class against the others" if metric.of == "test set" else "photographs of this class alone"
+    note = f"{metric.title} of {whose}: mean over test patients, draws and seeds, without intervals."
+    return Table(f"{metric.title} per class", ["method", "labeled patients", *classes], lines, note)
