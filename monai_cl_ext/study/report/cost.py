@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from monai_cl_ext.study.comparison import Comparison
 from monai_cl_ext.visualize.drawing import Drawing, add_legend, legend_height, look, new_figure, styled
 
 UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
@@ -18,18 +17,19 @@ SMALLEST, GROWTH = 18, 26  # area of a marker in points², and what each larger 
 
 
 @styled
-def draw_cost(costs: pd.DataFrame, primary: Comparison, methods: Sequence[str]) -> Drawing | None:
-    """Mean of the primary metric over the time to one network; larger markers have more labeled patients.
+def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str], title: str) -> Drawing | None:
+    """Mean score over the time to one network; larger markers have more labeled patients.
 
     Args:
         costs: see ``cost_records.network_costs``.
-        primary: the methods in that metric, which goes from 0 to 1.
+        means: of a metric from 0 to 1, see ``Comparison.summary``.
         methods: all methods of the study, in their order.
+        title: of the metric.
 
     Returns:
         The drawing; None where no time is known.
     """
-    table = primary.summary.merge(costs, on=["method", "labelled"]).dropna(subset=["mean", "seconds"])
+    table = means.merge(costs, on=["method", "labelled"]).dropna(subset=["mean", "seconds"])
     if table.empty:
         return None
     longest = table["seconds"].max()
@@ -50,7 +50,7 @@ def draw_cost(costs: pd.DataFrame, primary: Comparison, methods: Sequence[str]) 
     else:
         axes.set_xlim(0, longest / seconds * 1.08)
     axes.set_xlabel(f"time to one network, pre-training included ({unit})")
-    axes.set_ylabel(f"mean {primary.metric.title} (0 to 1)")
+    axes.set_ylabel(f"mean {title} (0 to 1)")
     if len(counts) > 1:
         handles = [Line2D([], [], linestyle="none", marker="o", color="#888888", markersize=size**0.5)
                    for size in sizes.values()]  # fmt: skip

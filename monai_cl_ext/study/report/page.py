@@ -114,7 +114,7 @@ def _cost(study: Study, figures: Path) -> Section:
     once = costs.drop_duplicates(["cell", "stage"])
     section.text = [f"All {once['cell'].nunique()} cells that are done took {duration(once['seconds'].sum())}."]
     section.tables = [cost_table(costs)]
-    drawing = draw_cost(network_costs(study), study.primary, study.methods)
+    drawing = draw_cost(network_costs(study), study.primary.summary, study.methods, study.primary.metric.title)
     section.groups = [("", saved([drawing], figures))] if drawing else []
     return section
 
