@@ -2,6 +2,7 @@
 """A study of photographs from its command to its report."""
 
 import json
+import runpy
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from monai_cl_ext.study.scheduler import run_cells
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, run_task
 
+ROOT = Path(__file__).parents[2]
 CLASSES = ["falling", "level", "rising"]
 SMALL = {
     "image_size": 16, "patch_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 2,
@@ -160,6 +162,23 @@ def test_the_report_leads_with_auroc_and_leaves_out_what_means_nothing(study):
     assert (root / "figures" / "learning_curve.svg").is_file() and "Brier score" in (root / "table.md").read_text()
 
 
+def test_the_script_scores_the_nearest_neighbors_of_each_network(study, tmp_path, monkeypatch):
+    _, cells, root = study
+    monkeypatch.setattr("sys.argv", ["dino_study.py", str(root), "--output", str(tmp_path / "found")])
+    runpy.run_path(str(ROOT / "benchmarks" / "dino_study.py"), run_name="__main__")
+    scores = read_table(tmp_path / "found" / "scores.csv")
+    finals = [task for task in cells if task.kind == Kind.FINETUNE]
+    for task in finals:
+        facts = {name: task.facts[name] for name in ("method", "draw")}
+        own = scores[(scores[list(facts)] == list(facts.values())).all(axis=1)]
+        metrics = csv_files.read_table(tmp_path / "found" / task.name / "eval" / "metrics.csv", dtype={"class": str})
+        told = metrics[(metrics["classifier"] == "nearest_neighbors") & (metrics["class"] == "all")]
+        for score, value in zip(told["score"], told["value"].astype(float), strict=True):
+            assert own[own["metric"] == score]["value"].mean() == pytest.approx(value), score
+    assert len(finals) == 4 and len(scores) == 4 * 90
+    assert "AUROC" in (tmp_path / "found" / "table.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("others", "sentence"),
     [
@@ -192,3 +211,14 @@ def test_folds_test_every_patient_once(pictures, tmp_path):
     plan = make_plan(**arguments(pictures, folds=2, validation=9, labelled=[2]))
     tested = [case["patient"] for split in plan.splits for case in split["test"]]
     assert len(tested) == 48 and len(set(tested)) == 24
+
+
+def test_a_label_of_a_plan_that_is_no_class_is_named(study, tmp_path):
+    plan, _, root = study
+    content = json.loads((root / "plan.json").read_text())
+    content["splits"][0]["train"][0]["label"] = "sideways"
+    for name in ("environment.json", "data_card.csv"):
+        (tmp_path / name).write_bytes((root / name).read_bytes())
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="has the label 'sideways', expected one of falling, level, rising"):
+        keep_plan(tmp_path, {})

@@ -83,17 +83,19 @@ class Classification(Problem):
 
     def refuse_unscored(self, split: Split, classes: Mapping[int, str]) -> None:
         """Test patients need every class, validation patients one that tells; each twice and not in all patients."""
-        for part, needed in (("test", len(classes)), ("validation", 1)):
-            having = {name: {case["patient"] for case in split[part] if case["label"] == name} for name in
-                      classes.values()}  # fmt: skip
-            lacking = {name: {case["patient"] for case in split[part] if case["label"] != name} for name in
-                       classes.values()}  # fmt: skip
-            unfit = [name for name in classes.values() if min(len(having[name]), len(lacking[name])) < AT_LEAST]
-            if len(classes) - len(unfit) < needed:
-                told = ", ".join(f"{len(having[name])} of {name}" for name in unfit)
+        names = list(classes.values())
+        for case in (case for part in split.values() for case in part if case.get("label")):
+            if case["label"] not in names:
+                raise ValueError(f"{case['image']} has the label {case['label']!r}, expected one of {', '.join(names)}")
+        for part, needed in (("test", len(names)), ("validation", 1)):
+            owners = [(case["label"], case["patient"]) for case in split[part]]
+            having = {name: {patient for label, patient in owners if label == name} for name in names}
+            lacking = {name: {patient for label, patient in owners if label != name} for name in names}
+            unfit = [name for name in names if min(len(having[name]), len(lacking[name])) < AT_LEAST]
+            if len(names) - len(unfit) < needed:
+                told = ", ".join(f"{len(having[name])} with and {len(lacking[name])} without {name}" for name in unfit)
                 raise ValueError(
-                    f"the {part} patients are too few for AUROC: found {told} among "
-                    f"{len({case['patient'] for case in split[part]})} patients, expected at least {AT_LEAST} with and "
+                    f"the {part} patients are too few for AUROC: found {told}, expected at least {AT_LEAST} with and "
                     f"{AT_LEAST} without {'each' if part == 'test' else 'a'} class; ask for more {part} patients"
                     f"{' or fewer folds' if part == 'test' else ''}"
                 )

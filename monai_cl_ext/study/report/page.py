@@ -94,7 +94,8 @@ def _ranks(study: Study, figures: Path) -> Section:
 def _classes(study: Study, figures: Path) -> Section:
     section = Section("classes", "Scores per class")
     if not study.problem.maps:
-        section.tables = [class_table(study.comparisons[metric]) for metric in study.problem.shown]
+        classes = list(study.plan.classes.values())
+        section.tables = [class_table(study.comparisons[metric], classes) for metric in study.problem.shown]
         return section
     for metric, comparison in study.comparisons.items():
         if metric in study.problem.shown:

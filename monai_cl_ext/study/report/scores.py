@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from monai_cl_ext.study.comparison import Comparison, patient_table
@@ -81,14 +83,15 @@ def missed_table(rows: pd.DataFrame) -> Table:
     )
 
 
-def class_table(comparison: Comparison) -> Table:
+def class_table(comparison: Comparison, classes: Sequence[str]) -> Table:
     """Mean of each class, which a macro score is the mean of; of photographs with this class where each has a score.
 
     Args:
         comparison: the methods in a metric.
+        classes: their names in order.
     """
     metric, rows = comparison.metric, comparison.rows
-    classes, lines = list(dict.fromkeys(rows["class"])), []
+    lines = []
     for method in dict.fromkeys(rows["method"]):
         for labelled, part in rows[rows["method"] == method].groupby("labelled"):
             found = [patient_table(part[part["class"] == label])["value"] for label in classes]
