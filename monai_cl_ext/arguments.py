@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -56,3 +56,10 @@ def one_of(name: str, value: Value, choices: Collection[Value]) -> Value:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(repr(choice) for choice in choices)}, found {value!r}")
     return value
+
+
+def listed(value: Any) -> list[Any]:
+    """A list of values; one value alone, or text with commas, is one as well."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.strip("[]() ").split(",") if item.strip()]
+    return list(value) if isinstance(value, Sequence) else [value]

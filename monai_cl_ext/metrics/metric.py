@@ -17,6 +17,8 @@ class Metric:
         higher_is_better: False for distances.
         digits: after the point.
         unit: "distance": in mm, or in voxels where the spacing is not used; "" for numbers from 0 to 1.
+        of: what has a value: a "structure" of a volume, which can be missed; a "picture"; or the whole "test set", of
+            whose patients scores.csv holds pseudo-values, see ``study.statistics.pseudo_values``.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Metric:
     higher_is_better: bool = True
     digits: int = 3
     unit: Literal["", "distance"] = ""
+    of: Literal["structure", "picture", "test set"] = "structure"
 
     def label(self, distance: str) -> str:
         """The title, with its unit where it has one: "HD95 (mm)".
@@ -42,9 +45,10 @@ METRICS = {
         Metric("hd95", "HD95", higher_is_better=False, digits=1, unit="distance"),
         Metric("asd", "ASD", higher_is_better=False, digits=2, unit="distance"),
         Metric("surface_dice", "Surface Dice"),
-        Metric("auroc", "AUROC"),
-        Metric("aupr", "AUPR"),
-        Metric("accuracy", "Accuracy"),
+        Metric("auroc", "AUROC", of="test set"),
+        Metric("aupr", "AUPR", of="test set"),
+        Metric("accuracy", "Accuracy", of="picture"),
+        Metric("brier", "Brier score", higher_is_better=False, of="picture"),
     )
 }
 """Every metric by its name, in the order of tables."""

@@ -7,79 +7,27 @@ import hashlib
 import os
 import platform
 import subprocess
-import warnings
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from monai_cl_ext.data.loading import LoadCased
-from monai_cl_ext.data.splits import Case
-from monai_cl_ext.data_check.examine import examine
-from monai_cl_ext.data_check.facts import CaseFacts
-from monai_cl_ext.data_check.looking import look_at_all
 from monai_cl_ext.handlers.run_record import versions
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.problems import PROBLEMS
 from monai_cl_ext.study.splits import PARTS
 
 
 def data_card(plan: Plan) -> pd.DataFrame:
-    """One row for each part of each split: patients, volumes, slices, sizes, spacing, volumes with each class.
-
-    Each case is read whole, once for all parts and folds, as the trainings read it.
-
-    Raises:
-        ValueError: when a file is refused, such as a label with a class that the plan does not have.
-    """
-    axis = int(plan.settings.get("slice_axis", 2))
-    every = [case for split in plan.splits for part in PARTS for case in split[part]]
-    every.sort(key=lambda case: bool(case.get("label")))  # one part may have an image without its label
-    cases = {case["image"]: case for case in every}
-    load = LoadCased(allow_missing_keys=True, num_classes=len(plan.classes) + 1)
-    facts = look_at_all(list(cases.values()), partial(examine, load=load))
-    _refuse_errors(facts)
-    for finding in (finding for one in facts for finding in one.findings):
-        warnings.warn(finding.message, stacklevel=2)
-    known = {one.image: one for one in facts}
-    rows = []
-    for fold, split in enumerate(plan.splits):
-        for part in PARTS:
-            rows.append({"fold": fold, "part": part, **_card(split[part], known, axis, plan.classes)})
-    return pd.DataFrame(rows)
-
-
-def _refuse_errors(facts: Sequence[CaseFacts]) -> None:
-    refused = [one.error for one in facts if one.error is not None]
-    if refused:
-        more = f" (and {len(refused) - 1} more: python -m monai_cl_ext check lists all)" if len(refused) > 1 else ""
-        raise ValueError(refused[0].message + more)
-
-
-def _card(cases: Sequence[Case], known: Mapping[str, CaseFacts], axis: int, classes: dict[int, str]) -> dict[str, Any]:
-    volumes = [volume for case in cases if (volume := known[case["image"]].volume) is not None]
-    labels = [label for case in cases if case.get("label") and (label := known[case["image"]].segmentation)]
-    shapes = np.array([volume.shape for volume in volumes])
-    return {
-        "patients": len({case["patient"] for case in cases}),
-        "volumes": len(cases),
-        "slices": int(shapes[:, axis].sum()) if len(shapes) else 0,
-        "size": _range(shapes),
-        "spacing": _range(np.array([volume.spacing for volume in volumes])),
-        "labeled volumes": len(labels),
-        **{f"volumes with {name}": sum(number in label.voxels for label in labels) for number, name in classes.items()},
-    }
-
-
-def _range(values: np.ndarray) -> str:
-    """ "128-160 x 128-160 x 8-12" """
-    if not len(values):
-        return "-"
-    pairs = zip(values.min(axis=0), values.max(axis=0), strict=True)
-    return " x ".join(f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}" for low, high in pairs)
+    """One row for each part of each split: its patients, its images, and those with each class."""
+    places = [(fold, part) for fold in range(len(plan.splits)) for part in PARTS]
+    parts = [plan.splits[fold][part] for fold, part in places]
+    cards = PROBLEMS[plan.problem].cards(parts, plan.classes, plan.settings)
+    return pd.DataFrame(
+        [{"fold": fold, "part": part, **card} for (fold, part), card in zip(places, cards, strict=True)]
+    )
 
 
 def environment(bundles: Sequence[Bundle]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from monai_cl_ext.data.splits import Case, by_patient, draw_patients
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.layout import folder_name
 from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.problems import PROBLEMS
 from monai_cl_ext.study.splits import Split
 from monai_cl_ext.study.task import Kind, Run, Task
 
@@ -48,14 +49,16 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
             **bundle.known([stage], plan.stage_settings.get(stage, {})),
             **own,
         }
-        data = _data(bundle, stage, split, _unlabelled(split["pretrain"]), _unlabelled(split["validation"]))
+        cases = (_unlabelled(split["pretrain"]), _unlabelled(split["validation"]))
+        data = _data(plan, bundle, stage, split, *cases)
         if chain:
             data["pretrained"] = weights(chain[-1], root)
         name = folder_name("+".join([bundle.folder.name, *made_by]))
         needs = [chain[-1].name] if chain else []
         run = Run([stage], settings, data)
         place = f"{Kind.PRETRAIN}/{name}/{stage}_fold_{fold}"
-        chain.append(Task(place, str(bundle.folder), concerned, [run], needs, kind=Kind.PRETRAIN))
+        cell = Task(place, str(bundle.folder), concerned, [run], needs, kind=Kind.PRETRAIN, problem=plan.problem)
+        chain.append(cell)
     return chain
 
 
@@ -121,18 +124,23 @@ def _finetune(
         **plan.train_settings,
         **(tried or {}),
     }
-    data = {**start, **_data(bundle, "train", split, labelled, split["validation"])}
+    data = {**start, **_data(plan, bundle, "train", split, labelled, split["validation"])}
+    data |= bundle.known(["train"], PROBLEMS[plan.problem].told(plan.classes))
     inference = bundle.known(["inference"], {**plan.settings, **plan.train_settings})
     predicted = {"dataset#data": [{"image": case["image"]} for case in split[part]]}
-    scoring = {"classes": plan.classes, "use_spacing": plan.use_spacing, "tolerance": plan.tolerance}
+    problem = PROBLEMS[plan.problem]
+    fields = [name for name in ("classes", "use_spacing", "tolerance") if name not in problem.without]
+    scoring = {name: getattr(plan, name) for name in fields}
     runs = [Run(["train"], training, data), Run(["inference"], inference, predicted)]
     overlays = list(bundle.overlays)
     axis = int(plan.settings.get("slice_axis", 2))
-    return Task(name, str(bundle.folder), overlays, runs, [], dict(facts), split[part], scoring, axis)
+    return Task(
+        name, str(bundle.folder), overlays, runs, [], dict(facts), split[part], scoring, axis, problem=problem.name
+    )
 
 
 def _data(
-    bundle: Bundle, stage: str, split: Split, training: Sequence[Case], validation: Sequence[Case]
+    plan: Plan, bundle: Bundle, stage: str, split: Split, training: Sequence[Case], validation: Sequence[Case]
 ) -> dict[str, Any]:
     """The data of a stage: the split and the drawn patients where a config has these keys, as those of this package.
 
@@ -140,6 +148,8 @@ def _data(
 
     Other bundles get the lists under the ids that MONAI's bundle properties give them.
     """
+    split = {part: PROBLEMS[plan.problem].handed(cases, plan.classes) for part, cases in split.items()}
+    training, validation = (PROBLEMS[plan.problem].handed(cases, plan.classes) for cases in (training, validation))
     ours = {"split": {**split, "test": []}} | ({"labelled": training} if stage == "train" else {})
     if len(bundle.known([stage], ours)) == len(ours):
         return ours

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from monai_cl_ext.csv_files import write_table
-from monai_cl_ext.study.layout import SCORES, TABLES
+from monai_cl_ext.study.layout import SCORES
+from monai_cl_ext.study.problems import PROBLEMS
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, Task, is_done
 
@@ -43,8 +44,9 @@ def _is_whole(folder: Path) -> bool:
 
 
 def write_tables(tasks: Sequence[Task], root: Path) -> None:
-    """Writes scores.csv and paper_compat.csv of a study from the cells that are done, and says so."""
-    for table in TABLES:
+    """Writes the tables of scores of a study from the cells that are done, and says so."""
+    names = [name for task in tasks for name in PROBLEMS[task.problem].tables]
+    for table in dict.fromkeys(names):
         scores = collect_scores(tasks, root, table)
         write_table(root / table, scores)
         print(f"{len(scores)} scores of the finished cells are in {root / table}")

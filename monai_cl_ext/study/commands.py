@@ -19,12 +19,15 @@ from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
 from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PLAN
 from monai_cl_ext.study.plan import Plan
-from monai_cl_ext.study.planning import make_plan, refuse_unfit_plan, study_scoring, study_settings, study_splits
+from monai_cl_ext.study.planning import make_plan, refuse_unfit_plan, study_settings, study_splits
 from monai_cl_ext.study.probe import expected_seconds
+from monai_cl_ext.study.problems import PROBLEMS
 from monai_cl_ext.study.recipe import Recipe
 from monai_cl_ext.study.same_weights import warn_of_same_weights
 from monai_cl_ext.study.scheduler import alone, run_cells
 from monai_cl_ext.study.task import Kind, Task, is_done
+
+OF_PROBLEMS = [function for problem in PROBLEMS.values() for function in (problem.cases, problem.scoring)]
 
 
 def with_arguments_of(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -36,7 +39,7 @@ def with_arguments_of(*functions: Callable[..., Any]) -> Callable[[Callable[...,
         for function in functions:
             known = [item.name for item in parameters]
             for item in inspect.signature(function).parameters.values():
-                if item.kind != item.VAR_KEYWORD and item.name not in known:
+                if item.kind != item.VAR_KEYWORD and item.name not in (*known, "cases"):
                     parameters.append(item.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=None))
             text += "\n" + (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -49,7 +52,7 @@ def with_arguments_of(*functions: Callable[..., Any]) -> Callable[[Callable[...,
 class StudyCommands:
     """Label-efficiency studies: methods against numbers of labeled patients, with intervals and paired tests."""
 
-    @with_arguments_of(make_plan, study_settings, study_scoring, study_splits)
+    @with_arguments_of(make_plan, study_settings, study_splits, *OF_PROBLEMS)
     def plan(self, output: str, probe: bool = True, **arguments: Any) -> None:
         """Prints the grid of a study, its data and the hours to expect; runs nothing but some steps that it times.
 
@@ -66,7 +69,7 @@ class StudyCommands:
             hours = sum(expected_seconds(waiting).values()) / 3600
             print(f"\nabout {hours:.1f} hours on this machine for {len(waiting)} cells, one after another")
 
-    @with_arguments_of(make_plan, study_settings, study_scoring, study_splits)
+    @with_arguments_of(make_plan, study_settings, study_splits, *OF_PROBLEMS)
     def run(
         self,
         output: str,

@@ -10,7 +10,6 @@ PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
 """Of the study: what is run, its data, and where it was planned."""
 
 SCORES, PAPER_COMPAT = "scores.csv", "paper_compat.csv"
-TABLES = (SCORES, PAPER_COMPAT)
 """Of a cell that is scored, and of the study, which collects those of its cells."""
 
 TASK, DONE, LOG = "task.json", "done", "log.txt"

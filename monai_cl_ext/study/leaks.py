@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,19 @@ class LeakError(ValueError):
     """Patients of a study are not kept apart."""
 
 
-def refuse_leaks(split: Mapping[str, Sequence[Case]], transductive: bool = False) -> None:
+def refuse_leaks(
+    split: Mapping[str, Sequence[Case]],
+    transductive: bool = False,
+    hash_of: Callable[[str], str] | None = None,
+    item: str = "volume",
+) -> None:
     """Checks that no patient, and no image under another patient's name, is on both sides of a line.
 
     Args:
         split: cases under "pretrain", "train", "validation" and "test".
         transductive: pre-training may see images of validation and test patients.
+        hash_of: tells images apart by their files; :func:`image_hash` by default.
+        item: what an image is called.
 
     Raises:
         LeakError: names the patient or patients and the two places.
@@ -38,20 +45,22 @@ def refuse_leaks(split: Mapping[str, Sequence[Case]], transductive: bool = False
     for first, second in lines:
         for patient in sorted(patients[first].keys() & patients[second].keys()):
             one, other = (Path(patients[part][patient]).name for part in (first, second))
-            volumes = f"its volume {one} stands in both" if one == other else f"by its volumes {one} and {other}"
+            volumes = f"its {item} {one} stands in both" if one == other else f"by its {item}s {one} and {other}"
             raise LeakError(
                 f"patient {patient!r} is a {PLACES[first]} patient and a {PLACES[second]} patient ({volumes}); "
-                "keep all volumes of a patient in one place"
+                f"keep all {item}s of a patient in one place"
                 + ("" if first != "pretrain" else ", or give --transductive to allow it and mark every result")
             )
-    _refuse_duplicates(split, lines)
+    _refuse_duplicates(split, lines, hash_of or image_hash)
 
 
-def _refuse_duplicates(split: Mapping[str, Sequence[Case]], lines: Sequence[tuple[str, str]]) -> None:
+def _refuse_duplicates(
+    split: Mapping[str, Sequence[Case]], lines: Sequence[tuple[str, str]], hash_of: Callable[[str], str]
+) -> None:
     cases = {case["image"]: case for part in PARTS for case in split[part]}
     same: dict[str, list[Case]] = {}
     for case in cases.values():
-        same.setdefault(image_hash(case["image"]), []).append(case)
+        same.setdefault(hash_of(case["image"]), []).append(case)
     for group in same.values():
         if len({case["patient"] for case in group}) < 2:
             continue

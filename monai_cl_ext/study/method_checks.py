@@ -13,9 +13,12 @@ from monai_cl_ext.study.recipe import Recipe
 
 GIVEN = (
     "bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "seed", "resume", "pretrained", "split", "labelled",
-    "labelled_patients", "draw", "validation_patients", "test_patients", "split_seed",
+    "labelled_patients", "draw", "class_names", "validation_patients", "test_patients", "split_seed",
 )  # fmt: skip
 """Ids that the study itself sets; a setting of the user would change what a cell is."""
+
+OF_PRETRAINING = ("pretrain_settings", "seed")
+"""The one pre-training that serves all fine-tunings has one seed, which is no factor of the study."""
 
 ALIKE = (
     "network_def", "num_classes", "image_size", "pixdim", "slice_axis", "epochs", "batches_per_epoch", "batch_size",
@@ -59,7 +62,7 @@ def refuse_unfit_methods(plan: Plan) -> None:
     _refuse_equal_names([bundle for recipe in recipes.values() for bundle in (recipe.training, recipe.pretraining)])
     for group, settings in _groups(plan).items():
         for name in settings:
-            if name.split("#")[0] in GIVEN:
+            if name.split("#")[0] in GIVEN and (group, name) != OF_PRETRAINING:
                 raise ValueError(f"{group}: {name!r} is set by the study itself; leave it out")
     _refuse_settings_of_nothing(plan)
     for method, recipe in recipes.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.study.plan_fields import refuse_wrong_fields
+from monai_cl_ext.study.problems import Segmentation
 from monai_cl_ext.study.recipe import Recipe, make_recipes
 from monai_cl_ext.study.splits import Split
 
@@ -35,6 +36,7 @@ class Plan:
         tolerance: of the normalized surface Dice.
         transductive: pre-training sees the images of validation and test patients.
         folders: where bundles are searched first.
+        problem: what is predicted, one of ``problems.PROBLEMS``; a file without it is of segmentation.
     """
 
     methods: dict[str, str]
@@ -54,6 +56,7 @@ class Plan:
     tolerance: float = 2.0
     transductive: bool = False
     folders: list[str] = field(default_factory=list)
+    problem: str = "segmentation"
 
     def __post_init__(self) -> None:
         """Refuses values that no plan can have, by a ValueError that names the field."""
@@ -61,7 +64,10 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan as text; equal plans give equal texts."""
-        return json.dumps(asdict(self), indent=1)
+        content = asdict(self)
+        if self.problem == Segmentation.name:
+            del content["problem"]  # such a file is as it was before there were others
+        return json.dumps(content, indent=1)
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -78,8 +84,8 @@ class Plan:
         except ValueError as error:
             raise ValueError(f"{path} is cut, empty or no JSON ({error}); {remedy}") from error
         names = {item.name for item in fields(cls)}
-        if not isinstance(content, dict) or set(content) != names:
-            differing = sorted(set(content) ^ names) if isinstance(content, dict) else type(content).__name__
+        if not isinstance(content, dict) or {*content, "problem"} != names:
+            differing = sorted({*content, "problem"} ^ names) if isinstance(content, dict) else type(content).__name__
             raise ValueError(f"{path} is no plan, or one of another version ({differing}); {remedy}")
         try:
             classes = {int(label): name for label, name in dict(content["classes"]).items()}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from monai_cl_ext.study.problems import PROBLEMS
 from monai_cl_ext.study.splits import PARTS
 
 LONGEST_NAME = 100
@@ -109,4 +110,5 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tolerance": (_positive, "a number above 0"),
     "transductive": (_flag, "True or False"),
     "folders": (_list_of(_texts), "a list of folders"),
+    "problem": (lambda value: value in PROBLEMS, f"one of {', '.join(PROBLEMS)}"),
 }

@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.arguments import positive_integer, positive_number
-from monai_cl_ext.data.channels import refuse_channel_files
-from monai_cl_ext.data.decathlon import DESCRIPTION, label_names
-from monai_cl_ext.data.folders import find_cases
-from monai_cl_ext.data.patients import PATIENT_PATTERN
+from monai_cl_ext.arguments import listed, positive_integer, positive_number
+from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.leaks import refuse_leaks
 from monai_cl_ext.study.method_checks import named_methods, refuse_unfit_methods
 from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.problems import PROBLEMS, problem_of
+from monai_cl_ext.study.recipe import make_recipes
 from monai_cl_ext.study.splits import Split, make_splits, read_split, with_held_out_patients
 
 
@@ -31,11 +29,12 @@ def make_plan(
 ) -> Plan:
     """The plan of a study.
 
-    ``others`` are arguments of :func:`study_splits`, :func:`study_settings` and :func:`study_scoring`, whose errors it
-    raises too.
+    ``others`` are arguments of :func:`study_splits`, :func:`study_settings` and of ``cases`` and ``scoring`` of what
+    the bundles predict, see :class:`problems.Problem`, whose errors it raises too.
 
     Args:
-        dataset_dir: Folder of volumes with labels of some, see data.find_cases.
+        dataset_dir: Folder of volumes with labels of some, see data.find_cases; for bundles of classification of
+            photographs, see data.find_pictures.
         methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+strategy_gr}";
             "supercl_segmentation > pcl_segmentation" pre-trains by one bundle and trains by the other.
         labelled: Numbers of labeled patients: "[1,2,8]".
@@ -51,23 +50,31 @@ def make_plan(
     def chosen(function: Callable[..., Any]) -> dict[str, Any]:
         return {name: others.pop(name) for name in inspect.signature(function).parameters if name in others}
 
-    scoring = study_scoring(dataset_dir, **chosen(study_scoring))
-    settings = study_settings(**chosen(study_settings))
-    patients = chosen(study_splits)
+    named, folders = named_methods(methods), [str(Path(bundles).resolve())] if bundles else []
+    recipes = make_recipes(named, folders)
+    problem = PROBLEMS[problem_of(recipes.values())]
+    arguments = [chosen(function) for function in (problem.cases, problem.scoring, study_settings, study_splits)]
     if others:
-        raise TypeError(f"a plan has no argument {next(iter(others))!r}")
-    settings["settings"] = {"num_classes": len(scoring["classes"]) + 1, **settings["settings"]}
+        raise ValueError(f"a study of {problem.name} has no argument {next(iter(others))!r}; leave it out")
+    of_cases, of_scoring, of_settings, of_splits = arguments
+    cases = problem.cases(dataset_dir, **of_cases)
+    scoring = problem.scoring(dataset_dir, cases, **of_scoring)
+    settings = study_settings(**of_settings)
+    settings["settings"] = {"num_classes": problem.num_classes(scoring["classes"]), **settings["settings"]}
     plan = Plan(
-        methods=named_methods(methods),
+        methods=named,
         labelled=sorted({positive_integer("labelled", number) for number in listed(labelled)}),
         draws=draws,
         seeds=seeds,
-        splits=study_splits(dataset_dir, **patients),
-        transductive=patients.get("transductive", False),
-        folders=[str(Path(bundles).resolve())] if bundles else [],
+        splits=study_splits(cases, **of_splits),
+        transductive=of_splits.get("transductive", False),
+        folders=folders,
+        problem=problem.name,
         **settings,
         **scoring,
     )
+    vars(plan)["recipes"] = recipes  # each config is read once
+    _refuse_unfit_splits(plan)
     refuse_unfit_methods(plan)
     return plan
 
@@ -109,24 +116,6 @@ def study_settings(
     }
 
 
-def study_scoring(
-    dataset_dir: str, classes: Sequence[str] = (), use_spacing: bool = True, tolerance: float = 2.0
-) -> dict[str, Any]:
-    """How a study scores, as fields of its plan.
-
-    Args:
-        dataset_dir: Folder of volumes.
-        classes: Names of the labels 1, 2, ...; those of dataset.json by default.
-        use_spacing: Distances in mm, by the header of the label; False takes voxels.
-        tolerance: Of the surface Dice, in the same unit.
-
-    Raises:
-        ValueError: when the classes are not named.
-    """
-    found = dict(enumerate(map(str, listed(classes)), start=1)) or classes_of(Path(dataset_dir))
-    return {"classes": found, "use_spacing": use_spacing, "tolerance": tolerance}
-
-
 def refuse_unfit_plan(plan: Plan, source: str) -> None:
     """Refuses a plan that was read from a file on the grounds on which a plan is refused when it is made.
 
@@ -134,64 +123,59 @@ def refuse_unfit_plan(plan: Plan, source: str) -> None:
         ValueError: names the file; LeakError when patients are not kept apart.
         FileNotFoundError: when a bundle, an overlay or a volume is absent.
     """
+    problem = PROBLEMS[plan.problem]
     for split in plan.splits:
         absent = [case["image"] for part in split.values() for case in part if not Path(case["image"]).exists()]
         if absent:
-            raise FileNotFoundError(f"{source} names {absent[0]}, which does not exist; bring the volumes back")
-        refuse_leaks(split, plan.transductive)
-        refuse_unscored(split)
+            raise FileNotFoundError(f"{source} names {absent[0]}, which does not exist; bring the {problem.item}s back")
+    _refuse_unfit_splits(plan)
     refuse_unfit_methods(plan)
 
 
+def _refuse_unfit_splits(plan: Plan) -> None:
+    problem = PROBLEMS[plan.problem]
+    for split in plan.splits:
+        refuse_leaks(split, plan.transductive, problem.image_hash, problem.item)
+        refuse_unlabelled(split, problem.item)
+        problem.refuse_unscored(split, plan.classes)
+
+
 def study_splits(
-    dataset_dir: str,
+    cases: Sequence[Case],
     folds: int = 0,
     validation: int | float = 0.1,
     test: int | float = 0.25,
     split_seed: int = 0,
     splits: str | None = None,
     transductive: bool = False,
-    label_dir: str | None = None,
-    patient_pattern: str = PATIENT_PATTERN,
 ) -> list[Split]:
     """Who is pre-trained on, labeled, selected with and tested on.
 
     Args:
-        dataset_dir: Folder of volumes with labels of some, see data.find_cases.
+        cases: Of the data set, with "patient" and, of some, "label".
         folds: So many folds give out-of-fold scores of all patients; 0 takes one test set.
         validation: Patients to select with, a number or a fraction.
         test: Patients to test on, a number or a fraction.
         split_seed: Of these draws.
         splits: JSON file of patients instead: {"train": [...], "validation": [...], "test": [...]}.
         transductive: Pre-training also sees the images of validation and test patients; every result is marked.
-        label_dir: Labels with the names of their images, for a folder without dataset.json.
-        patient_pattern: Regular expression whose first group, at the start of a file's name, is the patient.
 
     Raises:
-        ValueError: when an argument is wrong; LeakError when patients are not kept apart.
-        FileNotFoundError: when a folder or a file is absent.
+        ValueError: when an argument is wrong.
     """
     if splits and folds:
         raise ValueError("splits and folds both say who is tested; give one of them")
     if not isinstance(transductive, bool):
         raise ValueError(f"transductive must be True or False, found {transductive!r}")
-    # The plan keeps whole paths; realpath, since Path.resolve raises a RuntimeError on a link to itself.
-    labels = None if label_dir is None else os.path.realpath(str(label_dir))
-    cases = find_cases(os.path.realpath(str(dataset_dir)), labels, patient_pattern)
-    refuse_channel_files(cases, "a study")
     found = [read_split(splits, cases)] if splits else make_splits(cases, validation, test, folds, split_seed)
-    found = [with_held_out_patients(split) for split in found] if transductive else found
-    for split in found:
-        refuse_leaks(split, transductive)
-        refuse_unscored(split)
-    return found
+    return [with_held_out_patients(split) for split in found] if transductive else found
 
 
-def refuse_unscored(split: Split) -> None:
+def refuse_unlabelled(split: Split, item: str) -> None:
     """Validation and test patients need labels.
 
     Raises:
-        ValueError: when a part is empty or a volume of it has no label.
+        ValueError: when a part is empty or an image, called ``item``, has no label.
     """
     for part in ("validation", "test"):
         if not split[part]:
@@ -199,25 +183,3 @@ def refuse_unscored(split: Split) -> None:
         for case in split[part]:
             if not case.get("label"):
                 raise ValueError(f"{case['image']} of the {part} patients has no label; give one, or take it out")
-
-
-def listed(value: Any) -> list[Any]:
-    """A list of values; one value alone, or text with commas, is one as well."""
-    if isinstance(value, str):
-        return [item.strip() for item in value.strip("[]() ").split(",") if item.strip()]
-    return list(value) if isinstance(value, Sequence) else [value]
-
-
-def classes_of(folder: Path) -> dict[int, str]:
-    """Names of the foreground labels by the dataset.json of a folder.
-
-    Raises:
-        ValueError: when there is none, or it names no labels.
-    """
-    description = folder / DESCRIPTION
-    if not description.is_file():
-        raise ValueError(f"{description} does not name the labels; give --classes, such as '[RV,myocardium,LV]'")
-    named = {label: name for label, name in label_names(description).items() if label > 0}
-    if not named or sorted(named) != list(range(1, len(named) + 1)):
-        raise ValueError(f"{description}: labels must be 1, 2, ... without gaps, found {sorted(named)}; map them first")
-    return {label: named[label] for label in sorted(named)}

@@ -29,7 +29,8 @@ from monai_cl_ext.data.splits import Case
 from monai_cl_ext.errors import root_cause
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
-from monai_cl_ext.study.layout import DONE, PAPER_COMPAT, SCORES, TABLES, TASK
+from monai_cl_ext.study.layout import DONE, SCORES, TASK
+from monai_cl_ext.study.problems import PROBLEMS, Segmentation
 
 ATTENDED = "--attended"
 
@@ -76,10 +77,12 @@ class Task:
         needs: names of cells that have to be done before.
         facts: columns of its scores: method, labeled, fold, draw, seed.
         scored: cases whose predictions are scored against their labels.
-        scoring: the arguments ``classes``, ``use_spacing`` and ``tolerance`` of :func:`score_predictions`.
+        scoring: the classes, and of segmentations ``use_spacing`` and ``tolerance`` of :func:`score_predictions`.
         slice_axis: of the volumes, for the slice-wise scores of :func:`paper_compat_scores`.
-        chosen: a setting of the first run and the cells, by its value, that compete for it: the best mean Dice wins.
+        chosen: a setting of the first run and the cells, by its value, that compete for it: the best mean of the
+            problem's primary metric wins.
         kind: what it is for.
+        problem: what is predicted, one of ``problems.PROBLEMS``.
     """
 
     name: str
@@ -93,10 +96,14 @@ class Task:
     slice_axis: int = 2
     chosen: dict[str, dict[str, str]] = field(default_factory=dict)
     kind: Kind = Kind.FINETUNE
+    problem: str = Segmentation.name
 
     def to_json(self) -> str:
         """The cell as text; equal cells give equal texts."""
-        return json.dumps(asdict(self), indent=1)
+        content = asdict(self)
+        if self.problem == Segmentation.name:
+            del content["problem"]  # a study that was begun before there were others goes on
+        return json.dumps(content, indent=1)
 
     @classmethod
     def read(cls, path: Path) -> Task:
@@ -162,8 +169,6 @@ def run_task(folder: str | Path, *, progress: bool = False) -> None:
         folder: of the cell.
         progress: trainings show bars in place of their logs.
     """
-    from monai_cl_ext.study.paper_compat import paper_compat_scores
-    from monai_cl_ext.study.scores import find_predictions, score_predictions
     from monai_cl_ext.study.stage import run_stage
 
     folder = Path(folder).resolve()
@@ -173,38 +178,36 @@ def run_task(folder: str | Path, *, progress: bool = False) -> None:
         task = Task.read(folder / TASK)
         root = folder.parents[len(Path(task.name).parts) - 1]
         bundle = Bundle(Path(task.bundle), tuple(task.overlays)).copy(folder)
-        choices = {setting: choose(root, cells) for setting, cells in task.chosen.items()}
+        problem = PROBLEMS[task.problem]
+        choices = {setting: choose(root, cells, problem.primary) for setting, cells in task.chosen.items()}
         for number, run in enumerate(task.runs):
             settings = {**run.settings, **(choices if number == 0 else {})}
             run_stage(bundle, run.stages, settings, run.data, progress=progress)
         if task.scored:
-            classes = {int(label): name for label, name in task.scoring["classes"].items()}
-            predictions = find_predictions(task.scored, folder)
-            scores = score_predictions(task.scored, predictions, **{**task.scoring, "classes": classes})
-            compat = paper_compat_scores(task.scored, predictions, classes, task.slice_axis)
-            for name, table in ((SCORES, scores), (PAPER_COMPAT, compat)):
+            for name, table in problem.score(task.scored, folder, task.scoring, task.slice_axis).items():
                 marked = table.assign(**{**task.facts, **choices})
                 write_table(folder / name, marked[[*task.facts, *choices, *table.columns]])
-        kept = [folder / name for name in TABLES] if task.scored else sorted(folder.glob("models/model*.pt"))
+        kept = [folder / name for name in problem.tables] if task.scored else sorted(folder.glob("models/model*.pt"))
         digests = {path.relative_to(folder).as_posix(): _digest(path) for path in kept}
         write_text(folder / DONE, json.dumps(digests, indent=1))
         for states in (folder / "models").glob("resume_*"):
             shutil.rmtree(states)  # large, and of no use once the cell is done
 
 
-def choose(root: Path, cells: Mapping[str, str]) -> float:
-    """The value whose cell has the highest mean Dice over patients; of equal ones the first.
+def choose(root: Path, cells: Mapping[str, str], metric: str) -> float:
+    """The value whose cell has the highest mean of a metric over patients; of equal ones the first.
 
     Args:
         root: folder of the study.
         cells: names of cells by value.
+        metric: its name; higher is better.
     """
     from monai_cl_ext.study.scores import read_table
 
     means = {}
     for value, name in cells.items():
         scores = read_table(root / name / SCORES)
-        mean = scores[scores["metric"] == "dice"].groupby("patient")["value"].mean().mean()
+        mean = scores[scores["metric"] == metric].groupby("patient")["value"].mean().mean()
         means[value] = -math.inf if math.isnan(mean) else mean
     return float(max(means, key=means.__getitem__))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network costs against how well it segments."""
+"""What a network costs against how well it predicts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ SMALLEST, GROWTH = 18, 26  # area of a marker in points², and what each larger 
 
 
 @styled
-def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str]) -> Drawing | None:
-    """Mean Dice over the time to one network; larger markers have more labeled patients.
+def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str], title: str) -> Drawing | None:
+    """Mean score over the time to one network; larger markers have more labeled patients.
 
     Args:
         costs: see ``cost_records.network_costs``.
-        means: of Dice, see ``Comparison.summary``.
+        means: of a metric from 0 to 1, see ``Comparison.summary``.
         methods: all methods of the study, in their order.
+        title: of the metric.
 
     Returns:
         The drawing; None where no time is known.
@@ -49,7 +50,7 @@ def draw_cost(costs: pd.DataFrame, means: pd.DataFrame, methods: Sequence[str]) 
     else:
         axes.set_xlim(0, longest / seconds * 1.08)
     axes.set_xlabel(f"time to one network, pre-training included ({unit})")
-    axes.set_ylabel("mean Dice (0 to 1)")
+    axes.set_ylabel(f"mean {title} (0 to 1)")
     if len(counts) > 1:
         handles = [Line2D([], [], linestyle="none", marker="o", color="#888888", markersize=size**0.5)
                    for size in sizes.values()]  # fmt: skip

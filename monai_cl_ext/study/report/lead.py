@@ -17,8 +17,8 @@ from monai_cl_ext.visualize.wording import counted, listed, p_text
 
 
 def findings(study: Study) -> list[str]:
-    """Which methods differ from scratch in Dice, and with how many labeled patients."""
-    compared, sentences = study.dice.differences, []
+    """Which methods differ from scratch in the primary metric, and with how many labeled patients."""
+    compared, sentences = study.primary.differences, []
     if study.plan.transductive:
         sentences.append(
             f"{MARK}: pre-training saw the images of validation and test patients, so these scores do not tell how the "
@@ -30,7 +30,7 @@ def findings(study: Study) -> list[str]:
     if study.reference == BEST:
         sentences.append("No method was trained from scratch: each is compared with the best of its column.")
     tested = compared[compared["p_holm"].notna()]
-    name = _reference(study)
+    name, title = _reference(study), study.primary.metric.title
     if tested.empty:
         return [
             *sentences,
@@ -39,14 +39,14 @@ def findings(study: Study) -> list[str]:
     different = tested[tested["p_holm"] < SIGNIFICANT]
     corrected = f"at the level of 5 % after Holm's correction over {compared.attrs['comparisons']} comparisons"
     if different.empty:
-        return [*sentences, f"No method differs from {name} in mean Dice {corrected}."]
+        return [*sentences, f"No method differs from {name} in mean {title} {corrected}."]
     for word, part in (("Above", different[different["mean"] > 0]), ("Below", different[different["mean"] < 0])):
         if len(part):
             told = [
                 f"{method} with {listed(map(str, rows['labelled']))}"
                 for method, rows in part.groupby("method", sort=False)
             ]
-            sentences.append(f"{word} {name} in mean Dice {corrected}: {'; '.join(told)} labeled patients.")
+            sentences.append(f"{word} {name} in mean {title} {corrected}: {'; '.join(told)} labeled patients.")
     others = [method for method in dict.fromkeys(tested["method"]) if method not in set(different["method"])]
     if others:
         sentences.append(f"No difference from {name} was found for {listed(others)}.")
@@ -55,7 +55,7 @@ def findings(study: Study) -> list[str]:
 
 def numbers(study: Study) -> list[str]:
     """A sentence for each method with a difference that was found; the largest difference where none was."""
-    compared = study.dice.differences
+    compared = study.primary.differences
     tested = compared[compared["p_holm"].notna()]
     if tested.empty:
         return []

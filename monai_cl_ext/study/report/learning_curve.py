@@ -18,23 +18,24 @@ BANDED = 6  # methods; bands of more could not be told apart
 
 
 @styled
-def draw_learning_curve(dice: Comparison) -> Drawing:
-    """Mean Dice of each method with its interval; under it the paired differences where there are some.
+def draw_learning_curve(primary: Comparison) -> Drawing:
+    """Mean score of each method with its interval; under it the paired differences where there are some.
 
     Args:
-        dice: the methods in Dice.
+        primary: the methods in a metric from 0 to 1.
     """
-    means, compared, reference, methods = dice.summary, dice.differences, dice.reference, dice.methods
+    means, compared, title = primary.summary, primary.differences, primary.metric.title
+    reference, methods = primary.reference, primary.methods
     counts = sorted(set(means["labelled"]))
     panels = 2 if len(compared) else 1
     figure, axes = new_figure(0.7 + 2.3 * panels + legend_height(methods), panels)
     _draw_lines(axes[0, 0], means, methods, counts)
-    axes[0, 0].set_ylabel("mean Dice (0 to 1)")
+    axes[0, 0].set_ylabel(f"mean {title} (0 to 1)")
     _limit(axes[0, 0], 0, 1)
     if len(compared):
         _draw_lines(axes[1, 0], compared, methods, counts)
         axes[1, 0].axhline(0, color="#888888", linewidth=1)
-        axes[1, 0].set_ylabel(f"difference of Dice from\n{'the best' if reference == BEST else wrap(reference, 24)}")
+        axes[1, 0].set_ylabel(f"difference of {title} from\n{'the best' if reference == BEST else wrap(reference, 24)}")
         _limit(axes[1, 0], -1, 1)
     for panel in axes[:, 0]:
         panel.set_xscale("log", base=2)
@@ -56,7 +57,7 @@ def draw_learning_curve(dice: Comparison) -> Drawing:
             " Below: paired differences; a full marker is one whose p after Holm's correction is under "
             f"{SIGNIFICANT:g}, a hollow one is not."
         )
-    return Drawing("learning_curve", "Dice over labeled patients", caption, figure)
+    return Drawing("learning_curve", f"{title} over labeled patients", caption, figure)
 
 
 def _draw_lines(axes: Axes, table: pd.DataFrame, methods: Sequence[str], counts: Sequence[int]) -> None:

@@ -47,7 +47,7 @@ def draw_extremes(study: Study) -> tuple[list[Drawing], str]:
     Returns:
         The drawings, and a sentence that says what they are or why there are none.
     """
-    known = study.dice.differences.dropna(subset="mean")
+    known = study.primary.differences.dropna(subset="mean")
     if study.reference == BEST or known.empty:
         return [], "No overlays: the study has no method to compare with training from scratch."
     best = known.loc[known["mean"].idxmax()]
@@ -64,7 +64,7 @@ def draw_extremes(study: Study) -> tuple[list[Drawing], str]:
 
 def largest(study: Study, method: str, labelled: int) -> list[Pictured]:
     """The patients in whom a method gains and loses most against scratch, means over draws; one where all are alike."""
-    patients = study.dice.patient_table
+    patients = study.primary.patient_table
     wide = patients[patients["labelled"] == labelled].pivot(index=["draw", "patient"], columns="method", values="value")
     gains = (wide[method] - wide[study.reference]).dropna()
     means = gains.groupby(level="patient").mean()

@@ -16,7 +16,7 @@ from monai_cl_ext.study.report.overlays import draw_extremes
 from monai_cl_ext.study.report.pooled import pooled_tables
 from monai_cl_ext.study.report.records import Study, read_study
 from monai_cl_ext.study.report.reproducibility import card_tables, split_tables
-from monai_cl_ext.study.report.scores import draw_class_scores, missed_table
+from monai_cl_ext.study.report.scores import class_table, draw_class_scores, missed_table
 from monai_cl_ext.study.report.tables import metric_tables
 from monai_cl_ext.study.report.text_tables import as_latex, as_markdown
 from monai_cl_ext.visualize.page import Section, saved, write_page
@@ -26,9 +26,6 @@ from monai_cl_ext.visualize.wording import duration
 
 PRETRAINING = "pretrain"
 """Folder of its cells."""
-
-SHOWN = ("dice", "hd95")
-"""Metrics whose tables are seen at once; the others unfold."""
 
 
 def write_study_report(folder: Path) -> Path:
@@ -65,25 +62,28 @@ def write_study_report(folder: Path) -> Path:
 
 
 def _curve(study: Study, figures: Path) -> Section:
-    return Section("curve", "Learning curve", groups=[("", saved([draw_learning_curve(study.dice)], figures))])
+    return Section("curve", "Learning curve", groups=[("", saved([draw_learning_curve(study.primary)], figures))])
 
 
 def _tables(study: Study) -> Section:
     section = Section("tables", "Scores", ["The same tables are in table.md and table.tex."])
     for metric in study.comparisons:
         tables = metric_tables(study, metric)
-        if metric in SHOWN:
+        if metric in study.problem.shown:
             section.tables += tables
         else:
             section.folded += tables
-        if metric == "dice" and (labels := labels_table(study.dice)):
+        if metric == study.problem.primary and (labels := labels_table(study.primary)):
             section.tables.append(labels)
     return section
 
 
 def _ranks(study: Study, figures: Path) -> Section:
-    counts = sorted(set(study.dice.patient_table["labelled"]))
-    drawn = [draw_critical_difference(study.dice, labelled) for labelled in counts]
+    if study.primary.metric.of == "test set":
+        text = f"No diagram of ranks: methods have no rank in a patient by {study.primary.metric.title}."
+        return Section("ranks", "Ranks", [text])
+    counts = sorted(set(study.primary.patient_table["labelled"]))
+    drawn = [draw_critical_difference(study.primary, labelled) for labelled in counts]
     drawings = [drawing for drawing in drawn if drawing is not None]
     section = Section("ranks", "Ranks", groups=[("", saved(drawings, figures))] if drawings else [])
     if not drawings:
@@ -93,12 +93,16 @@ def _ranks(study: Study, figures: Path) -> Section:
 
 def _classes(study: Study, figures: Path) -> Section:
     section = Section("classes", "Scores per class")
+    if not study.problem.maps:
+        classes = list(study.plan.classes.values())
+        section.tables = [class_table(study.comparisons[metric], classes) for metric in study.problem.shown]
+        return section
     for metric, comparison in study.comparisons.items():
-        if metric in SHOWN:
+        if metric in study.problem.shown:
             counts = sorted(set(comparison.rows["labelled"]))
             drawings = [draw_class_scores(comparison, labelled, study.unit) for labelled in counts]
             section.groups.append((comparison.metric.title, saved(drawings, figures)))
-    section.folded = [missed_table(study.dice.rows)]
+    section.folded = [missed_table(study.primary.rows)]
     return section
 
 
@@ -111,12 +115,14 @@ def _cost(study: Study, figures: Path) -> Section:
     once = costs.drop_duplicates(["cell", "stage"])
     section.text = [f"All {once['cell'].nunique()} cells that are done took {duration(once['seconds'].sum())}."]
     section.tables = [cost_table(costs)]
-    drawing = draw_cost(network_costs(study), study.dice.summary, study.methods)
+    drawing = draw_cost(network_costs(study), study.primary.summary, study.methods, study.primary.metric.title)
     section.groups = [("", saved([drawing], figures))] if drawing else []
     return section
 
 
 def _overlays(study: Study, figures: Path) -> Section:
+    if not study.problem.maps:
+        return Section("overlays", "Largest gain and loss")
     drawings, sentence = draw_extremes(study)
     groups = [("", saved(drawings, figures))] if drawings else []
     return Section("overlays", "Largest gain and loss", [sentence], groups=groups)

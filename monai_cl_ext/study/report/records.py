@@ -16,6 +16,7 @@ from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.study.comparison import BEST, KEYS, Comparison
 from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES
 from monai_cl_ext.study.plan import Plan
+from monai_cl_ext.study.problems import PROBLEMS, Problem
 from monai_cl_ext.study.recipe import SCRATCH
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, Task
@@ -67,18 +68,24 @@ class Study:
         return {name: Comparison(self.scores, name, self.reference) for name in METRICS if name in found}
 
     @property
-    def dice(self) -> Comparison:
+    def problem(self) -> Problem:
+        """What is predicted."""
+        return PROBLEMS[self.plan.problem]
+
+    @property
+    def primary(self) -> Comparison:
         """The metric that the report begins with.
 
         Raises:
-            ValueError: when the scores have no Dice.
+            ValueError: when the scores do not have it.
         """
-        if "dice" not in self.comparisons:
+        name = self.problem.primary
+        if name not in self.comparisons:
             raise ValueError(
-                f"{self.folder / SCORES} has no rows of the metric dice, found {sorted(set(self.scores['metric']))}; "
-                "report on a study of segmentations"
+                f"{self.folder / SCORES} has no rows of the metric {name}, found {sorted(set(self.scores['metric']))}; "
+                f"expected the scores of a study of {self.problem.name}"
             )
-        return self.comparisons["dice"]
+        return self.comparisons[name]
 
     @property
     def unit(self) -> str:

@@ -20,6 +20,7 @@ def card_tables(study: Study) -> list[Table]:
         card = study.card.assign(fold="fold " + study.card["fold"]) if "fold" in study.card else study.card
         rows = [[str(cell) for cell in row] for row in card.itertuples(index=False)]
         note = "Classes: the number of volumes whose label has them. Spacing as the headers tell it."
+        note = note if study.problem.maps else "Size: width x height. Classes: the number of photographs of each."
         tables.append(Table("Data", [str(name) for name in study.card], rows, note))
     return [table for table in tables if table.rows]
 
@@ -29,7 +30,8 @@ def split_tables(study: Study) -> list[Table]:
     tables = []
     for fold, split in enumerate(study.plan.splits):
         rows = [[f"{part} ({len(_patients(split[part]))})", _volumes(split[part])] for part in PARTS]
-        tables.append(Table(f"Patients and volumes of fold {fold}", ["part (patients)", "volumes"], rows))
+        items = f"{study.problem.item}s"
+        tables.append(Table(f"Patients and {items} of fold {fold}", ["part (patients)", items], rows))
         draws = [
             [f"{labelled}, draw {draw}", ", ".join(_patients(draw_patients(split["train"], labelled, draw)))]
             for labelled in study.plan.labelled
@@ -60,7 +62,7 @@ def _plan(study: Study) -> Table:
     rows += [
         [name.replace("_", " "), _text(value)]
         for name, value in vars(plan).items()
-        if name not in ("methods", "splits")
+        if name not in ("methods", "splits", "problem", *study.problem.without)
     ]
     rows.append(["test sets", str(len(plan.splits))])
     rows.append(["seeds of the draws", _range(plan.draws)])

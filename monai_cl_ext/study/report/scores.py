@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from monai_cl_ext.study.comparison import Comparison, patient_table
@@ -79,3 +81,21 @@ def missed_table(rows: pd.DataFrame) -> Table:
         "Volumes in which the prediction or the reference of a class is empty and the other is not, of all draws and "
         "seeds. Their scores count in all means: Dice 0, HD95 the diagonal of the volume.",
     )
+
+
+def class_table(comparison: Comparison, classes: Sequence[str]) -> Table:
+    """Mean of each class, which a macro score is the mean of; of photographs with this class where each has a score.
+
+    Args:
+        comparison: the methods in a metric.
+        classes: their names in order.
+    """
+    metric, rows = comparison.metric, comparison.rows
+    lines = []
+    for method in dict.fromkeys(rows["method"]):
+        for labelled, part in rows[rows["method"] == method].groupby("labelled"):
+            found = [patient_table(part[part["class"] == label])["value"] for label in classes]
+            lines.append([str(method), str(labelled), *(f"{values.mean():.{metric.digits}f}" for values in found)])
+    whose = "one class against the others" if metric.of == "test set" else "photographs of this class alone"
+    note = f"{metric.title} of {whose}: mean over test patients, draws and seeds, without intervals."
+    return Table(f"{metric.title} per class", ["method", "labeled patients", *classes], lines, note)

@@ -15,6 +15,10 @@ from monai_cl_ext.visualize.table import Table
 from monai_cl_ext.visualize.wording import p_text
 
 NOTHING = "–"
+OF_TEST_SET = (
+    " A score of all test patients of a fold together, macro over the classes; intervals and p from jackknife "
+    "pseudo-values of patients, crossed with draws (Dorfman, Berbaum & Metz 1992)."
+)
 SELECTION = "models/model.pt as train.json writes it, chosen on validation patients"
 
 
@@ -102,6 +106,8 @@ def _described(comparison: Comparison, selection: str) -> str:
     counted = ", ".join(f"{name} {int(missed.sum())} of {len(missed)}" for name, missed in by_method)
     text = f"{' '.join(sentences)}. Best in bold."
     text += f" Scored weights: {selection}." if selection else ""
+    if comparison.metric.of != "structure":
+        return text + (OF_TEST_SET if comparison.metric.of == "test set" else "")
     return f"{text} Missed structures (reference or prediction empty, counted in the mean): {counted}."
 
 

@@ -67,7 +67,7 @@ def test_a_study_shows_names_of_methods_patients_and_classes_as_they_are(tmp_pat
     dice = Comparison(scores, "dice", "$x")
     means = dice.summary
     costs = means.assign(seconds=[1.0, *(300.0 for _ in means.index[1:])])[["method", "labelled", "seconds"]]
-    cost = draw_cost(costs, means, methods)
+    cost = draw_cost(costs, means, methods, "Dice")
     for drawing in (draw_learning_curve(dice), cost):
         assert set(methods) <= set(shown(drawing)), drawing.name
         check_room(drawing)

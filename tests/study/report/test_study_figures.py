@@ -49,7 +49,7 @@ def test_every_figure_has_names_and_room_for_them(methods, labelled, draws, pati
     study = read_study(write_study(tmp_path / "study", plan, scores))
     drawings = [
         curve_of(scores), rank_drawing(scores, labelled[0]),
-        draw_cost(network_costs(study), Comparison(scores, "dice").summary, study.methods),
+        draw_cost(network_costs(study), Comparison(scores, "dice").summary, study.methods, "Dice"),
         draw_class_scores(Comparison(scores, "dice"), labelled[0], "mm"),
         draw_class_scores(Comparison(scores, "hd95"), labelled[0], "voxels"),
         *draw_extremes(study)[0],
@@ -161,7 +161,7 @@ def test_dots_are_the_patients_of_each_class(study):
 
 
 def test_misses_are_counted_over_draws(study):
-    table = missed_table(study.dice.rows)
+    table = missed_table(study.primary.rows)
     assert table.head == ["method", "labeled patients", "RV", "myocardium", "LV"]
     assert table.rows[:3] == [["scratch", "1", "1 of 12", "0 of 12", "0 of 12"],
                               ["scratch", "2", "1 of 12", "0 of 12", "0 of 12"],
@@ -172,7 +172,7 @@ def test_cost_is_that_of_a_network_with_all_that_it_needs(study):
     costs = network_costs(study).set_index(["method", "labelled"])["seconds"]
     assert costs.to_dict() == {(method, labelled): 60.0 if method == "scratch" else 660.0
                                for method in THREE for labelled in (1, 2)}  # fmt: skip
-    drawing = draw_cost(network_costs(study), Comparison(study.scores, "dice").summary, study.methods)
+    drawing = draw_cost(network_costs(study), Comparison(study.scores, "dice").summary, study.methods, "Dice")
     axes = drawing.figure.axes[0]
     assert "minutes" in axes.get_xlabel()
     means = Comparison(study.scores, "dice").summary.set_index(["method", "labelled"])["mean"]
@@ -213,7 +213,7 @@ def test_costs_without_records_of_resumed_stages_and_of_choices(tmp_path):
 
 
 def test_no_cost_where_nothing_tells_it(study):
-    assert draw_cost(network_costs(replace(study, cells={})), study.dice.summary, study.methods) is None
+    assert draw_cost(network_costs(replace(study, cells={})), study.primary.summary, study.methods, "Dice") is None
 
 
 def test_overlays_are_the_largest_gain_and_loss(study):

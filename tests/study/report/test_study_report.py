@@ -222,7 +222,7 @@ def test_without_scratch_methods_are_compared_with_the_best(tmp_path):
     lead, _ = lead_of(study)
     assert study.reference == "best" and lead.startswith("No method was trained from scratch")
     assert "Below the best method in mean Dice" in lead
-    assert labels_table(study.dice) is None
+    assert labels_table(study.primary) is None
 
 
 def test_labels_that_scratch_needs_are_read_from_its_curve(tmp_path):
@@ -233,7 +233,7 @@ def test_labels_that_scratch_needs_are_read_from_its_curve(tmp_path):
         return table.assign(value=[level[key] for key in zip(table["method"], table["labelled"], strict=True)])
 
     study = study_of(tmp_path, scores, labelled=(1, 2, 8), draws=1)
-    table = labels_table(study.dice)
+    table = labels_table(study.primary)
     assert table.head == ["method", "1 labeled", "2 labeled", "8 labeled"]
     assert table.rows == [["gd", "2.0 (× 2)", "4.0 (× 2)", ">8"], ["gr", "<1", "2.0 (× 1)", "8.0 (× 1)"]]
 
