@@ -207,6 +207,14 @@ def test_one_photograph_under_two_patients_is_found_in_another_format(tmp_path):
         make_plan(**arguments(folder, splits=str(tmp_path / "lists.json")))
 
 
+def test_another_pretraining_has_another_seed_and_nothing_else_has(pictures, tmp_path):
+    plan = make_plan(**arguments(pictures, pretrain_settings={**PRETRAIN, "seed": 3}))
+    seeds = {task.kind: task.runs[0].settings["seed"] for task in tasks(plan, tmp_path)}
+    assert seeds == {Kind.PRETRAIN: 3, Kind.FINETUNE: 0}
+    with pytest.raises(ValueError, match="settings: 'seed' is set by the study itself"):
+        make_plan(**arguments(pictures, train_settings={"seed": 3}))
+
+
 def test_folds_test_every_patient_once(pictures, tmp_path):
     plan = make_plan(**arguments(pictures, folds=2, validation=9, labelled=[2]))
     tested = [case["patient"] for split in plan.splits for case in split["test"]]
