@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,9 +58,7 @@ def _drawn(shown: Sequence[tuple[CaseFacts, tuple[np.ndarray, np.ndarray | None]
 def _slice(one: CaseFacts, axis: int, load: Load) -> tuple[np.ndarray, np.ndarray | None] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told already
-        case: dict[Hashable, Any] = {"image": one.image} | (
-            {"label": one.label} if one.segmentation is not None else {}
-        )
+        label: dict[Hashable, Any] = {"label": one.label} if one.segmentation is not None else {}
         try:
             loaded: Any = load({"image": one.image, **label})
         except Exception:  # a file that went away meanwhile
