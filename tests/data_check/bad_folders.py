@@ -118,6 +118,7 @@ def nothing_labeled(folder):
 
 
 SHEAR = affine() @ np.array([[1, 0, 0.5, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+TURNED = np.array([[0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]) @ affine()
 FLIPPED = affine() @ np.diag([-1.0, 1, 1, 1])
 
 THOUSANDTH = tuple(step / 1000 for step in STEPS)
@@ -162,7 +163,8 @@ KINDS = {
         "unit code of mm",
     ),
     "other spacing": Kind(with_both(SHAPE, affine((1.5, 1.5, 30.0))), "warning", "spacing off the median", "headers"),
-    "other orientation": Kind(with_both(SHAPE, FLIPPED), "warning", "7 have RAS, 1 have LAS", "Orientation"),
+    "other orientation": Kind(with_both(SHAPE, FLIPPED), "warning", "LAS where most have RAS", "Orientation"),
+    "turned by 90 degrees": Kind(with_both(SHAPE, TURNED), "warning", "PRS where most have RAS", "Orientation"),
     "other shape": Kind(with_both((24, 80, 8), affine()), "warning", "shape off the median", "same region"),
     "other scale": Kind(
         with_image(volume(3).astype(np.float32) * 50), "warning", "intensities.*off the median", "scale"

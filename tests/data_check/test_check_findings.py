@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from bad_folders import BAD, COUNT, KINDS, SHAPE, image_of, label_of, save, volume, write_folder
+from bad_folders import BAD, COUNT, KINDS, SHAPE, affine, image_of, label_of, save, volume, write_folder
 from PIL import Image
 
 from monai_cl_ext.data import LoadCased, find_cases
@@ -113,6 +113,22 @@ def test_headers_without_spacing_are_placeholders(tmp_path):
     for number in range(4):  # the same affine is true where the header says mm
         save(volume(number), tmp_path / f"v{number}.nii.gz", np.eye(4), "mm")
     assert check_folder(tmp_path).suggestion.settings["pixdim"] == [1.0, 1.0]
+
+
+def test_oblique_volumes_are_not_said_to_be_turned(tmp_path):
+    """Codes of short-axis heart volumes, about 45 degrees to the body's axes, change from patient to patient."""
+    for number in range(6):
+        angle = np.radians(38 + 3 * number)
+        place = affine()
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        place[:3, :3] = turn @ place[:3, :3]
+        save(volume(number), tmp_path / f"v{number}.nii.gz", place)
+    checked = check_folder(tmp_path)
+    assert len(checked.card["orientations"]) > 1 and not found(checked, "warning")
+    place[:3, 0] *= -1
+    save(volume(5), tmp_path / "v5.nii.gz", place)
+    (told,) = found(check_folder(tmp_path), "warning")
+    assert "other directions" in told.message and told.files == (str(tmp_path / "v5.nii.gz"),)
 
 
 def test_processes_and_this_one_find_the_same(tmp_path):
