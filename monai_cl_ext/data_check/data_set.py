@@ -37,12 +37,10 @@ def label_notes(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """What volumes without a label serve for."""
     labeled = sum(bool(case.get("label")) for case in cases)
     if not labeled:
-        return [
-            Finding(
-                NOTE,
-                "no volume has a label: enough for pre-training; fine-tuning needs labels of a few patients (label_dir)",
-            )
-        ]
+        message = (
+            "no volume has a label: enough for pre-training; fine-tuning needs labels of some patients (label_dir)"
+        )
+        return [Finding(NOTE, message)]
     if labeled < len(cases):
         return [Finding(NOTE, f"{labeled} of {len(cases)} volumes have a label; the others serve pre-training")]
     return []

@@ -166,3 +166,14 @@ def test_photographs_are_checked(tmp_path):
     for said in ("2.png: nearly all pixels have one gray", "other colors than the rest (9 RGB, 1 L)",
                  "'healthy/4' and 'healthy/5' have the same image", "shorter side off the median"):  # fmt: skip
         assert said in warned, said
+
+
+def test_the_share_of_a_volume_that_is_not_zero_is_told(tmp_path):
+    folder = write_folder(tmp_path / "data")
+    for number in range(COUNT):
+        values = volume(number)
+        values[:6] = 0
+        save(values, image_of(folder, f"p{number:02}"))
+    checked = check_folder(folder)
+    assert checked.card["nonzero_share"] == 0.75 and checked.card["nonzero_shape"]["max"] == [18, 20, 8]
+    assert any("leaves 75% of the median volume" in sentence for sentence in checked.sentences)
