@@ -12,6 +12,7 @@ import numpy as np
 from monai_cl_ext.data_check.facts import CaseFacts, ImageFacts
 
 Card = dict[str, Any]
+WORTH_CROPPING = 0.9  # of a volume
 SMALLEST_SHARE = 0.0005  # of a class cut away; less is shown as 0 %
 
 
@@ -147,6 +148,8 @@ def card_sentences(card: Card) -> list[str]:
         kinds.append(f"stored as {_counted(card['types'])}")
     slices = ", ".join(f"{number:,} along axis {axis}" for axis, number in enumerate(card["slices"]))
     sentences.append("; ".join(kinds) + f".{spacing} Slices: {slices}.")
+    if card["nonzero_share"] < WORTH_CROPPING:
+        sentences.append(f"Cropping to nonzero leaves {card['nonzero_share']:.0%} of the median volume.")
     for number, pooled in enumerate(card["foreground_intensities"], start=1):
         which = f" (channel {number})" if len(card["foreground_intensities"]) > 1 else ""
         sentences.append(

@@ -17,6 +17,7 @@ from monai_cl_ext.data_check.card import data_card
 from monai_cl_ext.data_check.data_set import (
     class_findings,
     equal_files,
+    label_notes,
     placeholder_note,
     slice_findings,
     split_findings,
@@ -70,7 +71,7 @@ def check_folder(
     findings = [finding for one in facts for finding in one.findings]
     if not read:
         findings.append(Finding(ERROR, f"{data_dir}: no volume can be read; repair the files, or give another folder"))
-    findings += [*equal_files(cases), *split_findings(cases), *differing(facts)]
+    findings += [*equal_files(cases), *split_findings(cases), *label_notes(cases), *differing(facts)]
     findings += class_findings(facts, names, classes[0]) if classes else []
     axis = 2
     if suggestion:

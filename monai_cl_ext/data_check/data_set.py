@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.same_volumes import same_volumes
-from monai_cl_ext.data.splits import by_patient, split_patients
+from monai_cl_ext.data.splits import split_patients
 from monai_cl_ext.data_check.facts import ERROR, NOTE, WARNING, CaseFacts, Finding, named
 
 VALIDATION, TEST, PARTITIONS = 0.1, 0.25, 4  # defaults of the bundles
@@ -33,25 +33,28 @@ def equal_files(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
     return found
 
 
-def split_findings(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """Whether the split of the bundles can be drawn, and whether there are labels to fine-tune with."""
-    found = []
-    labeled = [case for case in cases if case.get("label")]
+def label_notes(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """What volumes without a label serve for."""
+    labeled = sum(bool(case.get("label")) for case in cases)
     if not labeled:
         message = (
-            "no volume has a label: enough for pre-training; fine-tuning needs labels of a few patients (label_dir)"
+            "no volume has a label: enough for pre-training; fine-tuning needs labels of some patients (label_dir)"
         )
-        found.append(Finding(NOTE, message))
-    elif len(labeled) < len(cases):
-        message = f"{len(labeled)} of {len(cases)} volumes have a label; the others serve pre-training"
-        found.append(Finding(NOTE, message))
+        return [Finding(NOTE, message)]
+    if labeled < len(cases):
+        return [Finding(NOTE, f"{labeled} of {len(cases)} volumes have a label; the others serve pre-training")]
+    return []
+
+
+def split_findings(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Whether the split of the bundles can be drawn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # equal volumes are told apart from this
         try:
             split_patients([dict(case) for case in cases], VALIDATION, TEST)
         except ValueError as error:
-            found.append(Finding(ERROR, f"{len(by_patient(list(map(dict, cases))))} patient(s): {error}"))
-    return found
+            return [Finding(ERROR, f"{len({case['patient'] for case in cases})} patient(s): {error}")]
+    return []
 
 
 def slice_findings(facts: Sequence[CaseFacts], slice_axis: int) -> list[Finding]:

@@ -12,6 +12,7 @@ import numpy as np
 from monai_cl_ext.data_check.facts import ERROR, WARNING, CaseFacts, Finding, ImageFacts, named
 
 FEWEST = 4  # of fewer volumes none can be said to differ from the rest
+STRAIGHT = 0.8  # cosine between an axis and the nearest of the world
 TIMES, INTENSITY_TIMES = 3.0, 10.0  # off the median by more than this, up or down
 
 
@@ -31,16 +32,7 @@ def differing(facts: Sequence[CaseFacts]) -> list[Finding]:
         )
     )
     if len(read) >= FEWEST:
-        found.append(
-            _minority(
-                read,
-                "axis order and directions",
-                WARNING,
-                lambda volume: volume.orientation,
-                "bring all to one with monai.transforms.Orientation and save them, so that slice_axis means the same "
-                "axis of the body in each",
-            )
-        )
+        found.append(_turned(read))
         placed = [(file, volume) for file, volume in read if volume.placed]
         found.append(
             _off(placed, "spacing", "mm", TIMES, lambda volume: volume.spacing, "check their headers (units?)")
@@ -51,8 +43,8 @@ def differing(facts: Sequence[CaseFacts]) -> list[Finding]:
         found.append(
             _off(
                 read,
-                "intensities (0.5th to 99.5th percentile)",
-                "wide",
+                "width of the intensities (0.5th to 99.5th percentile)",
+                "",
                 INTENSITY_TIMES,
                 lambda volume: [max(channel.width for channel in volume.intensities)],
                 "the bundles scale each volume by its own percentiles; without that, bring all to one scale",
@@ -76,6 +68,30 @@ def _minority(
     )
 
 
+def _turned(read: Sequence[tuple[str, ImageFacts]]) -> Finding | None:
+    """Volumes whose axes are turned or mirrored against most others.
+
+    Of oblique volumes, whose planes follow the anatomy, only a mirroring is told: their codes change with few degrees.
+    """
+    directions = np.array([volume.directions for _, volume in read])  # (volumes, 3, 3)
+    hands = np.linalg.det(directions) > 0
+    straight = (np.abs(directions).max(axis=1) > STRAIGHT).all(axis=1)
+    codes = np.array([volume.orientation for _, volume in read])
+    other = hands != (hands.mean() >= 0.5)
+    if straight.mean() > 0.5:
+        other |= straight & (codes != Counter(codes[straight].tolist()).most_common(1)[0][0])
+    if not other.any():
+        return None
+    files = [file for (file, _), differs in zip(read, other, strict=True) if differs]
+    rest = Counter(codes[~other].tolist()).most_common(1)[0][0]
+    found = " and ".join(dict.fromkeys(codes[other].tolist()))
+    message = (
+        f"{named(files, len(read))}: axes run in other directions, {found} where most have {rest}; bring all to one with "
+        "monai.transforms.Orientation and save them, so that slice_axis means the same axis of the body in each"
+    )
+    return Finding(WARNING, message, tuple(files))
+
+
 def _off(
     read: Sequence[tuple[str, ImageFacts]],
     what: str,
@@ -96,9 +112,10 @@ def _off(
         return None
     files = [file for (file, _), differs in zip(read, off, strict=True) if differs]
     worst = int(np.argmax(np.abs(np.log(np.maximum(ratio, 1e-12))).max(axis=1)))
+    middle, farthest = (f"{_joined(each)} {unit}".strip() for each in (median, numbers[worst]))
     message = (
-        f"{named(files, len(read))}: {what} off the median by more than {times:g} times, {_joined(median)} {unit}; the "
-        f"farthest is {read[worst][0]}, {_joined(numbers[worst])} {unit}; {remedy}"
+        f"{named(files, len(read))}: {what} off the median, {middle}, by more than {times:g} times; the farthest is "
+        f"{read[worst][0]}, {farthest}; {remedy}"
     )
     return Finding(WARNING, message, tuple(files))
 

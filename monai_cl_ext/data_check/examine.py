@@ -107,6 +107,7 @@ def _image_facts(image: MetaTensor, values: np.ndarray, facts: CaseFacts) -> Ima
         shape=shape,
         spacing=spacing,
         orientation="".join(code or "?" for code in codes),
+        directions=tuple(map(tuple, (axes / np.array(spacing)).tolist())),
         channels=len(values),
         dtype=_stored_type(image.meta),
         placed=placed,

@@ -55,7 +55,8 @@ class ImageFacts:
     Attributes:
         shape: (axis 0, axis 1, axis 2) in voxels.
         spacing: in mm, axes as in the shape.
-        orientation: the direction in which each axis runs, such as "RAS".
+        orientation: the direction in which each axis runs, such as "RAS"; the nearest one where axes are oblique.
+        directions: unit vectors of the axes in the world, one a column of (3, 3).
         channels: their number.
         dtype: of the voxels in the file; "" where the format does not tell.
         placed: whether the header tells spacing and position; otherwise 1 mm stands for what is not known.
@@ -66,6 +67,7 @@ class ImageFacts:
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
     orientation: str
+    directions: tuple[tuple[float, ...], ...]
     channels: int
     dtype: str
     placed: bool

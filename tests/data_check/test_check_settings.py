@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings to start from fit the data, and a bundle takes them."""
+
+import json
+
+import numpy as np
+import pytest
+from bad_folders import SHAPE, affine, label_of, save, volume, write_folder
+from monai.bundle import ConfigParser
+from workflows import config, read
+
+from monai_cl_ext.data import SliceDataset, find_cases, volume_transform
+from monai_cl_ext.data_check import suggestion
+from monai_cl_ext.data_check.check import check_folder
+from monai_cl_ext.data_check.report import write_check
+
+
+def test_settings_follow_the_data(tmp_path):
+    found = check_folder(write_folder(tmp_path / "data")).suggestion
+    assert found.settings == {"num_classes": 3, "slice_axis": 2, "pixdim": [1.5, 1.5], "image_size": [32, 32]}
+    assert set(found.reasons) == set(found.settings) and "largest spacing, 8 mm" in found.reasons["slice_axis"]
+    assert found.cut == {1: 0.0, 2: 0.0}
+    assert found.patch_size == [16, 16, 16]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_slice_axis_is_that_of_the_largest_spacing(axis, tmp_path):
+    steps, shape = np.roll([8.0, 1.0, 1.0], axis), np.roll([8, 40, 40], axis)
+    for number in range(3):
+        save(volume(number, shape), tmp_path / f"v{number}.nii.gz", affine(steps))
+    assert check_folder(tmp_path).suggestion.settings["slice_axis"] == axis
+    for number in range(3):
+        save(volume(number, shape), tmp_path / f"v{number}.nii.gz", affine((1.0, 1.0, 1.0)))
+    assert check_folder(tmp_path).suggestion.settings["slice_axis"] == axis  # by the shape
+    assert check_folder(tmp_path, slice_axis=1).suggestion.settings["slice_axis"] == 1
+
+
+def test_labels_at_the_border_are_held_after_resampling(tmp_path):
+    folder = write_folder(tmp_path / "data", count=6)
+    values = np.zeros(SHAPE, np.uint8)
+    values[0, 19, :4] = 2
+    save(values, label_of(folder))
+    settings = check_folder(folder).suggestion.settings
+    prepare = volume_transform(image_size=settings["image_size"], pixdim=settings["pixdim"])
+    (bad,) = (case for case in find_cases(folder) if case["patient"] == "p03")
+    assert int((prepare(bad)["label"] == 2).sum()) == 4
+
+
+def test_what_a_bounded_crop_cuts_away_is_counted(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "data")
+    monkeypatch.setattr(suggestion, "LARGEST", 16)
+    values = np.zeros(SHAPE, np.uint8)
+    values[0:2, 10, 0], values[12, 10, 0] = 1, 2  # class 1 lies outside the middle 16
+    for number in range(8):
+        save(values, label_of(folder, f"p{number:02}"))
+    found = check_folder(folder).suggestion
+    assert found.settings["image_size"] == [16, 16] and "bounded" in found.reasons["image_size"]
+    assert found.cut == {1: 1.0, 2: 0.0}
+
+
+@pytest.mark.parametrize("bundle", ["pcl_segmentation", "gcl_segmentation"])
+def test_a_bundle_takes_the_overlay(bundle, tmp_path):
+    folder = write_folder(tmp_path / "data")
+    write_check(check_folder(folder, num_classes=3), tmp_path / "out")
+    overlay = tmp_path / "out" / "check_settings.json"
+    assert set(json.loads(overlay.read_text())) <= set(read(bundle, "train"))
+    parser = ConfigParser()
+    parser.read_config([config(bundle, "train"), overlay])
+    parser.update({"dataset_dir": str(folder), "device": "cpu"})
+    dataset = parser.get_parsed_content("train#dataset")
+    assert isinstance(dataset, SliceDataset) and dataset[0]["image"].shape == (1, 32, 32)
+    assert dataset.spacings[0][:2] == pytest.approx((1.5, 1.5))
+    assert parser.get_parsed_content("num_classes") == 3 and int(dataset[3]["label"].max()) < 3
