@@ -15,6 +15,7 @@ from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.pictures import TABLE
 from monai_cl_ext.data_check.card import data_card
 from monai_cl_ext.data_check.data_set import (
+    channel_findings,
     class_findings,
     equal_files,
     label_notes,
@@ -76,7 +77,7 @@ def check_folder(
     axis = 2
     if suggestion:
         axis = suggestion.settings["slice_axis"]
-        findings += [*slice_findings(facts, axis), *placeholder_note(facts)]
+        findings += [*channel_findings(facts), *slice_findings(facts, axis), *placeholder_note(facts)]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return Checked(
         folder=str(data_dir),

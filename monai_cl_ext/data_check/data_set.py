@@ -37,9 +37,7 @@ def label_notes(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """What volumes without a label serve for."""
     labeled = sum(bool(case.get("label")) for case in cases)
     if not labeled:
-        message = (
-            "no volume has a label: enough for pre-training; fine-tuning needs labels of some patients (label_dir)"
-        )
+        message = "no volume has a label: enough for pre-training; fine-tuning needs labels of a few (label_dir)"
         return [Finding(NOTE, message)]
     if labeled < len(cases):
         return [Finding(NOTE, f"{labeled} of {len(cases)} volumes have a label; the others serve pre-training")]
@@ -55,6 +53,18 @@ def split_findings(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
         except ValueError as error:
             return [Finding(ERROR, f"{len({case['patient'] for case in cases})} patient(s): {error}")]
     return []
+
+
+def channel_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
+    """That all volumes have several channels, which the bundles do not take as they are."""
+    files = tuple(one.image for one in facts if one.volume and one.volume.channels > 1)
+    if not files or any(one.volume and one.volume.channels == 1 for one in facts):
+        return []
+    message = (
+        f"{named(files)}: volumes of several channels, but the bundles take one; write each channel or time point to a "
+        "file of its own, or build the network with as many input channels and set channels of LoadCased"
+    )
+    return [Finding(WARNING, message, files)]
 
 
 def slice_findings(facts: Sequence[CaseFacts], slice_axis: int) -> list[Finding]:

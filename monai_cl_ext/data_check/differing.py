@@ -86,8 +86,8 @@ def _turned(read: Sequence[tuple[str, ImageFacts]]) -> Finding | None:
     rest = Counter(codes[~other].tolist()).most_common(1)[0][0]
     found = " and ".join(dict.fromkeys(codes[other].tolist()))
     message = (
-        f"{named(files, len(read))}: axes run in other directions, {found} where most have {rest}; bring all to one "
-        "with monai.transforms.Orientation and save them, so that slice_axis means the same axis of the body in each"
+        f"{named(files, len(read))}: axes run in other directions, {found} where most have {rest}; bring all to one by "
+        "monai.transforms.Orientation and save them, so that slice_axis means the same axis of the body in each"
     )
     return Finding(WARNING, message, tuple(files))
 

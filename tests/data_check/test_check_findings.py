@@ -177,3 +177,25 @@ def test_the_share_of_a_volume_that_is_not_zero_is_told(tmp_path):
     checked = check_folder(folder)
     assert checked.card["nonzero_share"] == 0.75 and checked.card["nonzero_shape"]["max"] == [18, 20, 8]
     assert any("leaves 75% of the median volume" in sentence for sentence in checked.sentences)
+
+
+def test_several_channels_are_measured_each_and_warned_of(tmp_path):
+    for number in range(5):
+        values = np.stack([volume(number), 10 * volume(number)], axis=-1)
+        save(values, tmp_path / f"v{number}.nii.gz")
+    checked = check_folder(tmp_path)
+    first, second = checked.card["intensities"]
+    assert second["mean"]["median"] == pytest.approx(10 * first["mean"]["median"])
+    (told,) = found(checked, "warning")
+    assert "several channels" in told.message and len(told.files) == 5
+
+
+def test_real_volumes_raise_one_alarm(real_data, tmp_path):
+    """Patients 074 and 076 of ACDC have the same images; no header tells a spacing."""
+    for number in (2, 5, 74, 76, 15):
+        for path in (real_data / "ACDC" / "imagesTr").glob(f"patient{number:03}_*"):
+            (tmp_path / path.name).symlink_to(path)
+    checked = check_folder(tmp_path)
+    (told,) = found(checked, "warning")
+    assert "'patient074' and 'patient076' have the same image" in told.message and len(told.files) == 4
+    assert checked.suggestion.settings["pixdim"] is None and checked.suggestion.settings["slice_axis"] == 2

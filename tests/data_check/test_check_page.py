@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from bad_folders import BAD, COUNT, image_of, save, volume, write_folder
 from odd_names import ODD
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "visualize"))
 from figure_checks import check_room
@@ -123,6 +124,22 @@ def test_odd_names_are_shown_as_they_are(tmp_path):
     shown = [row[0] for row in page.tables[-1][1:]]
     assert shown == [visible(one.image) for one in checked.cases] and len(shown) == len(names) + 1
     assert as_text(checked).replace("\n", "").isprintable()
+
+
+def test_a_page_of_photographs_has_its_sections_and_shows_odd_classes(tmp_path):
+    generator = np.random.default_rng(0)
+    names = ["<script>alert(1)<x>", "$x", "two\nlines"]
+    for name in names:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    checked = check_folder(tmp_path / "data")
+    path = write_check(checked, tmp_path / "out")
+    page = Page(path.read_text())
+    assert page.sections == ["findings", "card", "cases"] and not checked.findings
+    assert sorted(page.tables[0][1:]) == sorted([visible(name), "4", "4"] for name in names)
+    assert not (tmp_path / "out" / "check_settings.json").exists() and "12 pictures of 12 patients" in page.text
 
 
 def test_a_case_that_went_away_is_no_picture(tmp_path):

@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 import pytest
-from bad_folders import SHAPE, affine, label_of, save, volume, write_folder
+from bad_folders import SHAPE, affine, image_of, label, label_of, save, volume, write_folder
 from monai.bundle import ConfigParser
 from workflows import config, read
 
 from monai_cl_ext.data import SliceDataset, find_cases, volume_transform
+from monai_cl_ext.data.cropping import cut_away
 from monai_cl_ext.data_check import suggestion
 from monai_cl_ext.data_check.check import check_folder
 from monai_cl_ext.data_check.report import write_check
@@ -37,13 +38,19 @@ def test_the_slice_axis_is_that_of_the_largest_spacing(axis, tmp_path):
 
 def test_labels_at_the_border_are_held_after_resampling(tmp_path):
     folder = write_folder(tmp_path / "data", count=6)
-    values = np.zeros(SHAPE, np.uint8)
-    values[0, 19, :4] = 2
-    save(values, label_of(folder))
-    settings = check_folder(folder).suggestion.settings
-    prepare = volume_transform(image_size=settings["image_size"], pixdim=settings["pixdim"])
-    (bad,) = (case for case in find_cases(folder) if case["patient"] == "p03")
-    assert int((prepare(bad)["label"] == 2).sum()) == 4
+    shape, place = (96, 41, 8), affine((3.0, 1.5, 8.0))
+    values = np.zeros(shape, np.uint8)
+    values[0, 20, :4], values[60, 20, 0] = 2, 1
+    save(volume(3, shape), image_of(folder), place)
+    save(values, label_of(folder), place)
+    found = check_folder(folder).suggestion
+    assert found.settings["image_size"] == [208, 208] and found.settings["pixdim"] == [1.5, 1.5]
+    prepare = volume_transform(image_size=found.settings["image_size"], pixdim=found.settings["pixdim"])
+    (border,) = (case for case in find_cases(folder) if case["patient"] == "p03")
+    before, after = (volume_transform()(border)["label"], prepare(border)["label"])
+    assert cut_away(before, after) == {} and int((after == 2).sum()) >= 4
+    narrow = volume_transform(image_size=[176, 176], pixdim=found.settings["pixdim"])(border)["label"]
+    assert cut_away(before, narrow)[2] == (4, 4)  # a smaller size would lose it
 
 
 def test_what_a_bounded_crop_cuts_away_is_counted(tmp_path, monkeypatch):
@@ -58,16 +65,24 @@ def test_what_a_bounded_crop_cuts_away_is_counted(tmp_path, monkeypatch):
     assert found.cut == {1: 1.0, 2: 0.0}
 
 
-@pytest.mark.parametrize("bundle", ["pcl_segmentation", "gcl_segmentation"])
-def test_a_bundle_takes_the_overlay(bundle, tmp_path):
+@pytest.mark.parametrize("placed", [True, False])
+@pytest.mark.parametrize("bundle, stage", [("pcl_segmentation", "train"), ("gcl_segmentation", "pretrain_global")])
+def test_a_bundle_takes_the_overlay(bundle, stage, placed, tmp_path):
     folder = write_folder(tmp_path / "data")
-    write_check(check_folder(folder, num_classes=3), tmp_path / "out")
+    if not placed:
+        for number in range(8):
+            for path, values in ((image_of, volume(number)), (label_of, label())):
+                save(values, path(folder, f"p{number:02}"), np.eye(4), "unknown")
+    write_check(check_folder(folder), tmp_path / "out")
     overlay = tmp_path / "out" / "check_settings.json"
-    assert set(json.loads(overlay.read_text())) <= set(read(bundle, "train"))
+    settings = json.loads(overlay.read_text())
+    assert set(settings) == {"num_classes", "slice_axis", "pixdim", "image_size"}
+    assert set(settings) <= set(read(bundle, "train")) and (settings["pixdim"] is None) == (not placed)
     parser = ConfigParser()
-    parser.read_config([config(bundle, "train"), overlay])
+    parser.read_config([config(bundle, stage), overlay])
     parser.update({"dataset_dir": str(folder), "device": "cpu"})
     dataset = parser.get_parsed_content("train#dataset")
-    assert isinstance(dataset, SliceDataset) and dataset[0]["image"].shape == (1, 32, 32)
-    assert dataset.spacings[0][:2] == pytest.approx((1.5, 1.5))
-    assert parser.get_parsed_content("num_classes") == 3 and int(dataset[3]["label"].max()) < 3
+    assert isinstance(dataset, SliceDataset) and dataset[0]["image"].shape == (1, *settings["image_size"])
+    assert dataset.spacings[0] == pytest.approx((1.5, 1.5, 8.0) if placed else (1.0, 1.0, 1.0))
+    assert parser.get_parsed_content("num_classes") == 3
+    assert stage != "train" or int(dataset[3]["label"].max()) == 2
