@@ -14,6 +14,7 @@ import monai_cl_ext
 from monai_cl_ext.csv_files import read_table
 from monai_cl_ext.data import LoadCased
 from monai_cl_ext.data.picture_dataset import read_picture
+from monai_cl_ext.data.picture_files import open_picture
 from monai_cl_ext.networks import MultiCropViT
 from monai_cl_ext.networks.checkpoint import read_state
 from monai_cl_ext.study.launchers import slurm_launcher
@@ -61,6 +62,7 @@ OPTIONAL = sorted(optional_imports())
 NESTED = {
     ("monai_cl_ext.csv_files", "pandas"): lambda folder: read_table(folder / "a.csv"),
     ("monai_cl_ext.data.picture_dataset", "PIL"): lambda folder: read_picture(str(folder / "a.png"), 8),
+    ("monai_cl_ext.data.picture_files", "PIL"): lambda folder: open_picture(folder / "a.png"),
     ("monai_cl_ext.networks.checkpoint", "safetensors"): lambda folder: read_state(folder / "a.safetensors"),
     ("monai_cl_ext.study.launchers", "submitit"): slurm_launcher,
     ("monai_cl_ext.transforms.superpixels.opencv_backends", "cv2"): lambda folder: Superpixel(backend="opencv_slic"),
@@ -126,7 +128,7 @@ def test_a_function_that_needs_a_package_names_the_extra(hide, tmp_path, name, m
 def test_what_needs_a_package_inside_monai_or_a_backend_names_the_extra(hide, tmp_path, name):
     module = name.split()[0]
     (tmp_path / "series").mkdir()
-    (tmp_path / "series" / "1.dcm").write_bytes(bytes(200))
+    (tmp_path / "series" / "1.dcm").write_bytes(bytes(128) + b"DICM" + bytes(72))
     (tmp_path / "a.png").write_bytes(bytes(200))
     hide(module)
     with pytest.raises(ImportError) as error:

@@ -103,7 +103,6 @@ class LoadCased(MapTransform):
                 case[key] = image
             else:
                 label = self._label(path, order)
-                self._check_channels(label, path, self.channels and 1)
                 case[key] = label if image is None else self._beside(image, label, data[self.keys[0]], path)
         return case
 
@@ -157,6 +156,7 @@ class LoadCased(MapTransform):
                     )
                 pictures = [pictures[place] for place in order]
             label = read_pictures(pictures, path, numbers_of if self.label_values else exact_numbers_of)
+        self._check_channels(label, path, self.channels and 1)
         given = label.as_tensor()
         values = given if self.label_values is None else _classes(given, self.label_values, path)
         classes = whole_classes(values, path, self.num_classes)

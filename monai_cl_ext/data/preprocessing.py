@@ -52,7 +52,7 @@ def volume_transform(
     if pixdim is not None:
         modes = ["bilinear"] + ["nearest"] * len(labels)
         spacing = beside_slices("pixdim", pixdim, slice_axis)
-        transforms.append(AxisSpacingd(keys, spacing, modes, allow_missing_keys=True))
+        transforms.append(AxisSpacingd(keys, spacing, mode=modes, allow_missing_keys=True))
     if image_size is not None:
         size = beside_slices("image_size", image_size, slice_axis)
         transforms.append(ResizeWithPadOrCropd(keys, spatial_size=size, allow_missing_keys=True))

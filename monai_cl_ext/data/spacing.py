@@ -8,53 +8,39 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import AFFINE_TOL, compute_shape_offset
-from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
-from monai.utils import ensure_tuple_rep
+from monai.transforms import Spacingd
+
+RIGHT_ANGLE = 1e-4  # the cosine that float32 leaves of one
 
 
-class AxisSpacingd(MapTransform, InvertibleTransform):
-    """Resamples volumes to a spacing along their own axes.
+class AxisSpacingd(Spacingd):
+    """MONAI's ``Spacingd`` that keeps the angles of sheared axes.
 
-    As ``monai.transforms.Spacingd``, bit for bit but for rounding, where axes are at right angles. Where they are not
-    (gantry tilt), ``Spacingd`` makes them so, and each slice becomes a mixture of its neighbors; this transform keeps
-    the angles of the axes.
-
-    Args:
-        keys: of MetaTensors (C, *S).
-        pixdim: spacing along each axis in mm; an axis with a number that is not positive stays as it is.
-        mode: "bilinear" or "nearest", one for all keys or one each.
-        allow_missing_keys: leave out keys that a case does not have.
+    Where axes are at right angles it is ``Spacingd``. Where they are not (gantry tilt), ``Spacingd`` makes them so, and
+    a slice may become a mixture of its neighbors; here each axis is resampled along itself. Arguments as there.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        pixdim: Sequence[float],
-        mode: str | Sequence[str] = "bilinear",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.pixdim = tuple(float(step) for step in pixdim)
-        self.mode = ensure_tuple_rep(mode, len(self.keys))
-        self.resample = SpatialResample(padding_mode="border", align_corners=False, dtype=np.float64)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         """The case with resampled volumes."""
-        case = dict(data)
+        volumes = [data[key] for key in self.key_iterator(dict(data))]
+        if not any(isinstance(volume, MetaTensor) and is_sheared(volume) for volume in volumes):
+            return dict(super().__call__(data, lazy=lazy))
+        case, spacing = dict(data), self.spacing_transform
         for key, mode in self.key_iterator(case, self.mode):
-            affine, shape = axis_grid(case[key], self.pixdim)
-            case[key] = self.resample(case[key], dst_affine=torch.from_numpy(affine), spatial_size=shape, mode=mode)
+            affine, shape = axis_grid(case[key], spacing.pixdim)
+            target = torch.from_numpy(affine)
+            case[key] = spacing.sp_resample(case[key], dst_affine=target, spatial_size=shape, mode=mode)
         return case
 
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The case with volumes on their first grid."""
-        case = dict(data)
-        for key in self.key_iterator(case):
-            case[key] = self.resample.inverse(case[key])
-        return case
+
+def is_sheared(volume: MetaTensor) -> bool:
+    """Whether two axes of a volume are not at right angles."""
+    axes = volume.ndim - 1
+    columns = volume.affine.double().cpu().numpy()[:axes, :axes]
+    columns = columns / np.linalg.norm(columns, axis=0)
+    return bool(np.abs(columns.T @ columns - np.eye(axes)).max() > RIGHT_ANGLE)
 
 
 def axis_grid(volume: MetaTensor, pixdim: Sequence[float]) -> tuple[np.ndarray, list[int]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from monai_cl_ext.data.opening import open_file
 from monai_cl_ext.data.picture_dataset import read_picture
+from monai_cl_ext.data.picture_files import open_picture
 from monai_cl_ext.data_check.data_set import FEW_PATIENTS
 from monai_cl_ext.data_check.differing import TIMES
 from monai_cl_ext.data_check.facts import ERROR, NOTE, WARNING, Finding, named
@@ -41,10 +42,8 @@ def examine_picture(case: Mapping[str, Any]) -> PictureFacts:
     try:
         open_file(file).close()
         gray = read_picture(file, PROBE, channels=1)
-        from PIL import Image  # there, since the picture was read
-
-        with Image.open(file) as picture:
-            facts.size, facts.mode = picture.size, picture.mode
+        picture = open_picture(file)
+        facts.size, facts.mode = picture.size, picture.mode
     except Exception as error:
         told = str(error) if isinstance(error, MISTAKES) else f"{file}: cannot be read ({error}); copy it again"
         facts.findings.append(Finding(ERROR, told if file in told else f"{file}: {told}; copy it again", (file,)))

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from monai_cl_ext.data_check.card import CLASS_HEAD, card_rows, card_sentences, class_rows
 from monai_cl_ext.data_check.facts import ERROR, LEVELS, CaseFacts, Finding
 from monai_cl_ext.data_check.photographs import PictureFacts
@@ -18,7 +16,7 @@ from monai_cl_ext.data_check.suggestion import Suggestion
 from monai_cl_ext.files import write_text
 from monai_cl_ext.names import visible
 from monai_cl_ext.visualize.drawing import Drawing
-from monai_cl_ext.visualize.page import Section, saved, write_page
+from monai_cl_ext.visualize.page import Markup, Section, saved, write_page
 from monai_cl_ext.visualize.table import Table
 from monai_cl_ext.visualize.wording import counted
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
+from markupsafe import Markup as Markup
 
 from monai_cl_ext.files import write_text
 from monai_cl_ext.names import visible

@@ -214,7 +214,7 @@ def command(monkeypatch, *arguments) -> str:
 def plan_of(data, **others) -> list[str]:
     settings = {
         "output": data / "study", "dataset_dir": data / "images", "label_dir": data / "labels",
-        "methods": "[scratch,gcl_segmentation]", "labelled": "[1]", "validation": 1, "test": 1, "classes": "[a]",
+        "methods": "[scratch,gcl_segmentation]", "labelled": "[1]", "validation": 1, "test": 1, "classes": "[a,b,c]",
         "scratch_learning_rates": "[]", "settings": json.dumps(SIZES), **others,
     }  # fmt: skip
     return ["study", "plan", *(f"--{name}={value}" for name, value in settings.items())]

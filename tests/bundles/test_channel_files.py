@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from workflows import SMALL, copy_bundle, message_of, run
 
-from monai_cl_ext.study.planning import study_splits
-from monai_cl_ext.view_report.sample import find_images
+from monai_cl_ext.data.any_folder import find_images
+from monai_cl_ext.study.problems.segmentation import volumes
+from monai_cl_ext.view_report.sample import read_sample
 
 TWO = {
     "network_def#in_channels": 2,
@@ -53,6 +54,6 @@ def test_what_takes_one_file_a_volume_refuses_channels_by_name(raw, tmp_path):
         run(root, ["pretrain_global"], **SMALL, dataset_dir=str(raw))
     told = message_of(raised)
     assert "expected a volume of 1 channel(s)" in told and "_0001.nii.gz" in told and "found 2 channel(s)" in told
-    for refuse in (study_splits, find_images):
+    for refuse in (volumes, lambda folder: read_sample(find_images(folder), 16, 24)):
         with pytest.raises(ValueError, match=r"c0_0000\.nii\.gz: one of 2 channels of a volume"):
             refuse(str(raw))

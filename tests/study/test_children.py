@@ -42,7 +42,12 @@ def running(tmp_path):
     """A study of two cells that would take five minutes, each with a child of its own; and their processes."""
     bundle = Bundle(write_plain_bundle(tmp_path))
     bundle.path("train").write_text(json.dumps(SLOW))
-    study = subprocess.Popen([sys.executable, "-c", STUDY, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    study = subprocess.Popen(
+        [sys.executable, "-c", STUDY, str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell starts background jobs without it
+    )
     cells: list[psutil.Process] = []
     deadline = time.monotonic() + 120
     while len(cells) < 4 and time.monotonic() < deadline:

@@ -19,7 +19,9 @@ def plan(folder, classes=("organ", "lesion")):
     cases = find_cases(folder)
     bare = [{"image": case["image"], "patient": case["patient"]} for case in cases]
     split = {"pretrain": bare, "train": cases[2:], "validation": cases[:1], "test": cases[1:2]}
-    return SimpleNamespace(settings={}, splits=[split], classes=dict(enumerate(classes, start=1)))
+    return SimpleNamespace(
+        problem="segmentation", settings={}, splits=[split], classes=dict(enumerate(classes, start=1))
+    )
 
 
 def test_the_card_counts_labels_where_a_part_has_them(tmp_path):
