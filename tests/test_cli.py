@@ -95,6 +95,7 @@ def test_mistakes_end_in_one_line_and_write_nothing(options, message, monkeypatc
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_refused_without_a_traceback(tmp_path):
     (tmp_path / "file").touch()
     command = [sys.executable, "-m", "monai_cl_ext", "phantom", "--output", str(tmp_path)]
@@ -136,6 +137,7 @@ def test_mistakes_in_a_study_end_in_one_line_and_write_nothing(options, message,
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_views_writes_page_numbers_figures_and_the_picked_overlay(monkeypatch, tmp_path, capsys):
     write_phantom(tmp_path / "data", patients=4, seed=0)
     options = ["--policy=gcl,basic", "--images=16", "--size=24", "--strengths=0.5,1", "--pick", "basic,1.0"]
@@ -196,6 +198,7 @@ def test_errors_in_the_program_keep_their_traceback(failure, monkeypatch):
         run(monkeypatch, "phantom", "a")
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_output_may_end_early(tmp_path):
     command = f"{sys.executable} -m monai_cl_ext phantom --output {tmp_path / 'a'} --patients 1 | true"
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True)

@@ -40,6 +40,7 @@ def interrupt(root: Path, monkeypatch) -> dict[Path, int]:
     return {weights: weights.stat().st_mtime_ns}
 
 
+@pytest.mark.slow
 def test_an_interrupted_demo_goes_on_to_a_table_a_report_and_what_to_type_next(small, tmp_path, monkeypatch, capsys):
     root = tmp_path / "demo"
     before = interrupt(root, monkeypatch)

@@ -46,12 +46,14 @@ assert more <= {"fire", "termcolor"}, more
 """
 
 
+@pytest.mark.slow
 def test_what_a_training_imports_is_loaded_with_monai_and_ignite_already():
     """Each process of a study starts anew: what only some of them need is imported where it is used."""
     done = subprocess.run([sys.executable, "-c", OWN], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_the_demo_needs_no_more_than_the_extra_study():
     blocked = BLOCK.partition("import monai_cl_ext")[0].replace(
         '"scipy", "skimage", "matplotlib"', '"skimage", "mlflow", "submitit", "sklearn"'

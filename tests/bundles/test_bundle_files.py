@@ -74,6 +74,7 @@ def test_the_readme_names_configs_that_exist(name):
     assert named <= known and known - named <= {"metadata"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_verify_net_in_out_and_torchscript_export(name, tmp_path):
     override = TINY[name.split("_")[1]]

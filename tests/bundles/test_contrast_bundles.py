@@ -61,6 +61,7 @@ def test_pretraining_leaves_weights_curves_and_a_batch(name, pretrained):
     assert ("superpixels" in batch) == name.startswith("supercl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_the_pretrained_encoder_is_trained_scored_and_served(name, pretrained, phantom):
     root, file = pretrained[name], f"{pretrained[name]}/models/model_pretrain.pt"

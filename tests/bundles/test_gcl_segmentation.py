@@ -107,6 +107,7 @@ def test_train_evaluate_and_inference_prepare_an_image_alike():
     assert all(image_chain(read[stage]["train"]["preprocessing"]) == reference for stage in STAGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage, change", [
     ("train", {"loss#lambda_ce": 5.0}), ("train", {"augmentation#rotation": 90.0}), ("train", {"optimizer#lr": 0.5}),
     ("train", {"test_patients": 3}), ("train", {"pretrained_blocks": 2}), ("pretrain_local", {"local_strategy": "ld"}),

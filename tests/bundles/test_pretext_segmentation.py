@@ -121,6 +121,7 @@ def stop(engine) -> None:
     raise Stopped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlays", [["mixup"], ["self_training"], ["mixup", "self_training"]])
 def test_a_stopped_finetuning_resumes_to_the_weights_of_an_uninterrupted_one(overlays, phantom, tmp_path):
     """Labels of self-training are predicted at the second, third and fourth epoch, so the fifth has to know them."""

@@ -69,6 +69,7 @@ def other(name: str, value: object) -> object:
     return [other("", each) for each in value]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle, stage", [
     (name, stage) for name, stage in STAGES if stage != "train" or name in ("gcl_segmentation", "dino_classification")
 ])  # fmt: skip

@@ -141,6 +141,7 @@ def test_memory_is_two_bytes_a_pixel_and_one_a_label(tmp_path):
     assert len(pickle.dumps(slices)) < 3 * pixels + 6000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_serve_the_same_slices(context, tmp_path):
     slices = dataset([case(tmp_path, f"p{i}", seed=i) for i in range(2)])

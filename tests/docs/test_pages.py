@@ -80,6 +80,7 @@ def run_examples(page: Path, folder: Path, capsys) -> dict:
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", with_kind("python"), ids=name_of)
 def test_examples_run(page, few_patients, tmp_path, monkeypatch, capsys):
     (tmp_path / "phantom").symlink_to(few_patients)

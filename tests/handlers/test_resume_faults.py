@@ -100,6 +100,7 @@ def kept_before(epoch):
     return [f"resume_checkpoint_{number}.pt" for number in range(max(1, epoch - 2), epoch)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["half written", "not yet in place", "in place"])
 @pytest.mark.parametrize("number", [1, 2, 3, 5, EPOCHS + 1])
 def test_a_run_that_is_killed_while_it_saves_goes_on(processes, tmp_path, whole, number, moment):

@@ -61,6 +61,7 @@ def test_given_corners_equal_the_oracle(k, corners, size):
     assert_same(LocalContrastiveLoss("lr", k, corners)(*f), expected, f)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k, regions, size", [(1, 13, (5, 7)), (3, 9, (9, 8)), (2, EXPLICIT_3D, (5, 6, 5))])
 def test_ld_equals_the_oracle(k, regions, size):
     f = maps(6, 2, *size)

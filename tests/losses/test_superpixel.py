@@ -115,6 +115,7 @@ def test_no_matrix_of_all_pairs_exists_forward_or_backward(monkeypatch):
     assert largest.elements == 2 * 1024 * 4  # a tile of four anchors; all pairs would be 512 times that
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("cross_view_only", [False, True])
 def test_four_images_of_128_pixels_and_64_channels_stay_under_half_a_gigabyte(monkeypatch, dtype, cross_view_only):

@@ -134,6 +134,7 @@ def pretrained(steps, shuffled=False, seed=1):
         return neighbors_agree(method.eval().embed(image), label)
 
 
+@pytest.mark.slow
 def test_it_learns_what_crops_of_an_image_share():
     start, right, broken = pretrained(0), pretrained(100), pretrained(100, shuffled=True)
     assert right > 0.95 > 0.85 > max(start, broken)

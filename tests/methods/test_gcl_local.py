@@ -173,6 +173,7 @@ def losses_before_and_after(strategy: str, folder, shuffled: bool) -> tuple[floa
     return before, held_out()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["lr", "ld"])
 def test_pretraining_tells_regions_apart_on_unseen_volumes(strategy, tmp_path):
     """Chance is log(1 + 2 * 12) = 3.2."""

@@ -132,6 +132,7 @@ def trained_probe(kind: type[PCL], dataset: SliceDataset) -> float:
     return metric.compute()
 
 
+@pytest.mark.slow
 def test_pcl_brings_slices_of_one_place_together(tmp_path):
     write_phantom(tmp_path / "phantom", patients=8, seed=0)
     transform = volume_transform(image_size=(32, 32), pixdim=(5.0, 5.0))

@@ -111,6 +111,7 @@ def error_on_unseen(kind: type[Restoration], name: str, seen: SliceDataset, unse
     return (losses["loss"] / losses["unrestored"]).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, enough", [("inpainting", 0.6), ("context restoration", 0.85)])
 def test_pretraining_restores_more_of_unseen_volumes_than_it_was_given(name, enough, seen_and_unseen):
     """Giving the spoilt image back scores 1; here 0.38 and 0.77 were found, mispaired 1.2 and 2.0."""

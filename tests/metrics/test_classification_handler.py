@@ -129,6 +129,7 @@ def work(rank: int, folder: Path, cases: list[dict], references: list[dict]) -> 
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")
 def test_two_processes_equal_one(tmp_path):
     """With an odd number of pictures, so that the shares are uneven."""

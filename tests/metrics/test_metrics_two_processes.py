@@ -42,6 +42,7 @@ def work(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")
 def test_two_processes_equal_one(tmp_path):
     expected = measure(tmp_path, (0, 1, 2), slice(None))

@@ -73,6 +73,7 @@ def built(kind, dims, seed=0):
     return NETWORKS[kind](dims), torch.randn(2, 1, *((32, 64) if dims == 2 else (32, 32, 64)))
 
 
+@pytest.mark.slow
 @each
 @torch.no_grad()
 def test_decoding_what_was_encoded_is_the_network(kind, dims):
@@ -83,6 +84,7 @@ def test_decoding_what_was_encoded_is_the_network(kind, dims):
     assert torch.equal(seen.output(seen.decode(features, blocks=len(seen.block_prefixes))), net(image))
 
 
+@pytest.mark.slow
 @each
 @torch.no_grad()
 def test_widths_sizes_and_embedding(kind, dims):
@@ -101,6 +103,7 @@ def test_widths_sizes_and_embedding(kind, dims):
     assert seen.bottleneck_size(image.shape[2:]) == tuple(features[-1].shape[2:])
 
 
+@pytest.mark.slow
 @each
 def test_parameters_of_the_parts_are_those_that_their_results_use(kind, dims):
     net, image = built(kind, dims)
@@ -240,6 +243,7 @@ assert sys.modules["monai_cl_ext.networks.stages"].stages is stages
 """
 
 
+@pytest.mark.slow
 def test_the_name_stages_is_the_function_whatever_is_imported_first():
     done = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -65,6 +65,7 @@ def running(tmp_path):
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_nothing_computes_on_after_the_study(running, kind):
     study, cells, root = running

@@ -260,6 +260,7 @@ def test_a_study_inside_its_bundle_is_refused(phantom, tmp_path):
         run_cells(cells, bundle / "study", here, 1)
 
 
+@pytest.mark.slow
 def test_the_local_launcher_runs_cells_and_tells_why_one_failed(tmp_path):
     bundle = str(write_plain_bundle(tmp_path))
     cells = [Task("good", bundle, [], []), Task("bad", bundle, ["missing"], [Run(["train"])])]
@@ -532,6 +533,7 @@ def test_the_plan_tells_hours(phantom, tmp_path, capsys):
     assert "hours on this machine for 2 cells" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_submitit_runs_a_cell(phantom, tmp_path):
     """Without Slurm on the machine submitit runs its jobs as processes here."""
     pytest.importorskip("submitit")

@@ -127,6 +127,7 @@ def test_values_stay_in_range(name, dims):
         assert changed.min() >= image.min() - 1e-5 and changed.max() <= image.max() + 1e-5
 
 
+@pytest.mark.slow
 @each_operation
 def test_gradient_flows_to_the_image(name):
     image = smooth_image(2, (9, 7), channels=channels_of(name)).requires_grad_()

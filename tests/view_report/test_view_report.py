@@ -36,6 +36,7 @@ def folder(found, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_page_holds_every_section_and_refers_to_nothing_outside(folder):
     text = (folder / "views.html").read_text()
     page = Page(text)

@@ -64,6 +64,7 @@ def texts(drawing) -> list[str]:
     return [found.get_text() for found in drawing.figure.findobj(Text)]
 
 
+@pytest.mark.slow
 def test_a_page_shows_names_of_runs_patients_volumes_and_classes_as_they_are(folder, page):
     names = {row[0] for table in page.tables for row in table}
     assert {visible(name) for name in RUNS} <= names

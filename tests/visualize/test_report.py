@@ -88,6 +88,7 @@ def test_the_pair_map_names_the_slices_of_each_cell(folder):
     assert data["rows"][0] == "patient0 · p0 · original"
 
 
+@pytest.mark.slow
 def test_a_batch_is_drawn_by_what_its_loss_joins(tmp_path):
     pairs, places, neither = fabricated.batch(), fabricated.superpixel_batch(), fabricated.batch()
     del neither["positive"], neither["negative"]
@@ -159,6 +160,7 @@ def test_without_matplotlib_the_extra_is_named():
     assert "pip install 'monai-cl-ext[report]'" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_real_run_of_the_bundle_fills_every_section(tmp_path):
     write_phantom(tmp_path / "data", patients=9, seed=0)
     root = copy_bundle("gcl_segmentation", tmp_path)

@@ -16,6 +16,7 @@ PACKAGE = Path(comparison.__file__).parents[1]
 METRICS = ["dice", "jaccard", "hd95", "asd", "surface_dice"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scratch", [True, False])
 def test_page_markdown_latex_and_figures_compute_each_statistic_once(scratch, tmp_path, monkeypatch):
     methods = {"a": "scratch" if scratch else "gcl_segmentation", "b": "pcl_segmentation", "c": "wcl_segmentation"}

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import fabricated_study
 import pandas as pd
+import pytest
 from figure_checks import check_room
 from matplotlib.text import Text
 from odd_names import ODD
@@ -49,6 +50,7 @@ def odd_study(folder: Path) -> tuple[Path, Plan, pd.DataFrame]:
     return root, plan, scores
 
 
+@pytest.mark.slow
 def test_a_study_shows_names_of_methods_patients_and_classes_as_they_are(tmp_path):
     root, plan, scores = odd_study(tmp_path)
     with warnings.catch_warnings():

@@ -42,6 +42,7 @@ def rank_drawing(scores, labelled=1):
     return draw_critical_difference(Comparison(scores, "dice"), labelled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("methods, labelled, draws, patients", [(LONG, (1, 2, 8), 1, 3), (THREE, (4,), 1, 2)])
 def test_every_figure_has_names_and_room_for_them(methods, labelled, draws, patients, tmp_path):
     plan = make_plan(tmp_path, methods, labelled, draws, patients=patients)

@@ -66,6 +66,7 @@ def means_by_hand(folder, metric):
     return rows.set_index(["method", "labelled"])["value"]
 
 
+@pytest.mark.slow
 def test_the_page_has_every_section_and_refers_to_nothing_outside(folder, page):
     assert page.sections == SECTIONS
     assert all(value.startswith(("data:image/", "#")) for value in page.references)
@@ -164,6 +165,7 @@ def test_what_is_below_scratch_is_said_to_be_below(tmp_path):
     assert lead.startswith("Below scratch in mean Dice") and "Above" not in lead and "1 labeled patient: -0.0" in told
 
 
+@pytest.mark.slow
 def test_a_transductive_study_is_marked_in_title_lead_and_every_row(tmp_path):
     root = tmp_path / "study"
     plan = make_plan(tmp_path, labelled=(1,), draws=1, transductive=True)
@@ -199,6 +201,7 @@ def test_one_method_at_one_number_with_one_draw_makes_a_page(tmp_path):
         assert said in text, said
 
 
+@pytest.mark.slow
 def test_missing_cells_and_values_are_told_and_left_out(tmp_path):
     def scores(plan):
         table = make_scores(plan).query("metric == 'dice'")
