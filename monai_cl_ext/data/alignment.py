@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.data.utils import to_affine_nd
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from scipy.ndimage import affine_transform
 
@@ -79,10 +80,7 @@ def _placed(values: torch.Tensor, label: MetaTensor, image: MetaTensor) -> MetaT
 
 def _affine(volume: MetaTensor) -> np.ndarray:
     """Of the spatial axes of a volume, float64."""
-    affine, size = volume.affine.double().cpu().numpy(), volume.ndim
-    found = np.eye(size)
-    found[: size - 1, : size - 1], found[: size - 1, -1] = affine[: size - 1, : size - 1], affine[: size - 1, -1]
-    return found
+    return to_affine_nd(volume.ndim - 1, volume.affine.double().cpu().numpy())
 
 
 def _corners(shape: Sequence[int], outer: float) -> np.ndarray:

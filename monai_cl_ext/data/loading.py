@@ -175,11 +175,11 @@ class LoadCased(MapTransform):
 @contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
     """Keeps a logger silent meanwhile."""
-    logger.disabled = True
+    before, logger.disabled = logger.disabled, True
     try:
         yield
     finally:
-        logger.disabled = False
+        logger.disabled = before
 
 
 def refuse_other_shape(found: Sequence[int], expected: Sequence[int], label: Any, image: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.data.utils import AFFINE_TOL, compute_shape_offset
+from monai.data.utils import AFFINE_TOL, compute_shape_offset, to_affine_nd
 from monai.transforms import Spacingd
 
 RIGHT_ANGLE = 1e-4  # the cosine that float32 leaves of one
@@ -46,9 +46,7 @@ def is_sheared(volume: MetaTensor) -> bool:
 def axis_grid(volume: MetaTensor, pixdim: Sequence[float]) -> tuple[np.ndarray, list[int]]:
     """Affine and shape of a volume's box with another spacing along its own axes."""
     axes = volume.ndim - 1
-    affine = np.eye(axes + 1)
-    given = volume.affine.double().cpu().numpy()
-    affine[:axes, :axes], affine[:axes, -1] = given[:axes, :axes], given[:axes, -1]
+    affine = to_affine_nd(axes, volume.affine.double().cpu().numpy())
     steps = np.linalg.norm(affine[:axes, :axes], axis=0)
     scales = [
         1.0 if target <= 0 or abs(target - step) <= AFFINE_TOL else target / step

@@ -38,7 +38,7 @@ def aligned_labels(
         ValueError: when one of them does not cover the box of the image, or has other classes; the message names it.
     """
     prediction, reference = (_classes(path, num_classes) for path in (prediction_file, case["label"]))
-    image = _volume(case["image"]) if _is_nifti(case["image"]) else prediction
+    image = _grid(case["image"]) if _is_nifti(case["image"]) else prediction
     if prediction.shape[1:] == image.shape[1:] and _has_no_position(prediction) and not _has_no_position(image):
         warnings.warn(
             f"{prediction_file}: its header holds no position (an identity affine); it is taken to lie where its image "
@@ -57,16 +57,21 @@ def _is_nifti(path: str) -> bool:
     return path.lower().endswith(VOLUMES) and Path(path).is_file()
 
 
-def _volume(path: str | Path) -> MetaTensor:
-    """A volume (1, *S) with its affine; channels behind the third axis are left out."""
+def _grid(path: str | Path) -> MetaTensor:
+    """A volume (1, *S) with the grid of an image, without its voxels."""
     image = read_nifti(path)
-    values = np.asarray(image.dataobj, dtype=np.float32)
-    return MetaTensor(torch.from_numpy(values[..., 0] if values.ndim == 4 else values)[None], affine=image.affine)
+    return MetaTensor(torch.zeros(1).expand(1, *image.shape[:3]), affine=image.affine)
 
 
 def _classes(path: str | Path, num_classes: int) -> MetaTensor:
-    volume = _volume(path)
-    return MetaTensor(whole_classes(volume.as_tensor(), path, num_classes), affine=volume.affine)
+    """A label map (1, *S)."""
+    image = read_nifti(path)
+    if len(image.shape) > 3:
+        raise ValueError(
+            f"{path}: expected one class number a voxel, found {image.shape[3]} values; write the number of the class"
+        )
+    values = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32))
+    return MetaTensor(whole_classes(values[None], path, num_classes), affine=image.affine)
 
 
 def _has_no_position(volume: MetaTensor) -> bool:

@@ -3,12 +3,12 @@
 
 import json
 import runpy
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from launcher import here
 from PIL import Image
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
@@ -22,7 +22,7 @@ from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.scheduler import run_cells
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import Kind, run_task
+from monai_cl_ext.study.task import Kind
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["falling", "level", "rising"]
@@ -61,16 +61,6 @@ def arguments(pictures: Path, **others) -> dict:
         "validation": 6, "test": 9, "settings": SMALL, "pretrain_settings": PRETRAIN,
         "train_settings": {**SHORT, "network_def#blocks": 2}, "split_seed": 1, **others,
     }  # fmt: skip
-
-
-def here(folder: Path) -> Future:
-    """A launcher that runs a cell in this process."""
-    job: Future = Future()
-    try:
-        job.set_result(run_task(folder))
-    except Exception as error:
-        job.set_exception(error)
-    return job
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 """Scores of written predictions, honest and as the papers computed them."""
 
 import math
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -84,6 +85,18 @@ def test_a_prediction_on_another_grid_is_refused(written, tmp_path):
         ValueError, match=r"case0.*: label of \(12, 14, \d\) voxels .* but its image .* \(12, 14, \d\) .*"
     ):
         score_predictions(cases, predictions, CLASSES, True, 1.0)
+
+
+def test_a_prediction_or_label_with_channels_is_refused(written):
+    """The first of them would be taken for all otherwise."""
+    cases, predictions, _ = written
+    for path in (predictions[cases[0]["image"]], cases[1]["label"]):
+        stored = nib.load(path)
+        values = np.asarray(stored.dataobj)
+        nib.save(nib.Nifti1Image(np.stack([values, values], -1), stored.affine), path)
+        with pytest.raises(ValueError, match=rf"{Path(path).name}: expected one class number a voxel, found 2 values"):
+            score_predictions(cases, predictions, CLASSES, True, 1.0)
+        nib.save(stored.__class__(values, stored.affine), path)
 
 
 def test_an_absent_or_ambiguous_prediction_is_named(written, tmp_path):

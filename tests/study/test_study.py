@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from launcher import here
 from plain_bundle import write_plain_bundle
 
 from monai_cl_ext.data import write_phantom
@@ -28,7 +29,7 @@ from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.scheduler import StudyFailed, alone, run_cells
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import Kind, Run, Task, is_done, run_task, write_task
+from monai_cl_ext.study.task import Kind, Run, Task, is_done, write_task
 
 SMALL = {"image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4]}
 SHORT = {"epochs": 1, "batches_per_epoch": 2}
@@ -47,16 +48,6 @@ def arguments(phantom: Path, **others) -> dict:
         "scratch_learning_rates": [],
         "validation": 2, "test": 2, "settings": SMALL, "pretrain_settings": SHORT, "train_settings": SHORT, **others,
     }  # fmt: skip
-
-
-def here(folder: Path) -> Future:
-    """A launcher that runs a cell in this process."""
-    job: Future = Future()
-    try:
-        job.set_result(run_task(folder))
-    except Exception as error:
-        job.set_exception(error)
-    return job
 
 
 def test_the_grid_shares_a_pretraining_and_gives_every_method_the_same_patients(phantom, tmp_path):

@@ -113,7 +113,7 @@ def released_split(
     - The paper says that labeled and validation patients are among the pre-training patients. In the released lists
       of ACDC the labeled 094 and 095 and, of the validation patients, 011, 031 and 071 are not, while 072 is.
       The ids are kept as released.
-    - ACDC's benchmark ("all", 78 patients) trains on 011 and selects on it, too. A score selected so is optimistic.
+    - ACDC's benchmark ("all", 78 patients) trains on 011 and selects on it, too. A score selected so is too high.
     - Of Prostate and MMWHS, validation patients are among the pre-training patients. The prostate list for
       pre-training is called tr22 and holds 17; its benchmark lacks a comma between 000 and 001, read here as both.
     - The paper draws six times for each setting; five (1 and 2 labeled) or three (8 labeled) draws are released,
