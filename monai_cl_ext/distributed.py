@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
 from torch.autograd.function import once_differentiable
 
 Value = TypeVar("Value")
@@ -49,7 +48,7 @@ def gather_objects(value: Value) -> list[Value]:
 
 def sum_over_processes(values: Tensor) -> Tensor:
     """The sum of the ``values`` of all processes, with gradient: each gets what all of them ask of its own."""
-    return values if world_size() == 1 else all_reduce(values)
+    return values if world_size() == 1 else _Sum.apply(values)
 
 
 class RowGather:
@@ -102,6 +101,23 @@ class _Join(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         # reduce_scatter would want equal counts; rows are few enough that summing all of them costs little.
-        gradient = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(gradient)
-        return gradient.split(ctx.counts)[rank()], None
+        return _summed(gradient).split(ctx.counts)[rank()], None
+
+
+class _Sum(torch.autograd.Function):
+    """all_reduce; its gradient is the sum of what all processes ask of the values."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return _summed(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(values: Tensor) -> Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total

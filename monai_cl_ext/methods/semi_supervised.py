@@ -59,7 +59,7 @@ class SemiSupervised(Supervised):
 
         Raises:
             KeyError: when the batch has no labels.
-            ValueError: when it has no unlabeled rows.
+            ValueError: when it has no unlabeled rows, or its labels are masks of regions.
         """
 
     def rows_of(self, view: View, tags: Tags) -> MixedRows:
@@ -71,4 +71,9 @@ class SemiSupervised(Supervised):
                 f"{len(image)}: draw batches by data.TwoStreamBatchSampler"
             )
         label = self.target_of(view, tags)[:count]
+        if label.shape[1:] != (1, *image.shape[2:]):
+            raise ValueError(
+                f"{type(self).__name__} learns one class a voxel and takes labels {(len(image), 1, *image.shape[2:])}, "
+                f"found {(len(image), *label.shape[1:])}: give class numbers"
+            )
         return MixedRows(image[:count], label, image[count:], image)

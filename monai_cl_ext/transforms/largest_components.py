@@ -15,7 +15,8 @@ def keep_largest_components(labels: Tensor, num_classes: int) -> Tensor:
     """Label maps without what is not connected to the largest component of its class; that becomes background.
 
     As ``monai.transforms.KeepLargestConnectedComponent(connectivity=1, independent=True)`` of each map, for a whole
-    batch and without waiting for a GPU. Voxels touch through a face; of equal components the first one stays.
+    batch and without waiting for a GPU. Voxels touch through a face. Of components of one size the first one stays,
+    where MONAI's leaves open which.
 
     Args:
         labels: classes (B, 1, *S), integers from 0, the background, to ``num_classes`` - 1.
@@ -25,12 +26,17 @@ def keep_largest_components(labels: Tensor, num_classes: int) -> Tensor:
         (B, 1, *S) of the same dtype.
 
     Raises:
-        ValueError: when the maps have another shape.
+        ValueError: when the maps have another shape, or on the CPU, where looking costs no waiting, another class.
     """
     positive_integer("num_classes", num_classes)
     if labels.ndim < 3 or labels.shape[1] != 1:
         raise ValueError(f"labels must be (B, 1, *S), found {tuple(labels.shape)}")
     labels = plain(labels)
+    if labels.device.type == "cpu" and labels.numel() and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(
+            f"labels must be classes from 0 to {num_classes - 1}, found {labels.min()} to {labels.max()}: "
+            "give the network's number of classes"
+        )
     root = connected_components(labels[:, 0]).flatten()
     size = torch.zeros_like(root).scatter_add_(0, root, torch.ones_like(root))[root]
     row = torch.arange(len(labels), device=labels.device).repeat_interleave(root.numel() // len(labels))

@@ -9,7 +9,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.handlers import ParamSchedulerHandler
 
-from monai_cl_ext.engines import cosine_value
+from monai_cl_ext.engines import cosine_value, ramp_up_value
+from monai_cl_ext.losses import sigmoid_ramp_up
 
 
 def array(base, final, steps, warmup=0, start=0.0):
@@ -85,3 +86,33 @@ def test_the_learning_rate_of_every_group_follows_it_through_torchs_scheduler():
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(2 * [expected])
         optimizer.step()
         scheduler.step()
+
+
+def test_a_consistency_weight_ramps_up_from_its_first_step_on():
+    values = [ramp_up_value(step, value=0.1, steps=20) for step in range(1, 25)]
+    assert values == pytest.approx([0.1 * sigmoid_ramp_up(made, 20) for made in range(24)], rel=1e-12)
+    assert values[0] == pytest.approx(0.1 * np.exp(-5)) and values[20:] == [0.1] * 4
+    assert ramp_up_value(1, value=0.1, steps=0) == 0.1
+
+
+def test_before_it_begins_a_ramp_up_is_0_and_then_it_is_where_it_would_have_been():
+    """As the reference's mean teacher: the consistency is left out of 1000 steps, while its ramp goes on."""
+    values = [ramp_up_value(step, value=0.1, steps=20, begin=5) for step in range(1, 25)]
+    assert values[:5] == [0.0] * 5
+    assert values[5:] == [ramp_up_value(step, value=0.1, steps=20) for step in range(6, 25)]
+
+
+def test_a_ramp_up_goes_on_after_a_resume():
+    holder = SimpleNamespace(value=None)
+    handler = ParamSchedulerHandler(
+        lambda value: setattr(holder, "value", value), ramp_up_value,
+        {"value": 0.1, "steps": 12, "begin": 2}, event=Events.ITERATION_STARTED,
+    )  # fmt: skip
+    whole = seen_by([handler], holder)
+    assert whole == [0.0, 0.0, *(0.1 * sigmoid_ramp_up(made, 12) for made in range(2, 12))]
+    assert seen_by([handler], holder, skip=2) == whole[8:]
+
+
+def test_negative_steps_of_a_ramp_up_are_refused():
+    with pytest.raises(ValueError, match="must be at least 0"):
+        ramp_up_value(1, value=0.1, steps=-1)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import (
+    CrossPseudoSupervisionLoss,
     DINOLoss,
     LocalContrastiveLoss,
+    MaskedDiceCELoss,
     NTXentLoss,
     PartitionContrastiveLoss,
     PositionContrastiveLoss,
@@ -37,6 +39,8 @@ PARTITION = torch.tensor([0, 1, 0, 1, 0, -1])
 VOLUME = torch.tensor([4, 4, 7, 7, 9, 9])
 POSITION = torch.tensor([0.25, 0.5, 0.75, 1.0, 0.3, 0.4], dtype=torch.float64)
 SUPERPIXELS = torch.randint(4, (2, 6, 9, 9), generator=GENERATOR)
+CLASSES = torch.randint(3, (6, 1, 9, 9), generator=GENERATOR)
+MASK = torch.randint(2, (6, 1, 9, 9), generator=GENERATOR)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ CALLS = {
         for normalize in ("map", "superpixel")
     },
     "DINOLoss": Call(Dino(), EMBEDDINGS),
+    "MaskedDiceCELoss": Call(MaskedDiceCELoss(), MAPS[:1], (CLASSES, MASK)),
+    "CrossPseudoSupervisionLoss": Call(CrossPseudoSupervisionLoss(), MAPS),
     **{f"contrast {form}": Call(in_form(form), EMBEDDINGS[:1], (PARTITION,)) for form in ("joint", "pairwise")},
     "contrast groupwise": Call(in_form("groupwise"), EMBEDDINGS[:1], (torch.tensor([0, 1, 2, 2, 1, 0]),)),
     "average_superpixel_map": Call(lambda f, s: average_superpixel_map(f, s).sum(), MAPS[:1], (SUPERPIXELS[0],)),

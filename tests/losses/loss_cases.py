@@ -11,7 +11,9 @@ from contrast_oracles import rows
 from torch import Tensor
 
 from monai_cl_ext.losses import (
+    CrossPseudoSupervisionLoss,
     LocalContrastiveLoss,
+    MaskedDiceCELoss,
     NTXentLoss,
     PartitionContrastiveLoss,
     SupervisedContrastiveLoss,
@@ -66,6 +68,19 @@ def own_problems(z: Tensor, own: slice) -> Tensor:
     return contrast(z[:, own].transpose(0, 1), same(label[own]), temperature=0.1, form=pairwise)
 
 
+def masked(mask: list[int]) -> Callable[[Tensor, slice], Tensor]:
+    """Each row of z, (V, 8, 12), is logits of 3 classes of 4 voxels; ``mask`` says how many of these count, by row."""
+    target = torch.tensor([0, 1, 2, 1]).repeat(8, 1, 1)
+    target[5:] = 0  # classes that one process alone has
+    inside = (torch.arange(4) < torch.tensor(mask)[:, None, None]).float()
+    loss = MaskedDiceCELoss()
+    return lambda z, own: loss(z[0, own].unflatten(-1, (3, 4)), target[own], inside[own])
+
+
+def cross_supervision(z: Tensor, own: slice) -> Tensor:
+    return CrossPseudoSupervisionLoss()(*z[:, own].unflatten(-1, (3, 4)))
+
+
 CASES = {
     "ntxent": Case(ntxent),
     "ntxent, unequal": Case(ntxent, first=3),
@@ -83,4 +98,12 @@ CASES = {
     "local ld": Case(local("ld", [0, 1, 0, 1, 0, 0, 1, -1]), first=3, width=25),
     "local ld, an empty process": Case(local("ld", [0, 1, 0, 1, 0, 0, 1, -1]), first=0, width=25),
     "local ld, no pair across processes": Case(local("ld", [0, 1, 0, 1, 2, 3, 2, 3]), width=25),
+    "masked dice and ce": Case(masked([4, 1, 2, 3, 4, 4, 1, 2]), width=12),
+    "masked dice and ce, unequal": Case(masked([4, 1, 2, 3, 4, 4, 1, 2]), first=3, width=12),
+    "masked dice and ce, a process with an empty mask": Case(masked([0, 0, 0, 3, 4, 4, 1, 2]), first=3, width=12),
+    "masked dice and ce, an empty process": Case(masked([4, 1, 2, 3, 4, 4, 1, 2]), first=8, width=12),
+    "masked dice and ce, no mask anywhere": Case(masked([0] * 8), first=3, width=12),
+    "cross pseudo-supervision": Case(cross_supervision, width=12),
+    "cross pseudo-supervision, unequal": Case(cross_supervision, first=3, width=12),
+    "cross pseudo-supervision, an empty process": Case(cross_supervision, first=0, width=12),
 }
