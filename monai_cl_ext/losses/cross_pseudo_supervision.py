@@ -38,6 +38,6 @@ class CrossPseudoSupervisionLoss(nn.Module):
         first, second = wide(logits1), wide(logits2)
         entropy = F.cross_entropy(first, second.argmax(1), reduction="sum")
         entropy = entropy + F.cross_entropy(second, first.argmax(1), reduction="sum")
-        voxels = entropy.new_tensor(float(first.numel() // first.shape[1]))
+        voxels = torch.full_like(entropy, first.numel() // first.shape[1])
         total, count = sum_over_processes(torch.stack([entropy, voxels]))
         return total / count

@@ -23,13 +23,16 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from monai_cl_ext import methods
-from monai_cl_ext.losses import DINOLoss
+from monai_cl_ext.losses import DINOLoss, MaskedDiceCELoss
 from monai_cl_ext.methods import (
+    BCP,
     DINO,
     PCL,
     WCL,
+    CrossPseudoSupervision,
     GCLGlobal,
     GCLLocal,
+    MeanTeacher,
     Method,
     Mixup,
     PartitionContrast,
@@ -39,6 +42,8 @@ from monai_cl_ext.methods import (
     SimCLR,
     SuperCL,
     Supervised,
+    TeacherTraining,
+    UniMatch,
 )
 from monai_cl_ext.networks import DINOHead, MultiCropViT
 from monai_cl_ext.transforms import (
@@ -54,6 +59,7 @@ from monai_cl_ext.transforms import (
     gcl_policy,
     identity_policy,
     intensity_part,
+    keep_largest_components,
     pcl_policy,
     simclr_policy,
     spatial_part,
@@ -64,6 +70,7 @@ from monai_cl_ext.transforms import (
 )
 
 ROWS, SIZE = 4, 16
+LOSS = DiceCELoss(to_onehot_y=True, softmax=True)
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,18 @@ def segmentation(dims: int, policy: Callable[..., ViewPolicy] = gcl_finetune_pol
 def corrupted(corruption: type, dims: int) -> list[ViewPolicy]:
     operation = corruption(0.5, dims) if corruption is BoxErasing else corruption(2, 0.25, dims)
     return [identity_policy(SIZE, dims), ViewPolicy([operation], spatial_dims=dims)]
+
+
+def weak_to_strong(dims: int) -> list[ViewPolicy]:
+    strong = intensity_part(strong_policy(SIZE, dims, color=False, mirror_probability=0.0, limits=None))
+    return [gcl_finetune_policy(SIZE, dims), strong, strong]
+
+
+def after_warm_up(method: type[Method], loss: nn.Module, dims: int) -> Method:
+    """A method of two stages in its second one."""
+    made = method(network(dims), loss, 2, warm_up_steps=0, refine=partial(keep_largest_components, num_classes=3))
+    made.iteration = 1
+    return made
 
 
 class NoSlices:
@@ -173,9 +192,25 @@ CALLS = {
         lambda dims: SelfTraining(Supervised(network(dims), DiceCELoss(to_onehot_y=True, softmax=True)), NoSlices(), 4),
         segmentation,
     ),
+    "MeanTeacher": Case(lambda dims: MeanTeacher(network(dims), LOSS, 2), segmentation),
+    "CrossPseudoSupervision": Case(
+        lambda dims: CrossPseudoSupervision(network(dims), network(dims), LOSS, 2), segmentation
+    ),
+    "TeacherTraining": Case(partial(after_warm_up, TeacherTraining, LOSS), segmentation),
+    "TeacherTraining in its warm-up": Case(lambda dims: TeacherTraining(network(dims), LOSS, 2, 9), segmentation),
+    "BCP": Case(partial(after_warm_up, BCP, MaskedDiceCELoss()), segmentation),
+    "BCP in its warm-up": Case(lambda dims: BCP(network(dims), MaskedDiceCELoss(), 2, 9), segmentation),
+    "UniMatch": Case(lambda dims: UniMatch(network(dims), LOSS, 2), weak_to_strong, {"made_from": [None, 0, 0]}),
+    "UniMatch as FixMatch": Case(
+        lambda dims: UniMatch(network(dims), LOSS, 2, strong_views=1, feature_dropout=0.0),
+        lambda dims: weak_to_strong(dims)[:2],
+        {"made_from": [None, 0]},
+    ),
 }  # fmt: skip
 
+BOXES = "corners of boxes are drawn by a seeded generator of the CPU and sent in one copy from pinned memory"
 SENT = {
+    **dict.fromkeys(["BCP", "BCP in its warm-up", "UniMatch", "UniMatch as FixMatch"], BOXES),
     "Mixup": "weights and partners are drawn by a seeded generator of the CPU and sent in one copy from pinned memory",
 }
 
@@ -196,7 +231,8 @@ def batch(dims: int) -> dict[str, Tensor]:
 
 def test_every_method_has_an_entry():
     public = [getattr(methods, name) for name in methods.__all__]
-    concrete = {kind.__name__ for kind in public if inspect.isclass(kind) and not inspect.isabstract(kind)}
+    kinds = [kind for kind in public if inspect.isclass(kind) and issubclass(kind, Method)]
+    concrete = {kind.__name__ for kind in kinds if not inspect.isabstract(kind)}
     assert {name.split()[0] for name in CALLS} == concrete
 
 
