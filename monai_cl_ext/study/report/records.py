@@ -14,7 +14,7 @@ import pandas as pd
 from monai_cl_ext import csv_files
 from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.study.comparison import BEST, KEYS, Comparison
-from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES
+from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES, SCORES_LAST
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.problems import PROBLEMS, Problem
 from monai_cl_ext.study.recipe import SCRATCH
@@ -22,6 +22,7 @@ from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, Task
 
 MARK = "TRANSDUCTIVE"
+CHECKPOINTS = ("best checkpoint", "last checkpoint")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Study:
     Attributes:
         folder: of the study.
         plan: of the study.
-        scores: of every volume, see ``comparison.rows_of``; methods by their shown names, in the order of the plan.
+        scores: of every volume by the best checkpoint, see ``comparison.rows_of``; methods by their shown names, in the
+            order of the plan.
+        last_scores: likewise by the last checkpoint; None where no method has such scores.
         shown: name of each method on the page and in the tables; a transductive study marks it.
         reference: shown name of training from scratch; "best" where no method is that.
         cells: description of every cell by its name.
@@ -43,6 +46,7 @@ class Study:
     folder: Path
     plan: Plan
     scores: pd.DataFrame
+    last_scores: pd.DataFrame | None
     shown: dict[str, str]
     reference: str
     cells: dict[str, Task]
@@ -87,6 +91,33 @@ class Study:
             )
         return self.comparisons[name]
 
+    @cached_property
+    def last(self) -> Comparison | None:
+        """The methods in the primary metric by their last checkpoint."""
+        if self.last_scores is None:
+            return None
+        reference = self.reference if self.reference in set(self.last_scores["method"]) else BEST
+        return Comparison(self.last_scores, self.problem.primary, reference)
+
+    @cached_property
+    def last_gains(self) -> pd.DataFrame:
+        """Differences last - best checkpoint of each method in the primary metric, see ``Comparison.differences``.
+
+        Of the rows that both tables have. Holm's correction is over the numbers of labeled patients of one method.
+        """
+        found = [pd.DataFrame(columns=["method"])]
+        for method in self.last.methods if self.last else []:
+            assert self.last is not None
+            best, last = (rows[rows["method"] == method] for rows in (self.primary.rows, self.last.rows))
+            both = best[KEYS].merge(last[KEYS])
+            if len(both):
+                rows = [
+                    both.merge(part).assign(method=name) for name, part in zip(CHECKPOINTS, (best, last), strict=True)
+                ]
+                pair = Comparison(pd.concat(rows), self.problem.primary, CHECKPOINTS[0])
+                found.append(pair.differences.assign(method=method))
+        return pd.concat(found[1:] or found, ignore_index=True)
+
     @property
     def unit(self) -> str:
         """Of distances."""
@@ -110,13 +141,15 @@ def read_study(folder: Path) -> Study:
     plan = Plan.read(path)
     shown = {method: f"{method} ({MARK})" if plan.transductive else method for method in plan.methods}
     scratch = [method for method, bundle in plan.methods.items() if bundle.split("+")[0] == SCRATCH]
-    scores = _scores(folder / SCORES, [*KEYS, "value", "missed"], shown)
+    columns = [*KEYS, "value", "missed"]
+    scores = _scores(folder / SCORES, columns, shown)
     present = set(scores["method"])
     environment = folder / ENVIRONMENT
     return Study(
         folder=folder,
         plan=plan,
         scores=scores,
+        last_scores=_scores(folder / SCORES_LAST, columns, shown) if (folder / SCORES_LAST).is_file() else None,
         shown=shown,
         reference=next((shown[method] for method in scratch if shown[method] in present), BEST),
         cells=_cells(folder),
