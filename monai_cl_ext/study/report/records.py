@@ -111,10 +111,9 @@ class Study:
             best, last = (rows[rows["method"] == method] for rows in (self.primary.rows, self.last.rows))
             both = best[KEYS].merge(last[KEYS])
             if len(both):
-                rows = [
-                    both.merge(part).assign(method=name) for name, part in zip(CHECKPOINTS, (best, last), strict=True)
-                ]
-                pair = Comparison(pd.concat(rows), self.problem.primary, CHECKPOINTS[0])
+                parts = zip(CHECKPOINTS, (best, last), strict=True)
+                named = pd.concat([both.merge(rows).assign(method=name) for name, rows in parts])
+                pair = Comparison(named, self.problem.primary, CHECKPOINTS[0])
                 found.append(pair.differences.assign(method=method))
         return pd.concat(found[1:] or found, ignore_index=True)
 
