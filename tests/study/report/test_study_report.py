@@ -23,18 +23,8 @@ from monai_cl_ext.study.report.tables import metric_tables
 from monai_cl_ext.study.report.text_tables import as_latex, as_markdown
 
 PRETRAINING = ["batch", "embeddings"]
-SECTIONS = [
-    "curve",
-    "tables",
-    "last",
-    "ranks",
-    "classes",
-    "cost",
-    "overlays",
-    *PRETRAINING,
-    "pooled",
-    "reproducibility",
-]
+SECTIONS = ["curve", "tables", "last", "ranks", "classes", "cost", "overlays", *PRETRAINING, "pooled"]
+SECTIONS += ["reproducibility"]
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +184,7 @@ def test_the_last_checkpoint_has_a_section_with_its_scores_and_the_difference(tm
         ["scratch", *["+0.000 [+0.000, +0.000]"] * 2], ["gd", *["-0.050 [-0.050, -0.050]"] * 2],
         ["gr", *["+0.010 [+0.010, +0.010]"] * 2],
     ]  # fmt: skip
-    assert means.rows in [[row for row in table[1:]] for table in page.tables]
+    assert means.rows in [list(table[1:]) for table in page.tables]
     markdown, latex = ((study.folder / name).read_text() for name in ("table.md", "table.tex"))
     best, _, end = markdown.partition("## Last checkpoint")
     assert f"| gd | {means.rows[1][1]} |" in end and "| gd | -0.050 [-0.050, -0.050] |" in end
