@@ -22,6 +22,7 @@ from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, Task
 
 MARK = "TRANSDUCTIVE"
+COLUMNS = [*KEYS, "value", "missed"]
 CHECKPOINTS = ("best checkpoint", "last checkpoint")
 
 
@@ -34,7 +35,6 @@ class Study:
         plan: of the study.
         scores: of every volume by the best checkpoint, see ``comparison.rows_of``; methods by their shown names, in the
             order of the plan.
-        last_scores: likewise by the last checkpoint; None where no method has such scores.
         shown: name of each method on the page and in the tables; a transductive study marks it.
         reference: shown name of training from scratch; "best" where no method is that.
         cells: description of every cell by its name.
@@ -46,7 +46,6 @@ class Study:
     folder: Path
     plan: Plan
     scores: pd.DataFrame
-    last_scores: pd.DataFrame | None
     shown: dict[str, str]
     reference: str
     cells: dict[str, Task]
@@ -90,6 +89,16 @@ class Study:
                 f"expected the scores of a study of {self.problem.name}"
             )
         return self.comparisons[name]
+
+    @cached_property
+    def last_scores(self) -> pd.DataFrame | None:
+        """As ``scores``, by the last checkpoint; None where no method has such scores.
+
+        Raises:
+            ValueError: when the table is not what it should be.
+        """
+        path = self.folder / SCORES_LAST
+        return _scores(path, COLUMNS, self.shown) if path.is_file() else None
 
     @cached_property
     def last(self) -> Comparison | None:
@@ -140,15 +149,13 @@ def read_study(folder: Path) -> Study:
     plan = Plan.read(path)
     shown = {method: f"{method} ({MARK})" if plan.transductive else method for method in plan.methods}
     scratch = [method for method, bundle in plan.methods.items() if bundle.split("+")[0] == SCRATCH]
-    columns = [*KEYS, "value", "missed"]
-    scores = _scores(folder / SCORES, columns, shown)
+    scores = _scores(folder / SCORES, COLUMNS, shown)
     present = set(scores["method"])
     environment = folder / ENVIRONMENT
     return Study(
         folder=folder,
         plan=plan,
         scores=scores,
-        last_scores=_scores(folder / SCORES_LAST, columns, shown) if (folder / SCORES_LAST).is_file() else None,
         shown=shown,
         reference=next((shown[method] for method in scratch if shown[method] in present), BEST),
         cells=_cells(folder),

@@ -329,6 +329,7 @@ def test_pooled_scores_without_a_class_have_a_dash(folder):
     "name, content, message",
     [("plan.json", None, "plan.json does not exist"), ("plan.json", "{}", "is no plan, or one of another version"),
      ("scores.csv", "\n", "scores.csv holds no scores"), ("scores.csv", None, "scores.csv holds no scores"),
+     ("scores_last.csv", "method,value\nother,1\n", "scores_last.csv is not a table of this study's scores"),
      ("scores.csv", "method,value\nother,1\n", "lacks the columns .*volume.* names the methods .'other'"),
      ("task.json", "{", "task.json is not the description of a cell")],
 )  # fmt: skip
@@ -336,7 +337,7 @@ def test_a_folder_that_is_no_study_is_named(name, content, message, tmp_path):
     plan = make_plan(tmp_path, {"scratch": "scratch"}, (1,), 1, patients=1)
     root = write_study(tmp_path / "study", plan, make_scores(plan))
     (path,) = root.rglob(name) if name == "task.json" else [root / name]
-    path.unlink()
+    path.unlink(missing_ok=True)
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=message):
