@@ -17,7 +17,7 @@ from monai_cl_ext.study.comparison import BEST, KEYS, Comparison
 from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES, SCORES_LAST
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.problems import PROBLEMS, Problem
-from monai_cl_ext.study.recipe import SCRATCH
+from monai_cl_ext.study.recipe import from_scratch
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, Task
 
@@ -36,7 +36,7 @@ class Study:
         scores: of every volume by the best checkpoint, see ``comparison.rows_of``; methods by their shown names, in the
             order of the plan.
         shown: name of each method on the page and in the tables; a transductive study marks it.
-        reference: shown name of training from scratch; "best" where no method is that.
+        reference: shown name of the plan's first training from scratch; "best" where no method is that.
         cells: description of every cell by its name.
         environment: where the study was planned; empty when not known.
         card: its data; None when not known.
@@ -148,7 +148,7 @@ def read_study(folder: Path) -> Study:
         raise ValueError(f"{path} does not exist; give the folder of a study, the --output of study run")
     plan = Plan.read(path)
     shown = {method: f"{method} ({MARK})" if plan.transductive else method for method in plan.methods}
-    scratch = [method for method, bundle in plan.methods.items() if bundle.split("+")[0] == SCRATCH]
+    scratch = [method for method, bundle in plan.methods.items() if from_scratch(bundle)]
     scores = _scores(folder / SCORES, COLUMNS, shown)
     present = set(scores["method"])
     environment = folder / ENVIRONMENT
