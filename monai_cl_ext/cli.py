@@ -138,7 +138,7 @@ class Commands:
             "patient_pattern": patient_pattern,
             "series": series,
         }
-        layout = {name: str(value) for name, value in given.items() if value not in (None, "")}
+        layout: dict[str, Any] = {name: str(value) for name, value in given.items() if value not in (None, "")}
         checked = check_folder(str(data_dir), num_classes, slice_axis, workers, **layout)
         page = write_check(checked, Path(str(output)))
         print(f"{as_text(checked)}\n\npage written to {page}")
@@ -165,7 +165,7 @@ class Commands:
         from monai_cl_ext.recipes.train import train
 
         given = {"label_dir": labels, "label_suffix": label_suffix, "patient_pattern": patient_pattern}
-        layout = {name: value for name, value in given.items() if value not in (None, "")}
+        layout: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, "")}
         train(data_dir, output, validation_patients, **layout)
 
     def predict(self, run: str, images: str, output: str) -> None:

@@ -70,7 +70,9 @@ def stage_settings(bundle: Bundle, stage: str, recipe: TrainingRecipe, choices: 
     if stage == "inference":
         own = bundle.known([stage], own)  # those of the training that it shares, such as its network
     elif unknown := sorted(own.keys() - bundle.known([stage], own).keys()):
-        raise ValueError(f"the recipe sets {', '.join(unknown)}, which {bundle.path(stage)} does not have; leave it out")
+        raise ValueError(
+            f"the recipe sets {', '.join(unknown)}, which {bundle.path(stage)} does not have; leave it out"
+        )
     common = {**{choice.name: choice.value for choice in choices}, **recipe.settings}
     return bundle.known([stage], {**common, **own})
 

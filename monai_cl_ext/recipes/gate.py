@@ -5,22 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from monai_cl_ext.data_check.check import check_folder
 from monai_cl_ext.data_check.facts import ERROR, WARNING, CaseFacts
 from monai_cl_ext.data_check.report import LISTED, Checked, write_check
 from monai_cl_ext.data_check.suggestion import Suggestion
 from monai_cl_ext.names import visible
-from monai_cl_ext.recipes.screen import say
+from monai_cl_ext.recipes.screen import Say
 
 
-def checked_data(data_dir: str, layout: Mapping[str, str], folder: Path) -> tuple[list[CaseFacts], Suggestion]:
+def checked_data(
+    data_dir: str, layout: Mapping[str, Any], folder: Path, say: Say
+) -> tuple[list[CaseFacts], Suggestion]:
     """What the check found of each case, and its settings to start from; errors and warnings are shown.
 
     Args:
         data_dir: folder of the data.
         layout: arguments of ``data.find_cases``.
         folder: where the page of the check is written.
+        say: shows a line.
 
     Raises:
         ValueError: when training cannot start on these data.
@@ -30,7 +34,7 @@ def checked_data(data_dir: str, layout: Mapping[str, str], folder: Path) -> tupl
     page = write_check(checked, folder)
     say(checked.sentences[0])
     for level in (ERROR, WARNING):
-        _show(checked, level, page)
+        _show(checked, level, page, say)
     if checked.errors:
         raise ValueError(
             f"{len(checked.errors)} error(s) in {data_dir}, so training cannot start; {page} has all and what to do"
@@ -50,7 +54,7 @@ def checked_data(data_dir: str, layout: Mapping[str, str], folder: Path) -> tupl
     return facts, checked.suggestion
 
 
-def _show(checked: Checked, level: str, page: Path) -> None:
+def _show(checked: Checked, level: str, page: Path, say: Say) -> None:
     found = [finding for finding in checked.findings if finding.level == level]
     for finding in found[:LISTED]:
         say(f"{level}: {visible(finding.message)}")

@@ -22,7 +22,7 @@ from monai_cl_ext.data.label_names import split_labels
 from monai_cl_ext.errors import mistake
 from monai_cl_ext.files import write_text
 from monai_cl_ext.recipes.plan import LOG, PLAN
-from monai_cl_ext.recipes.screen import logged_to, say
+from monai_cl_ext.recipes.screen import logged_to
 from monai_cl_ext.study.handover import literal
 
 RECORD = "predictions.json"
@@ -48,7 +48,7 @@ def predict(run: str, images: str, output: str) -> int:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output {folder}: expected a folder, found a file; give another")
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"), logged_to(folder / LOG):
+    with FileLock(folder / ".lock"), logged_to(folder / LOG) as say:
         record = _record(folder, _digest(bundle / "models" / "model.pt"))
         waiting, kept, failed = {}, [], {}
         for name, file in files.items():
@@ -61,11 +61,11 @@ def predict(run: str, images: str, output: str) -> int:
                 failed[name] = f"{target} exists and is not the prediction of {file}; remove it, or give another output"
         if waiting:
             failed |= _predict_all(bundle, waiting, folder, record)
-    for name, problem in failed.items():
-        say(f"not predicted: {name}: {problem}")
-    written = len(files) - len(kept) - len(failed)
-    before = f"; {len(kept)} that were there before are kept" if kept else ""
-    say(f"{written} label map(s) written to {folder}{before}")
+        for name, problem in failed.items():
+            say(f"not predicted: {name}: {problem}")
+        written = len(files) - len(kept) - len(failed)
+        before = f"; {len(kept)} that were there before are kept" if kept else ""
+        say(f"{written} label map(s) written to {folder}{before}")
     if failed:
         raise ValueError(
             f"{len(failed)} of {len(files)} image(s) were not predicted, see above; {folder / LOG} has more"

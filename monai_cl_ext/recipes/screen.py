@@ -4,36 +4,46 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def say(text: str) -> None:
-    """Prints at once, so that the order is right beside the bars of standard error."""
-    print(text, flush=True)
+Say: TypeAlias = Callable[[str], None]
+"""Prints a line for the user at once, so that the order is right beside the bars of standard error."""
 
 
 @contextmanager
-def logged_to(path: Path) -> Iterator[None]:
-    """Sends warnings and what libraries log to a file alone; it is added to."""
+def logged_to(path: Path) -> Iterator[Say]:
+    """Sends warnings, and what libraries log or print, to the end of a file alone; gives what shows lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter(FORMAT))
-    root = logging.getLogger()
-    loggers = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger) and one.handlers]
-    before = {one: (list(one.handlers), one.level) for one in (root, *loggers)}
-    for one in before:  # MONAI's own loggers write to the screen
-        one.handlers = [file] if one is root or not one.propagate else []
-    root.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for one, (handlers, level) in before.items():
-            one.handlers = handlers
-            one.setLevel(level)
-        file.close()
+    screen = sys.stdout
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file):
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter(FORMAT))
+        root = logging.getLogger()
+        before = {one: (list(one.handlers), one.level) for one in (root, *_with_handlers())}
+        for one in before:  # MONAI's own loggers write to the screen
+            one.handlers = [handler] if one is root or not one.propagate else []
+        root.setLevel(logging.INFO)
+        logging.captureWarnings(True)
+        try:
+            yield partial(print, file=screen, flush=True)
+        finally:
+            logging.captureWarnings(False)
+            for one, (handlers, level) in before.items():
+                one.handlers = handlers
+                one.setLevel(level)
+            for new in {new for one in _with_handlers() for new in one.handlers}:
+                if isinstance(new, logging.StreamHandler) and new.stream is file:  # loggers that were made meanwhile
+                    new.setStream(screen)
+
+
+def _with_handlers() -> list[logging.Logger]:
+    known = list(logging.getLogger().manager.loggerDict.values())
+    return [one for one in known if isinstance(one, logging.Logger) and one.handlers]

@@ -13,7 +13,7 @@ from monai_cl_ext.files import atomic
 from monai_cl_ext.recipes.choices import Choice, schedule_told, stage_settings
 from monai_cl_ext.recipes.folder import described, settled_bundle
 from monai_cl_ext.recipes.plan import TrainingPlan
-from monai_cl_ext.recipes.screen import say
+from monai_cl_ext.recipes.screen import Say
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.handover import literal
 from monai_cl_ext.study.recipe import make_recipes
@@ -58,7 +58,9 @@ class Training:
         evaluate = {"class_names": [literal(name) for name in plan.class_names], "use_spacing": spaced}
         volumes, patients = len(plan.split["pretrain"]), {case["patient"] for case in plan.split["train"]}
         data = f"{volumes} volumes, with labels of {len(patients)} patients"
+        known = {choice.name: choice.value for choice in plan.choices} | plan.recipe.settings
         return {
+            **{stage: bundle.known([stage], known) for stage in bundle.pretrain_stages},
             "train": self.settings["train"],
             "inference": self.settings["inference"],
             "evaluate": evaluate,
@@ -89,8 +91,8 @@ class Training:
             found.append(Task(stage, str(self._of(stage).folder), [], [Run([stage], {}, handed)], scored=scored))
         return found
 
-    def run(self) -> None:
-        """Runs what is missing."""
+    def run(self, say: Say) -> None:
+        """Runs what is missing; a line for each stage is shown by ``say``."""
         split = self.plan.split
         every = [*self.stages, "train", *(["evaluate"] if split["validation"] else [])]
         models = self.bundle.folder / "models"

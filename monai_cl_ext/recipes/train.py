@@ -19,7 +19,7 @@ from monai_cl_ext.recipes.gate import checked_data
 from monai_cl_ext.recipes.patients import labelled_patients, training_split, validation_patients
 from monai_cl_ext.recipes.plan import LOG, TrainingPlan, sizes_of
 from monai_cl_ext.recipes.recipe import TrainingRecipe, recipe_for
-from monai_cl_ext.recipes.screen import logged_to, say
+from monai_cl_ext.recipes.screen import Say, logged_to
 from monai_cl_ext.recipes.stages import Training
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.scheduler import alone
@@ -32,7 +32,7 @@ def train(
     output: str,
     validation: int | None = None,
     recipe: TrainingRecipe | None = None,
-    **layout: str,
+    **layout: Any,
 ) -> Path:
     """Trains on the volumes of a folder, or goes on with what was stopped; what is done is not run again.
 
@@ -60,32 +60,32 @@ def train(
     }  # fmt: skip
     TrainingPlan.read(root)  # before anything is written there
     root.mkdir(parents=True, exist_ok=True)
-    with alone(root), logged_to(root / LOG):
+    with alone(root), logged_to(root / LOG) as say:
         cases = find_cases(data, **layout)
         refuse_channel_files(cases, "train")
         plan = TrainingPlan.read(root)
         goes_on = plan is not None
         if plan is None:
-            plan = _begin(given, cases, layout, root)
+            plan = _begin(given, cases, layout, root, say)
             plan.write(root)
         else:
             plan.refuse_changes(given, sizes_of(cases), root)
         training = Training(plan, root)
-        _show(plan, training)
+        _show(plan, training, say)
         if goes_on:
             say("goes on where it stopped")
         else:
             say("timing some steps of each stage")
             say(f"expected: about {duration(sum(expected_seconds(training.tasks()).values()))} on this machine")
-        training.run()
+        training.run(say)
         page = write_report(root)
-    say(f"\nbundle: {training.bundle.folder}\nreport: {page}\nlog: {root / LOG}")
-    say(f"next: python -m monai_cl_ext predict {output} IMAGES --output OUT")
+        say(f"\nbundle: {training.bundle.folder}\nreport: {page}\nlog: {root / LOG}")
+        say(f"next: python -m monai_cl_ext predict {output} IMAGES --output OUT")
     return training.bundle.folder
 
 
 def _begin(
-    given: Mapping[str, Any], cases: list[dict[str, Any]], layout: Mapping[str, str], root: Path
+    given: Mapping[str, Any], cases: list[dict[str, Any]], layout: Mapping[str, str], root: Path, say: Say
 ) -> TrainingPlan:
     """The plan for these cases."""
     labelled = labelled_patients(cases)
@@ -96,7 +96,7 @@ def _begin(
         )
     number, reason = validation_patients(len(labelled), given["validation_patients"])
     sizes = sizes_of(cases)
-    facts, suggestion = checked_data(given["data_dir"], layout, root / "check")
+    facts, suggestion = checked_data(given["data_dir"], layout, root / "check", say)
     split = training_split(cases, number)
     unlabelled = sum(not case.get("label") for case in split["pretrain"])
     choices = [
@@ -111,7 +111,7 @@ def _begin(
     return TrainingPlan(dict(given), sizes, split, chosen, choices, classes)
 
 
-def _show(plan: TrainingPlan, training: Training) -> None:
+def _show(plan: TrainingPlan, training: Training, say: Say) -> None:
     """Prints each value that was chosen with its reason."""
     told = [*plan.choices, Choice("method", plan.recipe.method, plan.recipe.reason), device_choice()]
     say("\nchosen")
