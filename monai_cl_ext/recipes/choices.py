@@ -73,8 +73,7 @@ def stage_settings(bundle: Bundle, stage: str, recipe: TrainingRecipe, choices: 
         raise ValueError(
             f"the recipe sets {', '.join(unknown)}, which {bundle.path(stage)} does not have; leave it out"
         )
-    common = {**{choice.name: choice.value for choice in choices}, **recipe.settings}
-    return bundle.known([stage], {**common, **own})
+    return bundle.known([stage], {**{choice.name: choice.value for choice in choices}, **own})
 
 
 def schedule_told(settings: dict[str, Any]) -> str:

@@ -108,18 +108,12 @@ def listed_images(images: str) -> dict[str, Path]:
 
 def _predict_all(bundle: Path, files: Mapping[str, Path], folder: Path, record: dict[str, Any]) -> dict[str, str]:
     """Predicts image by image; returns what kept those that failed."""
-    failed = {}
+    failed: dict[str, str] = {}
     with _unfinished(folder) as unfinished:
-        config = str(bundle / "configs" / "inference.json")
-        settings: dict[str, Any] = {
-            "bundle_root": literal(str(bundle)), "output_dir": literal(str(unfinished)),
-            "dataset#data": [{"image": ""}],
-        }  # fmt: skip
-        workflow = ConfigWorkflow(config, logging_file=False, workflow_type=None, **settings)
-        workflow.initialize()
-        dataset = workflow.parser.get_parsed_content("dataset")
+        workflow: ConfigWorkflow | None = None
         for name, file in tqdm(files.items(), "predict", leave=False):
-            dataset.data = [{"image": str(file)}]
+            workflow = workflow or _workflow(bundle, unfinished)
+            workflow.parser.get_parsed_content("dataset").data = [{"image": str(file)}]
             try:
                 workflow.run()
             except Exception as error:
@@ -127,13 +121,33 @@ def _predict_all(bundle: Path, files: Mapping[str, Path], folder: Path, record: 
                 if found is None:
                     raise
                 failed[name] = str(found)
+                workflow = None  # Ignite would go on with the run that failed, and do nothing
                 continue
-            (written,) = unfinished.rglob("*.nii.gz")
-            written.rename(folder / f"{name}.nii.gz")
+            _only_file(unfinished, bundle).rename(folder / f"{name}.nii.gz")
             record["images"][name] = _facts(file)
             write_text(folder / RECORD, json.dumps(record, indent=1))
-        workflow.finalize()
     return failed
+
+
+def _workflow(bundle: Path, output: Path) -> ConfigWorkflow:
+    """The inference of a bundle for one image at a time."""
+    settings: dict[str, Any] = {"dataset#data": [{"image": ""}]}
+    settings |= {"bundle_root": literal(str(bundle)), "output_dir": literal(str(output))}
+    config = str(bundle / "configs" / "inference.json")
+    workflow = ConfigWorkflow(config, logging_file=False, workflow_type=None, **settings)
+    workflow.initialize()
+    return workflow
+
+
+def _only_file(folder: Path, bundle: Path) -> Path:
+    """What an inference wrote for one image."""
+    written = list(folder.rglob("*.nii.gz"))
+    if len(written) != 1:
+        raise ValueError(
+            f"{bundle / 'configs' / 'inference.json'}: expected one .nii.gz file an image in output_dir, found "
+            f"{len(written)}; run it by monai.bundle instead"
+        )
+    return written[0]
 
 
 @contextmanager

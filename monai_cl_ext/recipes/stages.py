@@ -58,7 +58,7 @@ class Training:
         evaluate = {"class_names": [literal(name) for name in plan.class_names], "use_spacing": spaced}
         volumes, patients = len(plan.split["pretrain"]), {case["patient"] for case in plan.split["train"]}
         data = f"{volumes} volumes, with labels of {len(patients)} patients"
-        known = {choice.name: choice.value for choice in plan.choices} | plan.recipe.settings
+        known = {choice.name: choice.value for choice in plan.choices}
         return {
             **{stage: bundle.known([stage], known) for stage in bundle.pretrain_stages},
             "train": self.settings["train"],

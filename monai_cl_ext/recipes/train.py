@@ -99,15 +99,17 @@ def _begin(
     facts, suggestion = checked_data(given["data_dir"], layout, root / "check", say)
     split = training_split(cases, number)
     unlabelled = sum(not case.get("label") for case in split["pretrain"])
+    recipe = given["recipe"]
+    chosen = recipe_for(len(labelled) - number, unlabelled) if recipe is None else TrainingRecipe(**recipe)
+    fitting = data_choices(suggestion, facts, split["pretrain"])
     choices = [
         Choice("validation", sorted({case["patient"] for case in split["validation"]}), reason),
-        *data_choices(suggestion, facts, split["pretrain"]),
+        *(choice for choice in fitting if choice.name not in chosen.settings),
+        *(Choice(name, value, "by the recipe") for name, value in chosen.settings.items()),
     ]
     named = named_classes(Path(given["data_dir"]))
     classes = [named.get(number, f"class {number}") for number in range(1, suggestion.settings["num_classes"])]
     refuse_reserved(classes)
-    recipe = given["recipe"]
-    chosen = recipe_for(len(labelled) - number, unlabelled) if recipe is None else TrainingRecipe(**recipe)
     return TrainingPlan(dict(given), sizes, split, chosen, choices, classes)
 
 
