@@ -17,6 +17,13 @@ def positive_number(name: str, value: float) -> float:
     return float(value)
 
 
+def weight(name: str, value: float) -> float:
+    """The finite number ``value`` of at least zero, or a ValueError that names ``name``."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < float("inf"):
+        raise ValueError(f"{name} must be a finite number of at least 0, found {value!r}")
+    return float(value)
+
+
 def positive_integer(name: str, value: int) -> int:
     """The integer ``value`` of at least 1, or a ValueError that names ``name``."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
 from torch.autograd.function import once_differentiable
 
 Value = TypeVar("Value")
@@ -44,6 +45,11 @@ def gather_objects(value: Value) -> list[Value]:
     values: list[Value | None] = [None] * world_size()
     dist.all_gather_object(values, value)
     return cast("list[Value]", values)
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum of the ``values`` of all processes, with gradient: each gets what all of them ask of its own."""
+    return values if world_size() == 1 else all_reduce(values)
 
 
 class RowGather:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines: a thin MONAI trainer that drives every method, an evaluator that embeds held-out slices, a schedule."""
+"""Engines: a thin MONAI trainer that drives every method, an evaluator that embeds held-out slices, schedules."""
 
 from .embedding import EmbeddingEvaluator
 from .method_trainer import MethodTrainer
-from .schedules import cosine_value
+from .schedules import cosine_value, ramp_up_value
 
-__all__ = ["EmbeddingEvaluator", "MethodTrainer", "cosine_value"]
+__all__ = ["EmbeddingEvaluator", "MethodTrainer", "cosine_value", "ramp_up_value"]

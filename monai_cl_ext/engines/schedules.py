@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from math import cos, pi
 
+from monai_cl_ext.losses import sigmoid_ramp_up
+
 
 def cosine_value(
     current_step: int, *, start: float, end: float, steps: int, warmup: int = 0, warmup_start: float = 0.0
@@ -31,3 +33,16 @@ def cosine_value(
         return warmup_start + (start - warmup_start) * index / max(1, warmup - 1)
     progress = min(1.0, (index - warmup) / max(1, steps - warmup))
     return end + (start - end) * (1 + cos(pi * progress)) / 2
+
+
+def ramp_up_value(current_step: int, *, value: float, steps: int, begin: int = 0) -> float:
+    """A value that rises from almost 0 by ``losses.sigmoid_ramp_up``, as the weight of a consistency does.
+
+    Args:
+        current_step: number of the step, 1 for the first.
+        value: what it reaches.
+        steps: from the first step until it is reached; 0 is at once.
+        begin: before so many steps are made it is 0.
+    """
+    made = current_step - 1
+    return 0.0 if made < begin else value * sigmoid_ramp_up(made, steps)

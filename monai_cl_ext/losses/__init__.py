@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contrastive and self-distillation losses: one kernel, one file per loss."""
+"""Losses: of contrast, by one kernel, of self-distillation and of semi-supervised segmentation; one file per loss."""
 
+from monai_cl_ext.losses.cross_pseudo_supervision import CrossPseudoSupervisionLoss
 from monai_cl_ext.losses.dino import DINOLoss
 from monai_cl_ext.losses.forms import groupwise, joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
+from monai_cl_ext.losses.masked_dice_ce import MaskedDiceCELoss
 from monai_cl_ext.losses.neighbor_graph import nearest_neighbor_components
 from monai_cl_ext.losses.ntxent import NTXentLoss
 from monai_cl_ext.losses.partition import PartitionContrastiveLoss
 from monai_cl_ext.losses.position import PositionContrastiveLoss
+from monai_cl_ext.losses.ramp_up import sigmoid_ramp_up
 from monai_cl_ext.losses.rules import Rule, both_known, different, matching, pair_matrices, same, sample_tags
 from monai_cl_ext.losses.superpixel import SuperpixelContrastiveLoss
 from monai_cl_ext.losses.superpixel_graph import SuperpixelGraphContrastiveLoss
@@ -17,8 +20,10 @@ from monai_cl_ext.losses.supervised import SupervisedContrastiveLoss
 from monai_cl_ext.losses.weak_graph import WeakGraphContrastiveLoss
 
 __all__ = [
+    "CrossPseudoSupervisionLoss",
     "DINOLoss",
     "LocalContrastiveLoss",
+    "MaskedDiceCELoss",
     "NTXentLoss",
     "PartitionContrastiveLoss",
     "PositionContrastiveLoss",
@@ -39,4 +44,5 @@ __all__ = [
     "pairwise",
     "same",
     "sample_tags",
+    "sigmoid_ramp_up",
 ]

@@ -1,39 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods: one file a paper's method, a network with its heads and losses."""
 
+from .bcp import BCP
+from .cross_pseudo_supervision import CrossPseudoSupervision
 from .dino import DINO
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
 from .instance import InstanceContrast
+from .mean_teacher import MeanTeacher
 from .method import Method, NetworkMethod
 from .mixup import Mixup
 from .parameter_groups import weight_decay_groups
 from .partition_contrast import PartitionContrast
 from .pcl import PCL
+from .random_boxes import RandomBoxes
 from .restoration import Restoration
 from .rotation import RotationPrediction
 from .self_training import SelfTraining
+from .semi_supervised import SemiSupervised
 from .simclr import SimCLR
 from .supercl import SuperCL
 from .supervised import Supervised
+from .teacher_training import TeacherTraining
+from .unimatch import UniMatch
 from .wcl import WCL
 
 __all__ = [
+    "BCP",
     "DINO",
     "PCL",
     "WCL",
+    "CrossPseudoSupervision",
     "GCLGlobal",
     "GCLLocal",
     "InstanceContrast",
+    "MeanTeacher",
     "Method",
     "Mixup",
     "NetworkMethod",
     "PartitionContrast",
+    "RandomBoxes",
     "Restoration",
     "RotationPrediction",
     "SelfTraining",
+    "SemiSupervised",
     "SimCLR",
     "SuperCL",
     "Supervised",
+    "TeacherTraining",
+    "UniMatch",
     "weight_decay_groups",
 ]

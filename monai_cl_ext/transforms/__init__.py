@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Views of batches: operations with parameters per sample, policies that compose them, superpixels, MONAI forms."""
 
+from .largest_components import keep_largest_components
 from .monai import RandPolicy, RandPolicyD, RandPolicyd, RandPolicyDict
 from .monai_augment import (
     RandStrongAugment,

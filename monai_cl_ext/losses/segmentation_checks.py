@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shape checks and dtype of segmentation losses."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from monai_cl_ext.numerics import at_least_float32
+
+
+def check_segmentation(logits: Tensor, **maps: Tensor) -> None:
+    """Raises a ValueError unless logits are (B, C, *S), C of at least two classes, and each map is (B, 1, *S)."""
+    if logits.ndim < 3 or logits.shape[1] < 2:
+        raise ValueError(f"logits must be (B, C, *S) with C >= 2 classes, found {tuple(logits.shape)}")
+    expected = (len(logits), 1, *logits.shape[2:])
+    for name, found in maps.items():
+        if tuple(found.shape) != expected:
+            raise ValueError(f"{name} must be {expected} for logits {tuple(logits.shape)}, found {tuple(found.shape)}")
+
+
+def wide(logits: Tensor) -> Tensor:
+    """The logits in float32 at least."""
+    return logits.to(at_least_float32(logits.dtype))

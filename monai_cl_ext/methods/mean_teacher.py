@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mean Teacher: the student agrees with an EMA teacher on unlabeled images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from monai_cl_ext.arguments import probability, weight
+from monai_cl_ext.methods.semi_supervised import SemiSupervised
+from monai_cl_ext.networks.teacher import MomentumTeacher
+from monai_cl_ext.types import Losses, Tags, View
+
+
+class MeanTeacher(SemiSupervised):
+    """Mean Teacher (Tarvainen and Valpola 2017) for segmentation.
+
+    The student's probabilities on unlabeled images follow, by mean squared error, those of its EMA teacher, which sees
+    the images with Gaussian noise, clipped at two standard deviations. The momentum of step n, from 0, is
+    min(1 - 1 / (n + 1), momentum). The teacher normalizes by the statistics of its batch.
+
+    Args:
+        network: from images (B, C, *S) to logits (B, classes, *S), the student.
+        loss: of the logits and the classes of labeled rows.
+        labelled_per_batch: number of labeled rows, which come first.
+        consistency_weight: of the squared error; ramp it up, since full weight from the start ruins the training.
+        momentum: of the teacher's parameters.
+        noise: standard deviation of the noise.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        labelled_per_batch: int,
+        consistency_weight: float = 0.1,
+        momentum: float = 0.99,
+        noise: float = 0.1,
+    ) -> None:
+        super().__init__(network, loss, labelled_per_batch, consistency_weight)
+        self.teacher = MomentumTeacher(copy.deepcopy(network))
+        self.momentum = probability("momentum", momentum)
+        self.noise = weight("noise", noise)
+
+    def forward(self, views: Sequence[View], tags: Tags) -> Losses:
+        """The supervised loss, the squared error and their weighted sum."""
+        rows = self.rows_of(views[0], tags)
+        logits = self.network(rows.image)
+        supervised = self.loss(logits[: self.labelled_per_batch], rows.label)
+        student = logits[self.labelled_per_batch :].float().softmax(1)
+        teacher = self.teacher(self.noisy(rows.unlabelled)).float().softmax(1)
+        consistency = F.mse_loss(student, teacher)
+        loss = supervised + self.consistency_weight * consistency
+        return {"loss": loss, "supervised": supervised, "consistency": consistency}
+
+    def noisy(self, image: Tensor) -> Tensor:
+        """The images with noise."""
+        return image + (self.noise * torch.randn_like(image)).clamp(-2 * self.noise, 2 * self.noise)
+
+    def after_step(self) -> None:
+        """Moves the teacher towards the student."""
+        self.teacher.update(self.network, min(1 - 1 / (self.iteration + 1), self.momentum))

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weak-to-strong consistency: FixMatch and UniMatch for segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout2d, dropout3d
+
+from monai_cl_ext.arguments import positive_integer, probability
+from monai_cl_ext.losses import MaskedDiceCELoss
+from monai_cl_ext.methods.random_boxes import RandomBoxes
+from monai_cl_ext.methods.semi_supervised import SemiSupervised
+from monai_cl_ext.networks import stages
+from monai_cl_ext.types import Losses, Tags, View
+
+
+class UniMatch(SemiSupervised):
+    """UniMatch (Yang et al., CVPR 2023, section 3); FixMatch (Sohn et al. 2020) with one strong view and no dropout.
+
+    What the network predicts on the weak view of unlabeled images is their pseudo-label where it is confident. It
+    learns these on strong views of the same places, into which boxes of another image are pasted with its
+    pseudo-labels (CutMix), and on the weak view with dropped channels in the encoder's features. Pseudo-labels get no
+    gradient.
+
+    The views are the weak one, from the batch, and the strong ones, each made from the weak one by intensities alone:
+    ``PrepareViews(..., made_from=[None, 0, 0])``.
+
+    Args:
+        network: of a class that ``networks.stages`` knows.
+        loss: of the logits and the classes of labeled rows.
+        labelled_per_batch: number of labeled rows, which come first.
+        consistency_weight: of the loss on pseudo-labels, the mean of that on strong views and that under dropout.
+        threshold: smallest probability of a pseudo-label that is learned.
+        strong_views: how many.
+        feature_dropout: chance that a channel of the encoder's features is dropped; 0 leaves this part out.
+        boxes: draws the boxes that are pasted.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        labelled_per_batch: int,
+        consistency_weight: float = 1.0,
+        threshold: float = 0.95,
+        strong_views: int = 2,
+        feature_dropout: float = 0.5,
+        boxes: RandomBoxes | None = None,
+    ) -> None:
+        super().__init__(network, loss, labelled_per_batch, consistency_weight)
+        self.stages = stages(network)
+        self.threshold = probability("threshold", threshold)
+        self.views = 1 + positive_integer("strong_views", strong_views)
+        self.feature_dropout = probability("feature_dropout", feature_dropout)
+        self.boxes = RandomBoxes(0.15, 0.75, probability=0.5) if boxes is None else boxes
+        self.pseudo_label_loss = MaskedDiceCELoss(lambda_dice=1.0, lambda_ce=0.0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Seeds the boxes of an epoch."""
+        self.boxes.set_epoch(epoch)
+
+    def forward(self, views: Sequence[View], tags: Tags) -> Losses:
+        """The supervised loss, that on pseudo-labels, their weighted sum, and the share of pseudo-labels learned."""
+        rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
+        features = self.stages.encode(rows.image)
+        logits = self.stages.output(self.stages.decode(features))
+        supervised = self.loss(logits[:count], rows.label)
+        confidence, label = logits[count:].detach().float().softmax(1).max(1, keepdim=True)
+        confident = (confidence >= self.threshold).to(rows.image.dtype)
+        consistency = self._strong([view["image"][count:] for view in views[1:]], label, confident)
+        if self.feature_dropout:
+            dropped = self._dropped([level[count:] for level in features])
+            consistency = (consistency + self.pseudo_label_loss(dropped, label, confident)) / 2
+        loss = supervised + self.consistency_weight * consistency
+        return {"loss": loss, "supervised": supervised, "consistency": consistency, "confident": confident.mean()}
+
+    def _strong(self, images: Sequence[Tensor], label: Tensor, confident: Tensor) -> Tensor:
+        """Mean loss of the strong views, each with boxes of the next image of the batch."""
+        masks = [self.boxes(image) for image in images]
+        mixed = [torch.lerp(image.roll(1, 0), image, mask) for image, mask in zip(images, masks, strict=True)]
+        losses = []
+        for logits, mask in zip(self.network(torch.cat(mixed)).chunk(len(mixed)), masks, strict=True):
+            mixed_label = torch.where(mask > 0, label, label.roll(1, 0))
+            losses.append(
+                self.pseudo_label_loss(logits, mixed_label, torch.lerp(confident.roll(1, 0), confident, mask))
+            )
+        return torch.stack(losses).mean()
+
+    def _dropped(self, features: Sequence[Tensor]) -> Tensor:
+        """Logits from features with dropped channels."""
+        drop = dropout2d if self.stages.spatial_dims == 2 else dropout3d
+        return self.stages.output(self.stages.decode([drop(level, self.feature_dropout) for level in features]))
