@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PRETRAINING = "gcl_segmentation+no_local"
-SUPERVISED = "gcl_segmentation"
-SEMI_SUPERVISED = "gcl_segmentation"
+SUPERVISED = "supervised_segmentation"
+SEMI_SUPERVISED = "bcp_segmentation"
+LABELED_ROWS = 12  # of a batch; a semi-supervised one has as many without labels
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ def recipe_for(labelled: int, unlabelled: int) -> TrainingRecipe:
     Settings that are not named are the bundles' own.
     """
     if unlabelled:
-        training, reason = SEMI_SUPERVISED, f"{labelled} labeled patient(s) and {unlabelled} volume(s) without labels"
+        training, batch_size = SEMI_SUPERVISED, 2 * LABELED_ROWS
+        reason = f"semi-supervised, on {labelled} labeled patient(s) and {unlabelled} volume(s) without labels"
     else:
-        training, reason = SUPERVISED, "supervised, since every volume to train on has a label"
+        training, batch_size = SUPERVISED, LABELED_ROWS
+        reason = "supervised, since every volume to train on has a label"
     return TrainingRecipe(
         method=f"{PRETRAINING} > {training}",
         reason=reason,
         pretrain_settings={"epochs": 15, "batches_per_epoch": 100, "learning_rate": 0.001},
-        train_settings={"epochs": 20, "batches_per_epoch": 50, "learning_rate": 0.001, "val_interval": 1},
+        train_settings={"epochs": 20, "batches_per_epoch": 50, "learning_rate": 0.001, "batch_size": batch_size},
     )
