@@ -50,17 +50,20 @@ def _settled(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[str
     return dict(ordered_config(parser.get()))
 
 
-def described(metadata: Mapping[str, Any], class_names: Sequence[str], data: str) -> dict[str, Any]:
+def described(metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str) -> dict[str, Any]:
     """The values of metadata.json that tell what a trained bundle predicts, and what it was trained on.
 
     Args:
         metadata: of the bundle.
         class_names: of the foreground classes.
+        modality: of the images.
         data: the volumes, in a few words.
     """
     names = ["background", *map(plain, class_names)]
+    known = metadata["network_data_format"]
+    image = {**known["inputs"]["image"], "modality": plain(modality)}
     output = {
-        **metadata["network_data_format"]["outputs"]["pred"],
+        **known["outputs"]["pred"],
         "num_channels": len(names),
         "channel_def": {str(number): name for number, name in enumerate(names)},
     }
@@ -68,8 +71,9 @@ def described(metadata: Mapping[str, Any], class_names: Sequence[str], data: str
         "data_source": data,
         "label_classes": ", ".join(f"{number} {name}" for number, name in enumerate(names)),
         "network_data_format": {
-            **metadata["network_data_format"],
-            "outputs": {**metadata["network_data_format"]["outputs"], "pred": output},
+            **known,
+            "inputs": {**known["inputs"], "image": image},
+            "outputs": {**known["outputs"], "pred": output},
         },
     }
 

@@ -31,7 +31,8 @@ class TrainingPlan:
         split: see ``patients.training_split``.
         recipe: what is run.
         choices: what was chosen for the data.
-        class_names: of the foreground classes; empty where the data do not name them.
+        class_names: of the foreground classes.
+        modality: that dataset.json tells, or "n/a".
     """
 
     given: dict[str, Any]
@@ -40,6 +41,7 @@ class TrainingPlan:
     recipe: TrainingRecipe
     choices: list[Choice]
     class_names: list[str]
+    modality: str
 
     def write(self, root: Path) -> None:
         """Keeps the plan in the folder of the training."""

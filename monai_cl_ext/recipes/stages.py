@@ -64,7 +64,7 @@ class Training:
             "train": self.settings["train"],
             "inference": self.settings["inference"],
             "evaluate": evaluate,
-            "metadata": described(bundle.read("metadata"), plan.class_names, data),
+            "metadata": described(bundle.read("metadata"), plan.class_names, plan.modality, data),
         }
 
     def schedules(self) -> list[Choice]:

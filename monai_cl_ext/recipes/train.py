@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.channels import refuse_channel_files
+from monai_cl_ext.data.decathlon import description_of, read_description
 from monai_cl_ext.data.file_names import existing_folder
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data_check.check import named_classes
@@ -77,7 +78,11 @@ def train(
         else:
             say("timing some steps of each stage")
             say(f"expected: about {duration(sum(expected_seconds(training.tasks()).values()))} on this machine")
-        training.run(say)
+        try:
+            training.run(say)
+        except KeyboardInterrupt:
+            say("\nstopped; the same command goes on after the last complete epoch")
+            raise
         page = write_report(root)
         say(f"\nbundle: {training.bundle.folder}\nreport: {page}\nlog: {root / LOG}")
         say(f"next: python -m monai_cl_ext predict {output} IMAGES --output OUT")
@@ -110,7 +115,16 @@ def _begin(
     named = named_classes(Path(given["data_dir"]))
     classes = [named.get(number, f"class {number}") for number in range(1, suggestion.settings["num_classes"])]
     refuse_reserved(classes)
-    return TrainingPlan(dict(given), sizes, split, chosen, choices, classes)
+    return TrainingPlan(dict(given), sizes, split, chosen, choices, classes, modality_of(Path(given["data_dir"])))
+
+
+def modality_of(folder: Path) -> str:
+    """The modality that a dataset.json tells, as the Decathlon's {"0": "MRI"} or nnU-Net's channel_names; or "n/a"."""
+    description = description_of(folder)
+    content = read_description(description) if description else {}
+    told = content.get("modality") or content.get("channel_names")
+    names = list(told.values()) if isinstance(told, dict) else [told]
+    return names[0] if len(names) == 1 and isinstance(names[0], str) else "n/a"
 
 
 def _show(plan: TrainingPlan, training: Training, say: Say) -> None:

@@ -90,13 +90,15 @@ def test_the_bundle_predicts_as_it_stands_and_as_predict_does(trained, data, tmp
     assert own.shape == read_nifti(image).shape and (own == by_monai).all()
 
 
-def test_what_was_chosen_stands_in_the_bundle(trained):
+def test_what_was_chosen_stands_in_the_bundle(trained, data):
     for config in ("bundle/configs/train", "bundle/configs/inference", "pretraining/configs/pretrain_global"):
         content = read(trained / f"{config}.json")
         assert content["image_size"] == [32, 32] and content["num_classes"] == 4 and content["slice_axis"] == 2
         assert content["network_def"]["features"] == [4, 8, 8, 8, 8, 4]
     assert read(trained / "bundle" / "configs" / "evaluate.json")["class_names"] == ["RV", "myocardium", "LV"]
-    output = read(trained / "bundle" / "configs" / "metadata.json")["network_data_format"]["outputs"]["pred"]
+    formats = read(trained / "bundle" / "configs" / "metadata.json")["network_data_format"]
+    output = formats["outputs"]["pred"]
+    assert formats["inputs"]["image"]["modality"] == next(iter(read(data / "dataset.json")["modality"].values()))
     assert output["num_channels"] == 4 and output["channel_def"]["2"] == "myocardium"
     assert (trained / "bundle" / "LICENSE").is_file() and (trained / "bundle" / "docs" / "README.md").is_file()
 
@@ -154,7 +156,8 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, data, tmp_path,
             train(str(data), str(root), recipe=TINY)
         assert calls[-1].name == f"resume_{stage}"
     train(str(data), str(root), recipe=TINY)
-    assert "goes on where it stopped" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.count("stopped; the same command goes on") == 2 and told.count("goes on where it stopped") == 2
     own = [folder for folder in calls if root in folder.parents]
     assert len(own) == 4  # two epochs of each stage, none twice
     for name in ("model_pretrain_global.pt", "model_final.pt", "model.pt"):
