@@ -86,9 +86,10 @@ class Training:
         found = []
         for stage in (*self.stages, "train"):
             data = {**self._data(stage), "pretrained": ""}
+            runs = [Run([stage], {}, self._of(stage).known([stage], data))]
             scored = self.plan.split["validation"] if stage == "train" else []
-            handed = {name: value for name, value in data.items() if self._of(stage).known([stage], {name: value})}
-            found.append(Task(stage, str(self._of(stage).folder), [], [Run([stage], {}, handed)], scored=scored))
+            runs += [Run(["train", "evaluate"])] if scored else []
+            found.append(Task(stage, str(self._of(stage).folder), [], runs, scored=scored))
         return found
 
     def run(self, say: Say) -> None:

@@ -214,6 +214,7 @@ def test_errors_of_the_check_stop_and_are_shown(few, tmp_path, capsys):
     assert (tmp_path / "run" / "check" / "check.html").is_file()
 
 
+@pytest.mark.slow
 def test_two_labeled_patients_are_both_trained_on_and_the_last_weights_taken(few, tmp_path, capsys):
     train(str(few), str(tmp_path / "run"), recipe=SUPERVISED)
     told = capsys.readouterr().out
