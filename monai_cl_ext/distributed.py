@@ -9,7 +9,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.distributed.nn.functional import all_reduce
 
 Value = TypeVar("Value")
 
