@@ -4,7 +4,7 @@
     python benchmarks/demo_seeds.py --output runs/demo
 
 Runs are in runs/demo_0, runs/demo_1, ...; one that was stopped goes on, one that is done is not run again. It prints
-the mean Dice of each arm for every seed, the gain of the last arm on the first with a t-interval, and how long each took.
+the mean Dice of each arm for every seed, the gain of the last arm on the first with a t-interval, and how long it took.
 """
 
 from __future__ import annotations
