@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
 from torch.autograd.function import once_differentiable
+from torch.distributed.nn.functional import all_reduce
 
 Value = TypeVar("Value")
 

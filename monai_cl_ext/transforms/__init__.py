@@ -68,6 +68,8 @@ __all__ = [
     "PrepareImage", "PrepareViews",
     # superpixels
     "Superpixel", "Superpixeld", "SuperpixelD", "SuperpixelDict", "batched_slic",
+    # label maps
+    "keep_largest_components",
     # MONAI forms
     "RandPolicy", "RandPolicyd", "RandPolicyD", "RandPolicyDict",
     "RandStrongAugment", "RandStrongAugmentd", "RandStrongAugmentD", "RandStrongAugmentDict",
