@@ -16,10 +16,11 @@ from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
 from monai_cl_ext.bundles import bundle_names, installed_bundle, shared_overlay
+from monai_cl_ext.study.layout import EVAL_LAST
 
 FOLDER_VARIABLE = "MONAI_CL_BUNDLES"
 CHECKOUT = Path(__file__).resolve().parents[2] / "bundles"
-LEFT_OUT = ("models", "eval", "data", "runs", "mlruns*", "__pycache__", ".git")
+LEFT_OUT = ("models", "eval", EVAL_LAST, "data", "runs", "mlruns*", "__pycache__", ".git")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 from monai_cl_ext.data.splits import Case, by_patient, draw_patients
 from monai_cl_ext.study.bundles import Bundle
-from monai_cl_ext.study.layout import folder_name
+from monai_cl_ext.study.last_checkpoint import last_inference
+from monai_cl_ext.study.layout import INFERENCE_LAST, folder_name
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.problems import PROBLEMS
 from monai_cl_ext.study.splits import Split
@@ -109,7 +110,7 @@ def _finetune(
     part: str,
     tried: Mapping[str, Any] | None = None,
 ) -> Task:
-    """The training and the inference of a cell.
+    """The training and the inference of a cell; of the last checkpoint too where test patients are scored.
 
     Args:
         plan, name, facts: of the study and of the cell.
@@ -132,6 +133,8 @@ def _finetune(
     fields = [name for name in ("classes", "use_spacing", "tolerance") if name not in problem.without]
     scoring = {name: getattr(plan, name) for name in fields}
     runs = [Run(["train"], training, data), Run(["inference"], inference, predicted)]
+    if part == "test" and (last := last_inference(bundle)):
+        runs.append(Run(["inference"], {**inference, **last}, predicted, INFERENCE_LAST))
     overlays = list(bundle.overlays)
     axis = int(plan.settings.get("slice_axis", 2))
     return Task(

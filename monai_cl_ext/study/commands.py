@@ -78,7 +78,7 @@ class StudyCommands:
         slurm: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> None:
-        """Runs a study, or what is missing of it, and writes OUTPUT/scores.csv and OUTPUT/paper_compat.csv.
+        """Runs a study, or what is missing of it, and writes OUTPUT/scores.csv, scores_last.csv and paper_compat.csv.
 
         A study that was stopped goes on by the same command, or by its output alone.
 
@@ -188,6 +188,10 @@ def describe(plan: Plan, cells: list[Task], root: Path) -> str:
     ]
     if choices:
         lines.append(f"  {len(choices)} fine-tunings choose learning rates, on validation patients")
+    without = {task.facts["method"] for task in finetuning if not task.scores_last}
+    if without:
+        told = ", ".join(name for name in plan.methods if name in without)
+        lines.append(f"  no last checkpoint is scored of {told}: train.json writes none that inference.json can load")
     if plan.transductive:
         lines.append("  TRANSDUCTIVE: pre-training sees the images of validation and test patients")
     card = read_table(root / CARD, dtype=str)

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from urllib.parse import quote
 
 PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
 """Of the study: what is run, its data, and where it was planned."""
 
-SCORES, PAPER_COMPAT = "scores.csv", "paper_compat.csv"
+SCORES, PAPER_COMPAT, SCORES_LAST = "scores.csv", "paper_compat.csv", "scores_last.csv"
 """Of a cell that is scored, and of the study, which collects those of its cells."""
+
+EVAL_LAST, INFERENCE_LAST = "eval_last", "inference_last"
+"""Of a cell: the predictions of its last checkpoint, and the run that writes them."""
 
 TASK, DONE, LOG = "task.json", "done", "log.txt"
 """Of a cell: what it runs, that it is done, and what it printed."""
@@ -18,6 +22,14 @@ TASK, DONE, LOG = "task.json", "done", "log.txt"
 KEPT = " ^+=_-()[]."
 LONGEST = 150
 """Of the characters of a folder's name; most file systems hold 255 bytes."""
+
+
+def predicted(folder: Path, pattern: str) -> list[Path]:
+    """Files below the folder of a cell by the pattern of their names, without the predictions of its last checkpoint.
+
+    Those are found below their own folder, ``EVAL_LAST`` of the cell.
+    """
+    return sorted(path for path in folder.rglob(pattern) if path.relative_to(folder).parts[0] != EVAL_LAST)
 
 
 def folder_name(name: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from monai_cl_ext import csv_files
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.names import well_formed
+from monai_cl_ext.study.layout import predicted
 from monai_cl_ext.study.scores import COLUMNS
 from monai_cl_ext.study.statistics import pseudo_values
 
@@ -66,7 +67,7 @@ def read_probabilities(cases: Sequence[Case], folder: Path, classes: Mapping[int
         FileNotFoundError: when there is none.
         ValueError: when there are several, or its classes or its photographs are not those of the study.
     """
-    files = sorted(folder.rglob(PREDICTIONS))
+    files = predicted(folder, PREDICTIONS)
     if not files:
         raise FileNotFoundError(f"{folder}: found no {PREDICTIONS}; does inference.json write it?")
     if len(files) > 1:

@@ -62,4 +62,5 @@ def _probe(task: Task) -> float:
         validation = time.perf_counter() - begin
         interval = workflow.parser.get("val_interval", 1)
         volumes = len(task.scored) / max(len(workflow.parser.get_parsed_content("validate#dataset")), 1)
-    return clock[0] + epochs * steps * step + (epochs // interval + volumes) * validation
+    inferences = len(task.runs) - 1
+    return clock[0] + epochs * steps * step + (epochs // interval + inferences * volumes) * validation

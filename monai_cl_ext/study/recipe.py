@@ -39,6 +39,11 @@ class Recipe:
         return f"{self.pretraining.name} > {self.training.name}"
 
 
+def from_scratch(method: str) -> bool:
+    """Whether a method, as :func:`make_recipes` reads it, trains without pre-training."""
+    return CHAIN.split(method.strip())[0].split("+")[0] == SCRATCH
+
+
 def make_recipes(methods: Mapping[str, str], folders: Sequence[str] = ()) -> dict[str, Recipe]:
     """The recipe of each method by its name.
 

@@ -20,6 +20,7 @@ from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 from monai_cl_ext.names import well_formed
 from monai_cl_ext.study.alignment import aligned_labels
+from monai_cl_ext.study.layout import predicted
 
 TEXT = ("method", "volume", "patient", "class", "metric")
 COLUMNS = ("volume", "patient", "class", "metric", "value", "missed")
@@ -97,7 +98,7 @@ def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
     names = [create_file_basename("", name, ".", separate_folder=False, makedirs=False) for name in image_names]
     for case, name in zip(cases, names, strict=True):
         longer = tuple(f"{other}_" for other in names if other.startswith(f"{name}_"))
-        files = [path for path in folder.rglob(f"{glob.escape(name)}_*.nii*") if not path.name.startswith(longer)]
+        files = [path for path in predicted(folder, f"{glob.escape(name)}_*.nii*") if not path.name.startswith(longer)]
         if not files:
             raise FileNotFoundError(f"{folder}: found no prediction {name}_*.nii.gz; does inference.json save it?")
         if len(files) > 1:

@@ -23,38 +23,39 @@ def run_stage(
     settings: Mapping[str, Any],
     data: Mapping[str, Any] | None = None,
     *,
+    name: str = "",
     progress: bool = False,
 ) -> float:
     """Runs a stage unless the bundle's folder says that it is done; one that was stopped goes on where it stopped.
 
-    The folder keeps ``<stage>.json``, the arguments of ``python -m monai.bundle run --args_file <stage>.json``, and
-    ``<stage>.done``; lists among the data lie in ``<stage>_data.json``, which the arguments name. A bundle without the
+    The folder keeps ``<name>.json``, the arguments of ``python -m monai.bundle run --args_file <name>.json``, and
+    ``<name>.done``; lists among the data lie in ``<name>_data.json``, which the arguments name. A bundle without the
     key ``resume`` begins a stopped stage anew.
 
     Args:
         bundle: in a folder of its own, see :meth:`Bundle.copy`: weights and results are written there.
-        stages: names of config files, later ones laid over the first: ("train",), ("train", "evaluate"); the last one
-            names the stage.
+        stages: names of config files, later ones laid over the first: ("train",), ("train", "evaluate").
         settings: values by config id, as a configuration holds them: text may be an expression.
         data: by config id what is no configuration: lists of cases, splits, paths, see :func:`handed_over`.
+        name: of the run; the last one of the stages by default.
         progress: a training shows a bar in place of the bundle's log.
 
     Returns:
         Seconds that the stage took when it ran.
 
     Raises:
-        ValueError: when the config does not know a setting, or the folder holds this stage under other settings.
+        ValueError: when the config does not know a setting, or the folder holds this run under other settings.
     """
-    stage, root = stages[-1], bundle.folder
+    name, root = name or stages[-1], bundle.folder
     files = [str(bundle.path(name)) for name in bundle.configs(*stages)]
     config = ConfigParser.load_config_files(files)
-    listed = root / f"{stage}_data.json"
+    listed = root / f"{name}_data.json"
     values, lists = handed_over({**(data or {}), "bundle_root": str(root)}, listed)
     settings = {**settings, **values} | ({"resume": True} if "resume" in config else {})
     _check_known(settings, ConfigParser(config), files)
     _keep(listed, lists)
-    _keep(root / f"{stage}.json", json.dumps({"config_file": files, **settings}, indent=1))
-    done = root / f"{stage}.done"
+    _keep(root / f"{name}.json", json.dumps({"config_file": files, **settings}, indent=1))
+    done = root / f"{name}.done"
     if done.is_file():
         return float(done.read_text(encoding="utf-8"))
     start = time.perf_counter()
@@ -62,7 +63,7 @@ def run_stage(
     workflow.initialize()
     if progress and "train#trainer" in str(config["run"]):
         trainer = workflow.parser.get_parsed_content("train#trainer")
-        ProgressBar(desc=f"{root.name} {stage}", persist=False).attach(trainer)
+        ProgressBar(desc=f"{root.name} {name}", persist=False).attach(trainer)
     workflow.run()
     workflow.finalize()
     seconds = time.perf_counter() - start

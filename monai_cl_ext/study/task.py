@@ -29,7 +29,7 @@ from monai_cl_ext.data.splits import Case
 from monai_cl_ext.errors import root_cause
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
-from monai_cl_ext.study.layout import DONE, SCORES, TASK
+from monai_cl_ext.study.layout import DONE, EVAL_LAST, INFERENCE_LAST, SCORES, SCORES_LAST, TASK
 from monai_cl_ext.study.problems import PROBLEMS, Segmentation
 
 ATTENDED = "--attended"
@@ -54,11 +54,17 @@ class Run:
         stages: names of config files, see ``stage.run_stage``; the last one names the stage.
         settings: values by config id, as a configuration holds them: text may be an expression.
         data: by config id what is no configuration: lists of cases, splits, paths.
+        name: of its files in the cell's folder; that of the stage, but for a second run of it.
     """
 
     stages: list[str]
     settings: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Names the run after its stage where it has no name of its own."""
+        object.__setattr__(self, "name", self.name or self.stage)
 
     @property
     def stage(self) -> str:
@@ -98,11 +104,26 @@ class Task:
     kind: Kind = Kind.FINETUNE
     problem: str = Segmentation.name
 
+    @property
+    def scores_last(self) -> bool:
+        """Whether its last checkpoint is scored as well."""
+        return any(run.name == INFERENCE_LAST for run in self.runs)
+
+    @property
+    def tables(self) -> list[str]:
+        """Files of its scores; none where nothing is scored."""
+        if not self.scored:
+            return []
+        return [*PROBLEMS[self.problem].tables, *([SCORES_LAST] if self.scores_last else [])]
+
     def to_json(self) -> str:
         """The cell as text; equal cells give equal texts."""
         content = asdict(self)
         if self.problem == Segmentation.name:
             del content["problem"]  # a study that was begun before there were others goes on
+        for run in content["runs"]:
+            if run["name"] == run["stages"][-1]:
+                del run["name"]  # as before runs had names
         return json.dumps(content, indent=1)
 
     @classmethod
@@ -182,12 +203,15 @@ def run_task(folder: str | Path, *, progress: bool = False) -> None:
         choices = {setting: choose(root, cells, problem.primary) for setting, cells in task.chosen.items()}
         for number, run in enumerate(task.runs):
             settings = {**run.settings, **(choices if number == 0 else {})}
-            run_stage(bundle, run.stages, settings, run.data, progress=progress)
+            run_stage(bundle, run.stages, settings, run.data, name=run.name, progress=progress)
         if task.scored:
-            for name, table in problem.score(task.scored, folder, task.scoring, task.slice_axis).items():
+            tables = problem.score(task.scored, folder, task.scoring, task.slice_axis)
+            if task.scores_last:
+                tables[SCORES_LAST] = problem.scores(task.scored, folder / EVAL_LAST, task.scoring)
+            for name, table in tables.items():
                 marked = table.assign(**{**task.facts, **choices})
                 write_table(folder / name, marked[[*task.facts, *choices, *table.columns]])
-        kept = [folder / name for name in problem.tables] if task.scored else sorted(folder.glob("models/model*.pt"))
+        kept = [folder / name for name in task.tables] if task.scored else sorted(folder.glob("models/model*.pt"))
         digests = {path.relative_to(folder).as_posix(): _digest(path) for path in kept}
         write_text(folder / DONE, json.dumps(digests, indent=1))
         for states in (folder / "models").glob("resume_*"):

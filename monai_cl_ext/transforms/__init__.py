@@ -41,6 +41,7 @@ from .policies.gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy,
 from .policies.parts import intensity_part, spatial_part
 from .policies.pcl import pcl_policy
 from .policies.policy import ViewPolicy
+from .policies.segmentation import segmentation_policy
 from .policies.strength import scale_policy
 from .policies.strong_weak import simclr_policy, strong_policy, weak_med_policy, weak_policy
 from .policies.supercl import supercl_policy
@@ -62,10 +63,12 @@ __all__ = [
     "Standardization", "UnitRange", "color_jitter",
     # policies
     "basic_policy", "crop_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy", "identity_policy",
-    "intensity_part", "pcl_policy", "scale_policy", "simclr_policy", "spatial_part", "strong_policy", "supercl_policy",
-    "weak_med_policy", "weak_policy",
+    "intensity_part", "pcl_policy", "scale_policy", "segmentation_policy", "simclr_policy", "spatial_part",
+    "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
     # from batches to views
     "PrepareImage", "PrepareViews",
+    # maps
+    "keep_largest_components",
     # superpixels
     "Superpixel", "Superpixeld", "SuperpixelD", "SuperpixelDict", "batched_slic",
     # label maps

@@ -9,6 +9,7 @@ import pytest
 from monai_cl_ext.bundles import shared_overlay
 from monai_cl_ext.study.bundles import CHECKOUT, FOLDER_VARIABLE, Bundle, find_bundle
 from monai_cl_ext.study.card import config_hash
+from monai_cl_ext.study.recipe import from_scratch
 
 original = Path.read_text
 
@@ -49,7 +50,7 @@ def test_a_bundle_is_found_by_path_by_option_by_variable_and_beside_a_checkout(b
 def test_an_absent_bundle_or_overlay_is_named(bundle, tmp_path):
     with pytest.raises(FileNotFoundError, match=f"'yours'.*{tmp_path}.*{FOLDER_VARIABLE}"):
         find_bundle("yours", [tmp_path])
-    with pytest.raises(FileNotFoundError, match="the package's, dino_classification, "):
+    with pytest.raises(FileNotFoundError, match="the package's, bcp_segmentation, "):
         find_bundle("yours", [tmp_path])
     with pytest.raises(FileNotFoundError, match=r"missing.json does not exist; .*everywhere, first, metadata, mixup"):
         find_bundle("mine+missing", [tmp_path])
@@ -117,3 +118,11 @@ def test_a_config_is_read_once(monkeypatch):
         assert bundle.parser("train", "evaluate")["network_def"]["_target_"].endswith("GCLUNet")
     names = [path.name for path in reads if path.suffix == ".json"]
     assert sorted(names) == ["evaluate.json", "metadata.json", "network_gcl.json", "train.json"]
+
+
+@pytest.mark.parametrize("method, expected", [
+    ("scratch", True), ("scratch+mixup", True), ("scratch > bcp_segmentation", True), (" scratch  >  a+b", True),
+    ("gcl_segmentation", False), ("gcl_segmentation > bcp_segmentation", False), ("scratching", False),
+])  # fmt: skip
+def test_a_chain_from_scratch_is_training_from_scratch(method, expected):
+    assert from_scratch(method) == expected

@@ -101,17 +101,19 @@ def test_every_method_is_trained_on_the_same_patients_and_never_on_those_of_a_te
     assert len(drawn) == 2 and drawn[0] != drawn[1]
 
 
-def test_the_scores_of_each_cell_are_those_of_its_predictions(study):
+@pytest.mark.parametrize(("predictions", "table"), [("eval/inference", "scores.csv"), ("eval_last", "scores_last.csv")])
+def test_the_scores_of_each_cell_are_those_of_its_predictions(study, predictions, table):
     plan, cells, root = study
     label = {case["image"]: case["label"] for case in plan.splits[0]["test"]}
     patient = {case["image"]: case["patient"] for case in plan.splits[0]["test"]}
     finals = [task for task in cells if task.kind == Kind.FINETUNE]
     assert len(finals) == 4
     for task in finals:
-        found = csv_files.read_table(root / task.name / "eval/inference/predictions.csv")
+        found = csv_files.read_table(root / task.name / predictions / "predictions.csv")
+        assert len(list((root / task.name).rglob("predictions.csv"))) == 2
         true = np.array([CLASSES.index(label[image]) for image in found["image"]])
         values = found[CLASSES].to_numpy()
-        scores = read_table(root / task.name / "scores.csv")
+        scores = read_table(root / task.name / table)
         means = {metric: part.groupby("patient")["value"].mean().mean() for metric, part in scores.groupby("metric")}
         each = pd.DataFrame({
             "patient": found["image"].map(patient), "accuracy": values.argmax(1) == true,
@@ -145,7 +147,8 @@ def test_the_report_leads_with_auroc_and_leaves_out_what_means_nothing(study):
     assert set(comparison.summary["draws"]) == {2} and set(comparison.summary["patients"]) == {9}
     StudyCommands().report(str(root))
     page = (root / "report.html").read_text(encoding="utf-8")
-    for text in ("AUROC over labeled patients", "jackknife pseudo-values", "AUROC per class", "No diagram of ranks"):
+    for text in ("AUROC over labeled patients", "jackknife pseudo-values", "AUROC per class", "No diagram of ranks",
+                 "AUROC: last - best checkpoint"):  # fmt: skip
         assert text in page
     for text in ("Dice", "Missed structures", "Largest gain and loss", "tolerance", "volumes with"):
         assert text not in page

@@ -29,6 +29,16 @@ def test_a_stage_runs_once_with_its_settings(bundle):
     assert arguments["resume"] is True and arguments["speed"] == 3 and len(arguments["config_file"]) == 1
 
 
+def test_a_second_run_of_a_stage_has_files_of_its_own(bundle):
+    run_stage(bundle, ["train"], {"speed": 3})
+    for _ in range(2):
+        run_stage(bundle, ["train"], {"speed": 4}, name="again")
+    assert (bundle.folder / "note").read_text() == "34" and (bundle.folder / "again.done").is_file()
+    assert (bundle.folder / "again_data.json").is_file()
+    speeds = [json.loads((bundle.folder / f"{name}.json").read_text())["speed"] for name in ("train", "again")]
+    assert speeds == [3, 4]
+
+
 def test_overlays_are_laid_over_a_stage(bundle):
     run_stage(Bundle(bundle.folder, ("faster",)), ["train"], {})
     assert (bundle.folder / "note").read_text() == "2"

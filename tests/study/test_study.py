@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from launcher import here
 from plain_bundle import write_plain_bundle
 
@@ -22,7 +23,7 @@ from monai_cl_ext.data import write_phantom
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import find_bundle
 from monai_cl_ext.study.cells import tasks
-from monai_cl_ext.study.collection import collect_scores
+from monai_cl_ext.study.collection import collect_scores, write_tables
 from monai_cl_ext.study.commands import StudyCommands, keep_plan
 from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
 from monai_cl_ext.study.plan import Plan
@@ -30,7 +31,7 @@ from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.scheduler import StudyFailed, alone, run_cells
 from monai_cl_ext.study.scores import read_table
-from monai_cl_ext.study.task import Kind, Run, Task, is_done, write_task
+from monai_cl_ext.study.task import Kind, Run, Task, is_done, run_task, write_task
 
 SMALL = {"image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4]}
 SHORT = {"epochs": 1, "batches_per_epoch": 2}
@@ -359,6 +360,60 @@ def test_the_pretrained_weights_are_those_that_the_last_stage_wrote(study):
     assert weights.is_file() and not list((root / final.name / "models").glob("resume_*"))
 
 
+def test_the_last_checkpoint_is_scored_beside_the_best_and_never_for_a_choice(study):
+    cells, root = study
+    best, last = (collect_scores(cells, root, name) for name in ("scores.csv", "scores_last.csv"))
+    pd.testing.assert_frame_equal(best.drop(columns=["value", "missed"]), last.drop(columns=["value", "missed"]))
+    write_tables(cells, root)
+    pd.testing.assert_frame_equal(read_table(root / "scores_last.csv"), last)
+    for task in cells:
+        final = task.kind == Kind.FINETUNE
+        assert (root / task.name / "scores_last.csv").is_file() == (root / task.name / "eval_last").is_dir() == final
+        assert ("scores_last.csv" in json.loads((root / task.name / "done").read_text())) == final
+        if final:
+            settings = json.loads((root / task.name / "inference_last.json").read_text())
+            assert settings["handlers#0#load_path"].endswith("/model_final.pt'")
+
+
+@pytest.mark.parametrize("erased", ["model.pt", "model_final.pt"])
+def test_each_table_is_of_its_own_checkpoint(study, tmp_path, erased):
+    """A network of zeros finds no structure anywhere: it is put in the place of one of the two checkpoints."""
+    cells, root = study
+    task = next(task for task in cells if task.name.startswith("finetune/gcl"))
+    folder = tmp_path / "study" / task.name
+    shutil.copytree(root / task.name, folder)
+    names = ["scores.csv", "scores_last.csv"]
+    before = [read_table(folder / name) for name in names]
+    weights = torch.load(folder / "models" / erased, weights_only=True)
+    torch.save({name: torch.zeros_like(value) for name, value in weights.items()}, folder / "models" / erased)
+    for name in ("train", "inference", "inference_last"):  # the copy lies elsewhere than its arguments say
+        (folder / f"{name}.json").unlink()
+        (folder / f"{name}_data.json").unlink()
+    for name in ("inference.done", "inference_last.done", "done", *names):
+        (folder / name).unlink()
+    for name in ("eval", "eval_last"):
+        shutil.rmtree(folder / name)
+    run_task(folder)
+    after = [read_table(folder / name) for name in names]
+    changed = ["model.pt", "model_final.pt"].index(erased)
+    pd.testing.assert_frame_equal(after[1 - changed], before[1 - changed])
+    dice = after[changed].query("metric == 'dice'")
+    assert (dice["value"] == 0).all() and dice["missed"].all() and len(dice) == 2 * CLASSES
+    assert before[changed].query("metric == 'dice'")["value"].max() > 0
+
+
+def test_a_cell_that_was_run_before_there_were_last_scores_is_left_out_of_them(study, tmp_path):
+    cells, root = study
+    shutil.copytree(root, tmp_path / "study")
+    folder = tmp_path / "study" / next(task.name for task in cells if task.name.startswith("finetune/gcl"))
+    (folder / "scores_last.csv").unlink()
+    digests = json.loads((folder / "done").read_text())
+    (folder / "done").write_text(json.dumps({name: digests[name] for name in digests if name != "scores_last.csv"}))
+    with pytest.warns(UserWarning, match=f"{folder} was run by a version that wrote no scores_last.csv"):
+        assert set(collect_scores(cells, tmp_path / "study", "scores_last.csv")["method"]) == {"scratch"}
+    assert set(collect_scores(cells, tmp_path / "study")["method"]) == {"scratch", "gcl_segmentation"}
+
+
 def test_what_is_done_is_not_run_again(study):
     cells, root = study
 
@@ -427,6 +482,19 @@ def test_a_plain_bundle_is_studied_too(phantom, tmp_path):
     scores = collect_scores(cells, tmp_path / "study")
     assert len(cells) == 1 and len(scores) == 2 * CLASSES * METRICS and scores["value"].notna().any()
     assert not list(bundle.glob("models")) and not list(bundle.glob("eval"))
+    write_tables(cells, tmp_path / "study")
+    assert sorted(path.name for path in (tmp_path / "study").glob("*.csv")) == ["paper_compat.csv", "scores.csv"]
+
+
+def test_methods_without_a_last_checkpoint_are_told(phantom, tmp_path, capsys):
+    bundle = write_plain_bundle(tmp_path)
+    others = {"settings": {}, "pretrain_settings": {}, "train_settings": {}}
+    StudyCommands().plan(
+        str(tmp_path / "study"), probe=False, **arguments(phantom, methods={"plain": str(bundle)}, **others)
+    )
+    assert "no last checkpoint is scored of plain: train.json writes none" in capsys.readouterr().out
+    StudyCommands().plan(str(tmp_path / "other"), probe=False, **arguments(phantom))
+    assert "no last checkpoint" not in capsys.readouterr().out
 
 
 def fabricated(name: str, folder: Path, needs=()) -> Task:

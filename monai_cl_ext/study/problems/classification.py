@@ -120,12 +120,10 @@ class Classification(Problem):
         """Patients, photographs, sizes, photographs of each class."""
         return picture_cards(parts, classes)
 
-    def score(
-        self, cases: Sequence[Case], folder: Path, scoring: Mapping[str, Any], slice_axis: int
-    ) -> dict[str, pd.DataFrame]:
+    def scores(self, cases: Sequence[Case], folder: Path, scoring: Mapping[str, Any]) -> pd.DataFrame:
         """AUROC, AUPR, accuracy and Brier score of the network."""
         from monai_cl_ext.study.picture_scores import read_probabilities, score_pictures
 
         classes = {int(label): name for label, name in scoring["classes"].items()}
         probabilities = read_probabilities(cases, folder, classes)
-        return {SCORES: score_pictures(cases, probabilities, classes)}
+        return score_pictures(cases, probabilities, classes)

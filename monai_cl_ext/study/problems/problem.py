@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from monai_cl_ext.data.splits import Case
+from monai_cl_ext.study.layout import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,14 +71,22 @@ class Problem(ABC):
         """A row of the data card for each part; every file is read whole, so that a damaged one stops the plan."""
 
     @abstractmethod
+    def scores(self, cases: Sequence[Case], folder: Path, scoring: Mapping[str, Any]) -> pd.DataFrame:
+        """The rows of scores.csv of the predictions below a folder.
+
+        Args:
+            cases: the test cases.
+            folder: of a cell whose inference is done, or where one of its inferences wrote.
+            scoring: fields of the plan that say how, see ``scoring``.
+        """
+
     def score(
         self, cases: Sequence[Case], folder: Path, scoring: Mapping[str, Any], slice_axis: int
     ) -> dict[str, pd.DataFrame]:
         """The tables of a cell whose inference is done, by the name of their file.
 
         Args:
-            cases: the test cases.
-            scoring: fields of the plan that say how, see ``scoring``.
+            cases, folder, scoring: see :meth:`scores`.
             slice_axis: of volumes, for slice-wise scores.
-            folder: of the cell.
         """
+        return {SCORES: self.scores(cases, folder, scoring)}

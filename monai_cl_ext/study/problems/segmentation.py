@@ -120,16 +120,25 @@ class Segmentation(Problem):
         """Patients, volumes, slices, sizes, spacing, volumes with each class."""
         return volume_cards(parts, classes, int(settings.get("slice_axis", 2)))
 
+    def scores(self, cases: Sequence[Case], folder: Path, scoring: Mapping[str, Any]) -> pd.DataFrame:
+        """Each volume and class."""
+        from monai_cl_ext.study.scores import find_predictions, score_predictions
+
+        classes = _numbered(scoring["classes"])
+        return score_predictions(cases, find_predictions(cases, folder), **{**scoring, "classes": classes})
+
     def score(
         self, cases: Sequence[Case], folder: Path, scoring: Mapping[str, Any], slice_axis: int
     ) -> dict[str, pd.DataFrame]:
         """Each volume and class; and the scores by the formulas of the papers."""
         from monai_cl_ext.study.paper_compat import paper_compat_scores
-        from monai_cl_ext.study.scores import find_predictions, score_predictions
+        from monai_cl_ext.study.scores import find_predictions
 
-        classes = {int(label): name for label, name in scoring["classes"].items()}
-        predictions = find_predictions(cases, folder)
-        return {
-            SCORES: score_predictions(cases, predictions, **{**scoring, "classes": classes}),
-            PAPER_COMPAT: paper_compat_scores(cases, predictions, classes, slice_axis),
-        }
+        predictions, classes = find_predictions(cases, folder), _numbered(scoring["classes"])
+        pooled = paper_compat_scores(cases, predictions, classes, slice_axis)
+        return {**super().score(cases, folder, scoring, slice_axis), PAPER_COMPAT: pooled}
+
+
+def _numbered(classes: Mapping[Any, str]) -> dict[int, str]:
+    """Classes as a plan names them; the keys of JSON are texts."""
+    return {int(label): name for label, name in classes.items()}

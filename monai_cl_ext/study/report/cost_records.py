@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from monai_cl_ext.study.layout import INFERENCE_LAST
 from monai_cl_ext.study.report.records import Study
 from monai_cl_ext.study.task import Kind, Task
 from monai_cl_ext.visualize.records import Record
@@ -25,7 +26,7 @@ class StageCost:
     """What one stage of a cell took.
 
     Attributes:
-        name: of the stage, such as "train".
+        name: of the run, which is that of its stage, such as "train", but for a second one.
         seconds: from its start to its end, reading the data included; of a stage that was resumed, those of its epochs.
         record: of ``handlers.RunRecord``; empty for a stage that keeps none.
     """
@@ -44,7 +45,7 @@ def stage_costs(root: Path, task: Task) -> list[StageCost]:
     """
     costs = []
     for run in task.runs:
-        name, folder = run.stage, root / task.name
+        name, folder = run.name, root / task.name
         done = folder / f"{name}.done"
         if done.is_file():
             found = next(iter(sorted(folder.rglob(f"run_{name}.json"))), None)
@@ -103,13 +104,14 @@ def needed(study: Study, task: Task) -> list[str]:
 
 
 def network_costs(study: Study) -> pd.DataFrame:
-    """Seconds from nothing to one scored network: its fine-tuning and all that this needs.
+    """Seconds from nothing to one scored network: its fine-tuning and all that this needs, but for its last checkpoint.
 
     Returns:
         Columns method, labelled, seconds: the mean over the cells that are done.
     """
     seconds = {
-        name: sum(cost.seconds for cost in stage_costs(study.folder, task)) for name, task in study.cells.items()
+        name: sum(cost.seconds for cost in stage_costs(study.folder, task) if cost.name != INFERENCE_LAST)
+        for name, task in study.cells.items()
     }
     rows = [
         (study.shown[task.facts["method"]], task.facts["labelled"], sum(seconds[name] for name in needed(study, task)))

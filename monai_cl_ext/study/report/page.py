@@ -10,6 +10,7 @@ from monai_cl_ext.study.report.cost import draw_cost
 from monai_cl_ext.study.report.cost_records import cost_table, method_costs, network_costs
 from monai_cl_ext.study.report.critical_difference import draw_critical_difference
 from monai_cl_ext.study.report.label_savings import labels_table
+from monai_cl_ext.study.report.last_scores import last_section
 from monai_cl_ext.study.report.lead import findings, numbers, reservations
 from monai_cl_ext.study.report.learning_curve import draw_learning_curve
 from monai_cl_ext.study.report.overlays import draw_extremes
@@ -46,6 +47,7 @@ def write_study_report(folder: Path) -> Path:
     sections = [
         _curve(study, figures),
         _tables(study),
+        last_section(study),
         _ranks(study, figures),
         _classes(study, figures),
         _cost(study, figures),

@@ -14,14 +14,16 @@ import pandas as pd
 from monai_cl_ext import csv_files
 from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.study.comparison import BEST, KEYS, Comparison
-from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES
+from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCORES, SCORES_LAST
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.problems import PROBLEMS, Problem
-from monai_cl_ext.study.recipe import SCRATCH
+from monai_cl_ext.study.recipe import from_scratch
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, Task
 
 MARK = "TRANSDUCTIVE"
+COLUMNS = [*KEYS, "value", "missed"]
+CHECKPOINTS = ("best checkpoint", "last checkpoint")
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ class Study:
     Attributes:
         folder: of the study.
         plan: of the study.
-        scores: of every volume, see ``comparison.rows_of``; methods by their shown names, in the order of the plan.
+        scores: of every volume by the best checkpoint, see ``comparison.rows_of``; methods by their shown names, in the
+            order of the plan.
         shown: name of each method on the page and in the tables; a transductive study marks it.
-        reference: shown name of training from scratch; "best" where no method is that.
+        reference: shown name of the plan's first training from scratch; "best" where no method is that.
         cells: description of every cell by its name.
         environment: where the study was planned; empty when not known.
         card: its data; None when not known.
@@ -87,6 +90,42 @@ class Study:
             )
         return self.comparisons[name]
 
+    @cached_property
+    def last_scores(self) -> pd.DataFrame | None:
+        """As ``scores``, by the last checkpoint; None where no method has such scores.
+
+        Raises:
+            ValueError: when the table is not what it should be.
+        """
+        path = self.folder / SCORES_LAST
+        return _scores(path, COLUMNS, self.shown) if path.is_file() else None
+
+    @cached_property
+    def last(self) -> Comparison | None:
+        """The methods in the primary metric by their last checkpoint."""
+        if self.last_scores is None:
+            return None
+        reference = self.reference if self.reference in set(self.last_scores["method"]) else BEST
+        return Comparison(self.last_scores, self.problem.primary, reference)
+
+    @cached_property
+    def last_gains(self) -> pd.DataFrame:
+        """Differences last - best checkpoint of each method in the primary metric, see ``Comparison.differences``.
+
+        Of the rows that both tables have. Holm's correction is over the numbers of labeled patients of one method.
+        """
+        found = [pd.DataFrame(columns=["method"])]
+        for method in self.last.methods if self.last else []:
+            assert self.last is not None
+            best, last = (rows[rows["method"] == method] for rows in (self.primary.rows, self.last.rows))
+            both = best[KEYS].merge(last[KEYS])
+            if len(both):
+                parts = zip(CHECKPOINTS, (best, last), strict=True)
+                named = pd.concat([both.merge(rows).assign(method=name) for name, rows in parts])
+                pair = Comparison(named, self.problem.primary, CHECKPOINTS[0])
+                found.append(pair.differences.assign(method=method))
+        return pd.concat(found[1:] or found, ignore_index=True)
+
     @property
     def unit(self) -> str:
         """Of distances."""
@@ -109,8 +148,8 @@ def read_study(folder: Path) -> Study:
         raise ValueError(f"{path} does not exist; give the folder of a study, the --output of study run")
     plan = Plan.read(path)
     shown = {method: f"{method} ({MARK})" if plan.transductive else method for method in plan.methods}
-    scratch = [method for method, bundle in plan.methods.items() if bundle.split("+")[0] == SCRATCH]
-    scores = _scores(folder / SCORES, [*KEYS, "value", "missed"], shown)
+    scratch = [method for method, bundle in plan.methods.items() if from_scratch(bundle)]
+    scores = _scores(folder / SCORES, COLUMNS, shown)
     present = set(scores["method"])
     environment = folder / ENVIRONMENT
     return Study(

@@ -29,13 +29,18 @@ def metric_tables(study: Study, metric: str) -> list[Table]:
         study: that is reported on.
         metric: one of ``study.comparisons``.
     """
+    return on_page(comparison_tables(study.comparisons[metric], SELECTION, study.unit))
+
+
+def on_page(tables: Iterable[Table]) -> list[Table]:
+    """Tables of methods and numbers of labeled patients with the head and the remarks that the page gives them."""
     return [
         replace(
             table,
             head=["method", *(f"{count} labeled" for count in table.head[1:])],
             remarks=[f"{remark[0].upper()}{remark[1:]}." for remark in table.remarks],
         )
-        for table in comparison_tables(study.comparisons[metric], SELECTION, study.unit)
+        for table in tables
     ]
 
 
@@ -56,28 +61,34 @@ def comparison_tables(comparison: Comparison, selection: str = "", unit: str = "
     sign = 1 if metric.higher_is_better else -1
     top = (sign * means["mean"]).groupby(means["labelled"]).transform("max")
     first = means.assign(
-        text=[_text(row, f".{metric.digits}f") for row in means.itertuples()], best=sign * means["mean"] == top
+        text=[interval_text(row, f".{metric.digits}f") for row in means.itertuples()], best=sign * means["mean"] == top
     )
     second = compared.assign(
-        text=[", ".join(filter(None, (_text(row, f"+.{metric.digits}f"), p_text(row.p_holm))))
+        text=[", ".join(filter(None, (interval_text(row, f"+.{metric.digits}f"), p_text(row.p_holm))))
               for row in compared.itertuples()],
         best=False,
     )  # fmt: skip
     title, name = metric.label(unit), comparison.reference
     name = "the best method of each column" if name == BEST else name
     caption = f"{title}, {'higher' if sign > 0 else 'lower'} is better. {_described(comparison, selection)}"
-    tables = [_table(metric.title, first, caption)]
+    tables = [cells_table(metric.title, first, caption)]
     if len(compared):
         caption = (
             f"Difference of {title} from {name}, method - reference, with its 95 % interval (not corrected); p: of the "
             f"same analysis, after Holm's correction over {compared.attrs['comparisons']} comparisons."
         )
-        tables.append(_table(f"{metric.title}: difference from {name}", second, caption))
-    tables[-1].remarks = [*_notes(means, "mean"), *_notes(compared, "difference")]
+        tables.append(cells_table(f"{metric.title}: difference from {name}", second, caption))
+    tables[-1].remarks = [*interval_remarks(means, "mean"), *interval_remarks(compared, "difference")]
     return tables
 
 
-def _table(title: str, cells: pd.DataFrame, caption: str) -> Table:
+def cells_table(title: str, cells: pd.DataFrame, caption: str) -> Table:
+    """A row for each method, a column for each number of labeled patients.
+
+    Args:
+        title, caption: of the table.
+        cells: columns method, labelled, text, best.
+    """
     methods, counts = list(dict.fromkeys(cells["method"])), sorted(set(cells["labelled"]))
     text = [[name, *("" for _ in counts)] for name in methods]
     best = set()
@@ -111,7 +122,8 @@ def _described(comparison: Comparison, selection: str) -> str:
     return f"{text} Missed structures (reference or prediction empty, counted in the mean): {counted}."
 
 
-def _notes(cells: pd.DataFrame, kind: str) -> list[str]:
+def interval_remarks(cells: pd.DataFrame, kind: str) -> list[str]:
+    """The warnings of intervals, with the cells that they concern."""
     warned = cells[cells["warning"] != ""]
     return [
         f"{kind} of {', '.join(f'{row.method} at {row.labelled}' for row in group.itertuples())}: {warning}"
@@ -119,7 +131,8 @@ def _notes(cells: pd.DataFrame, kind: str) -> list[str]:
     ]
 
 
-def _text(row: Any, form: str) -> str:
+def interval_text(row: Any, form: str) -> str:
+    """A mean and its interval: "0.812 [0.801, 0.823]"."""
     if pd.isna(row.mean):
         return NOTHING
     ends = NOTHING if pd.isna(row.low) else f"{row.low:{form}}, {row.high:{form}}"

@@ -183,6 +183,23 @@ def test_cost_is_that_of_a_network_with_all_that_it_needs(study):
         assert dots.get_sizes()[0] < dots.get_sizes()[1]
 
 
+def test_the_inference_of_the_last_checkpoint_is_a_stage_and_no_cost_of_a_network(tmp_path):
+    plan = make_plan(tmp_path, {"scratch": "scratch"}, (1,), 1)
+    root = write_study(tmp_path / "study", plan, make_scores(plan))
+    (own,) = root.glob("finetune/*/*")
+    task = Task.read(own / "task.json")
+    write_cell(
+        root,
+        replace(task, runs=[*task.runs, Run(["inference"], name="inference_last")]),
+        {"train": 50.0, "inference": 10.0},
+        2,
+    )
+    (own / "inference_last.done").write_text("7.0\n")
+    study = read_study(root)
+    assert network_costs(study)["seconds"].tolist() == [60.0]
+    assert [row[1:4] for row in cost_table(method_costs(study)).rows][2] == ["inference_last", "1", "7.0 s"]
+
+
 def test_the_cost_table_has_speed_memory_and_waiting(study):
     rows = cost_table(method_costs(study)).rows
     assert rows[0] == ["scratch", "train", "4", "50.0 s", "3 min 20 s", "20", "2.00 GiB", "25%"]

@@ -13,6 +13,7 @@ from report_pages import Page
 from monai_cl_ext.study.commands import StudyCommands
 from monai_cl_ext.study.comparison import Comparison
 from monai_cl_ext.study.report.label_savings import labels_table
+from monai_cl_ext.study.report.last_scores import last_section
 from monai_cl_ext.study.report.lead import findings, numbers, reservations
 from monai_cl_ext.study.report.page import write_study_report
 from monai_cl_ext.study.report.pooled import pooled_tables
@@ -22,7 +23,8 @@ from monai_cl_ext.study.report.tables import metric_tables
 from monai_cl_ext.study.report.text_tables import as_latex, as_markdown
 
 PRETRAINING = ["batch", "embeddings"]
-SECTIONS = ["curve", "tables", "ranks", "classes", "cost", "overlays", *PRETRAINING, "pooled", "reproducibility"]
+SECTIONS = ["curve", "tables", "last", "ranks", "classes", "cost", "overlays", *PRETRAINING, "pooled"]
+SECTIONS += ["reproducibility"]
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,67 @@ def test_the_tables_lie_beside_the_page_in_markdown_and_latex(folder, page):
     assert markdown.startswith("# study & more\n") and "| --- |" in markdown
 
 
+def with_last(tmp_path, change=lambda table: table, **plan):
+    """A study of five draws whose last checkpoints are change(of the best ones) and the table of these."""
+    study = study_of(tmp_path, draws=5, **plan)
+    last = change(pd.read_csv(study.folder / "scores.csv"))
+    last.to_csv(study.folder / "scores_last.csv", index=False)
+    return read_study(study.folder), last
+
+
+def worse(table):
+    """GD loses 0.05 in every class, GR wins 0.01, scratch stays."""
+    return table.assign(value=table["value"] + table["method"].map({"scratch": 0.0, "gd": -0.05, "gr": 0.01}))
+
+
+@pytest.mark.slow
+def test_the_last_checkpoint_has_a_section_with_its_scores_and_the_difference(tmp_path):
+    study, last = with_last(tmp_path, worse)
+    page = Page(write_study_report(study.folder).read_text())
+    assert "last" in page.sections
+    text = " ".join(page.text.split())
+    assert "the epoch that was best on the labels of 2 validation patients, which a user with few labels" in text
+    assert "Fine-tunings without a scored last checkpoint" not in text
+    summary = Comparison(last, "dice").summary.set_index(["method", "labelled"])["mean"]
+    means, _, gains = last_section(study).tables
+    assert [table.title for table in (means, gains)] == ["Dice, last checkpoint", "Dice: last - best checkpoint"]
+    assert "Scored weights: models/model_final.pt, of the last epoch" in means.note
+    for method, *cells in means.rows:
+        assert [cell.split(" [")[0] for cell in cells] == [f"{summary[method, count]:.3f}" for count in (1, 2)]
+    assert gains.rows == [
+        ["scratch", *["+0.000 [+0.000, +0.000]"] * 2], ["gd", *["-0.050 [-0.050, -0.050]"] * 2],
+        ["gr", *["+0.010 [+0.010, +0.010]"] * 2],
+    ]  # fmt: skip
+    assert means.rows in [list(table[1:]) for table in page.tables]
+    markdown, latex = ((study.folder / name).read_text() for name in ("table.md", "table.tex"))
+    best, _, end = markdown.partition("## Last checkpoint")
+    assert f"| gd | {means.rows[1][1]} |" in end and "| gd | -0.050 [-0.050, -0.050] |" in end
+    assert "model_final" not in best and "-0.050 [-0.050, -0.050]" in latex
+
+
+def test_only_volumes_with_both_scores_are_in_the_difference(tmp_path):
+    study, _ = with_last(tmp_path, lambda table: worse(table[table["patient"] != "p003"]))
+    assert set(study.last_gains["patients"]) == {5} and study.last_gains["mean"].round(9).isin([0, -0.05, 0.01]).all()
+
+
+def test_methods_without_a_last_checkpoint_are_named(tmp_path):
+    def some(table):
+        lost = (table["method"] == "gr") & (table["draw"] == 3)
+        return table[(table["method"] != "scratch") & ~lost]
+
+    study, _ = with_last(tmp_path, some)
+    text = " ".join(last_section(study).text)
+    assert "without a scored last checkpoint: 10 of 10 of scratch, 2 of 10 of gr. Their training" in text
+    assert study.last.reference == "best" and list(dict.fromkeys(study.last_gains["method"])) == ["gd", "gr"]
+
+
+def test_a_study_without_last_scores_says_so_and_nothing_else(tmp_path):
+    study = study_of(tmp_path)
+    section = last_section(study)
+    assert section.text[0].startswith("No training of this study has scores of its last") and not section.tables
+    assert "Last checkpoint" not in as_markdown(study) and "model_final" not in as_latex(study)
+
+
 def test_no_difference_is_said_to_be_none(tmp_path):
     lead, told = lead_of(study_of(tmp_path, lambda plan: make_scores(plan, gain=0.0)))
     assert (
@@ -266,6 +329,7 @@ def test_pooled_scores_without_a_class_have_a_dash(folder):
     "name, content, message",
     [("plan.json", None, "plan.json does not exist"), ("plan.json", "{}", "is no plan, or one of another version"),
      ("scores.csv", "\n", "scores.csv holds no scores"), ("scores.csv", None, "scores.csv holds no scores"),
+     ("scores_last.csv", "method,value\nother,1\n", "scores_last.csv is not a table of this study's scores"),
      ("scores.csv", "method,value\nother,1\n", "lacks the columns .*volume.* names the methods .'other'"),
      ("task.json", "{", "task.json is not the description of a cell")],
 )  # fmt: skip
@@ -273,7 +337,7 @@ def test_a_folder_that_is_no_study_is_named(name, content, message, tmp_path):
     plan = make_plan(tmp_path, {"scratch": "scratch"}, (1,), 1, patients=1)
     root = write_study(tmp_path / "study", plan, make_scores(plan))
     (path,) = root.rglob(name) if name == "task.json" else [root / name]
-    path.unlink()
+    path.unlink(missing_ok=True)
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=message):
