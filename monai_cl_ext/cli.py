@@ -138,12 +138,49 @@ class Commands:
             "patient_pattern": patient_pattern,
             "series": series,
         }
-        layout = {name: str(value) for name, value in given.items() if value not in (None, "")}
+        layout: dict[str, Any] = {name: str(value) for name, value in given.items() if value not in (None, "")}
         checked = check_folder(str(data_dir), num_classes, slice_axis, workers, **layout)
         page = write_check(checked, Path(str(output)))
         print(f"{as_text(checked)}\n\npage written to {page}")
         if checked.errors:
             raise ValueError(f"{len(checked.errors)} error(s) in {data_dir}, so training cannot start; see {page}")
+
+    def train(
+        self, data_dir: str, output: str, labels: str | None = None, label_suffix: str = "",
+        patient_pattern: str | None = None, validation_patients: int | None = None,
+    ) -> None:  # fmt: skip
+        """Trains on a folder of volumes with labels of a few, with nothing to choose, and writes a bundle and a report.
+
+        Checks the data, takes settings from them, pre-trains on all images and trains with the labels. Stopped and
+        started again by the same command, it goes on where it stopped.
+
+        Args:
+            data_dir: Folder of NIfTI volumes, also with a dataset.json or as imagesTr and labelsTr.
+            output: Folder of the training; the bundle is in OUTPUT/bundle, the report OUTPUT/report.html.
+            labels: Folder of labels with the names of their images, where they lie elsewhere.
+            label_suffix: What a label's name has more than its image's, such as _segmentation.
+            patient_pattern: Regular expression whose first group, at the start of a file's name, is the patient.
+            validation_patients: Labeled patients to hold back; by default a fifth, and none of fewer than four.
+        """
+        from monai_cl_ext.recipes.train import train
+
+        given = {"label_dir": labels, "label_suffix": label_suffix, "patient_pattern": patient_pattern}
+        layout: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, "")}
+        train(data_dir, output, validation_patients, **layout)
+
+    def predict(self, run: str, images: str, output: str) -> None:
+        """Predicts label maps of images by what train has trained: OUTPUT/NAME.nii.gz for each image NAME.
+
+        Images that were predicted before are left out, so the same command goes on where it stopped.
+
+        Args:
+            run: Folder of a training, or of a bundle with weights.
+            images: A NIfTI file, or a folder of them.
+            output: Folder to write to.
+        """
+        from monai_cl_ext.recipes.predict import predict
+
+        predict(run, images, output)
 
     def bundle(self) -> Any:
         """The bundles of this package: bundle list, bundle copy.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from monai_cl_ext.data.phantom import write_phantom
 from monai_cl_ext.recipes.screen import logged_to
@@ -19,7 +20,7 @@ from monai_cl_ext.study.task import run_task, write_task
 
 PATIENTS = 60
 SUPERVISED, SEMI_SUPERVISED, CHAIN = "supervised", "semi-supervised", "pre-trained + semi-supervised"
-PLAN = {
+PLAN: dict[str, Any] = {
     "methods": {
         SUPERVISED: "scratch > supervised_segmentation",
         SEMI_SUPERVISED: "scratch > bcp_segmentation",

@@ -137,6 +137,23 @@ def test_mistakes_in_a_study_end_in_one_line_and_write_nothing(options, message,
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [(["train", "nowhere", "--output=run"], "data_dir nowhere: expected a folder, found nothing"),
+     (["train", "2024", "--output=run"], "2024: found 1 volume(s), but no label; give the folder of the labels"),
+     (["train", "2024", "--output=2024/run"], "lies in the data"),
+     (["train", "2024", "--output=run", "--label=a"], "train has no option --label; it has --data_dir, --output"),
+     (["predict", "2024", "2024", "--output=out"], "2024: found no configs/inference.json; give the --output of")],
+)  # fmt: skip
+def test_mistakes_in_train_and_predict_end_in_one_line(options, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    write_phantom("data", patients=1, seed=0)
+    (tmp_path / "data" / "imagesTr").rename("2024")
+    status = run(monkeypatch, *options)
+    assert isinstance(status, str) and message in status and "\n" not in status
+    assert not (tmp_path / "out").exists() and not list(tmp_path.rglob("run.json"))
+
+
 @pytest.mark.slow
 def test_views_writes_page_numbers_figures_and_the_picked_overlay(monkeypatch, tmp_path, capsys):
     write_phantom(tmp_path / "data", patients=4, seed=0)

@@ -40,6 +40,7 @@ def check_folder(
     num_classes: int | None = None,
     slice_axis: int | None = None,
     workers: int | None = None,
+    splits: bool = True,
     **layout: Any,
 ) -> Checked:
     """Reads everything in a folder once and tells what is wrong, what differs, and which settings to start from.
@@ -49,6 +50,7 @@ def check_folder(
         num_classes: of the labels, background included; None takes what dataset.json names, or what the labels hold.
         slice_axis: axis that counts the slices; None is suggested by spacing and shape.
         workers: processes that read; None is one a core.
+        splits: whether the split of the bundles has to be possible; False for who splits otherwise.
         layout: arguments of :func:`find_cases`.
 
     Raises:
@@ -72,7 +74,8 @@ def check_folder(
     findings = [finding for one in facts for finding in one.findings]
     if not read:
         findings.append(Finding(ERROR, f"{data_dir}: no volume can be read; repair the files, or give another folder"))
-    findings += [*equal_files(cases), *split_findings(cases), *label_notes(cases), *differing(facts)]
+    findings += [*equal_files(cases), *(split_findings(cases) if splits else ())]
+    findings += [*label_notes(cases), *differing(facts)]
     findings += class_findings(facts, names, classes[0]) if classes else []
     axis = 2
     if suggestion:

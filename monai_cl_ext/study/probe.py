@@ -57,10 +57,12 @@ def _probe(task: Task) -> float:
             torch.cuda.synchronize()  # our trainers do not wait for the device
             clock[-1] = time.perf_counter()
         step = (clock[-1] - clock[1]) / max(len(clock) - 2, 1)
+        held_out = len(workflow.parser.get_parsed_content("validate#dataset"))
         begin = time.perf_counter()
-        workflow.parser.get_parsed_content("validate#evaluator").run()
+        if held_out:  # MONAI would warn of an empty loader
+            workflow.parser.get_parsed_content("validate#evaluator").run()
         validation = time.perf_counter() - begin
         interval = workflow.parser.get("val_interval", 1)
-        volumes = len(task.scored) / max(len(workflow.parser.get_parsed_content("validate#dataset")), 1)
+        volumes = len(task.scored) / max(held_out, 1)
     inferences = len(task.runs) - 1
     return clock[0] + epochs * steps * step + (epochs // interval + inferences * volumes) * validation

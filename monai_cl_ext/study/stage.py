@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ignite.handlers.tqdm_logger import ProgressBar
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.handover import handed_over
+from monai_cl_ext.study.training_bar import TrainingBar
 
 
 def run_stage(
@@ -63,7 +63,7 @@ def run_stage(
     workflow.initialize()
     if progress and "train#trainer" in str(config["run"]):
         trainer = workflow.parser.get_parsed_content("train#trainer")
-        ProgressBar(desc=f"{root.name} {name}", persist=False).attach(trainer)
+        TrainingBar().attach(trainer)
     workflow.run()
     workflow.finalize()
     seconds = time.perf_counter() - start

@@ -64,7 +64,7 @@ def draw_overlays(record: dict[str, Any], rows: list[Record], run: str, name: st
         cells.text(0.5, -0.04, title, fontsize=8.5, ha="center", va="top", transform=cells.transAxes)
     add_class_legend(figure, labels, record["class_names"])
     caption = (
-        f"Of {len(shown)} test volumes by their mean Dice; of each the slice with the largest labeled area, cut to "
+        f"Of {len(shown)} volumes by their mean Dice; of each the slice with the largest labeled area, cut to "
         "the surroundings of the masks."
     )
     return Drawing(name, run, caption, figure, photographic=True)

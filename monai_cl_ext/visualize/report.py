@@ -21,6 +21,7 @@ from monai_cl_ext.visualize.tables import (
 from monai_cl_ext.visualize.training_sections import MAXIMUM_PICTURED, file_prefix, left_out, training_sections
 
 MAXIMUM_LEAD = 6  # sentences on top of the page
+CHOSEN_ON = "Validation volumes chose the weights: on volumes that chose nothing, scores are lower as a rule."
 
 
 def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
@@ -66,11 +67,14 @@ def _details(runs: list[Run]) -> Section:
 
 
 def _scores(runs: list[Run], figures: Path) -> Section:
-    section = Section("scores", "Scores on test volumes")
+    parts = {part for run in runs for part in run.stages.get("evaluate", {}).get("data", {})}
+    section = Section("scores", f"Scores on {' and '.join(sorted(parts)) or 'test'} volumes")
+    if "validation" in parts:
+        section.text = [CHOSEN_ON]
     scores = {run.name: rows for run, rows in evaluated_runs(runs)}
     if scores:
         if len(scores) > 1:
-            section.text = ["One run each: how much seeds and draws of patients change the scores is not seen here."]
+            section.text += ["One run each: how much seeds and draws of patients change the scores is not seen here."]
         section.tables = score_tables(scores, unit_of(runs))[0]
         drawings = [draw_scores(scores, metric, unit_of(runs)) for metric in ("dice", "hd95")]
         section.groups = [("", saved(drawings, figures))]

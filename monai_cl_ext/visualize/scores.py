@@ -29,7 +29,7 @@ def draw_scores(scores: dict[str, list[Record]], metric: str, unit: str = "mm") 
     """
     figure, hollow = draw_dots(scores, metric, unit)
     volumes = len({row["volume"] for rows in scores.values() for row in rows})
-    caption = f"A dot for each of {volumes} test volumes; line and number: the mean over volumes." + (
+    caption = f"A dot for each of {volumes} volumes; line and number: the mean over volumes." + (
         f" Hollow: prediction or reference is empty{', so HD95 is the diagonal of the volume' * (metric == 'hd95')}."
         if hollow
         else ""

@@ -144,7 +144,7 @@ def comparisons(scores: dict[str, list[Record]]) -> list[str]:
             better = sum(difference > 0 for difference in differences)
             sentences.append(
                 f"{name} against {first}: mean Dice {sum(differences) / len(differences):+.3f}, higher in {better} of "
-                f"{len(differences)} test volumes."
+                f"{len(differences)} volumes."
             )
     return sentences
 

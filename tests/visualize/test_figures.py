@@ -135,7 +135,7 @@ def test_score_dots_are_the_volumes_and_lines_the_means():
     expected = [mean([row["hd95"] for row in rows if row["class"] == label]) for rows in SCORES.values()
                 for label in fabricated.CLASSES]  # fmt: skip
     assert lines == pytest.approx(expected)
-    assert "Hollow" in drawing.caption and "4 test volumes" in drawing.caption
+    assert "Hollow" in drawing.caption and "4 volumes" in drawing.caption
     assert "voxels" in draw_scores(SCORES, "hd95", "voxels").figure.axes[0].get_xlabel()
 
 

@@ -78,7 +78,7 @@ def test_scores_are_those_of_metrics_csv_with_scratch_first(folder, page):
         assert row[3] == f"{mean(each):.3f}"
     every = next(table for table in page.tables if table[0] == ["run", "volume", "class", "Dice"])
     assert ["scratch", "case0", "RV", "–"] in every and ["pretrained", "case3", "LV", "0.750"] in every
-    assert "pretrained against scratch: mean Dice +0.175, higher in 4 of 4 test volumes." in " ".join(page.text.split())
+    assert "pretrained against scratch: mean Dice +0.175, higher in 4 of 4 volumes." in " ".join(page.text.split())
 
 
 def test_the_pair_map_names_the_slices_of_each_cell(folder):

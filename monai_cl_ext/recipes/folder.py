@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Copies of bundles whose configs hold the values that were chosen."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
+
+from monai_cl_ext.bundles.json_text import json_text
+from monai_cl_ext.bundles.layers import ordered_config
+from monai_cl_ext.files import write_text
+from monai_cl_ext.study.bundles import Bundle
+
+UNFINISHED = ".unfinished"
+LAID_OVER = ("evaluate", "metadata")  # no stages by themselves: their ids are replaced as they stand
+
+
+def settled_bundle(bundle: Bundle, folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Bundle:
+    """A copy of a bundle under settings of its configs; the one that is there already, where a run goes on.
+
+    Args:
+        bundle: with overlays, which the configs of the copy hold as well.
+        folder: of the copy, made as a whole or not at all.
+        settings: values by config id, by the name of a config.
+    """
+    if not folder.is_dir():
+        unfinished = folder.parent / UNFINISHED / folder.name
+        shutil.rmtree(unfinished, ignore_errors=True)
+        bundle.copy(unfinished)
+        for config, values in settings.items():
+            write_text(unfinished / "configs" / f"{config}.json", json_text(_settled(bundle, config, values)))
+        unfinished.rename(folder)
+        unfinished.parent.rmdir()
+    return Bundle(folder)
+
+
+def _settled(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a config with the overlays for it and the values laid over it."""
+    if config in LAID_OVER:
+        return {**bundle.read(config), **values}
+    parser = ConfigParser(copy.deepcopy(bundle.parser(config).get()))
+    for name, value in values.items():
+        merge_kv(parser, name, value)
+    return dict(ordered_config(parser.get()))
+
+
+def described(metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str) -> dict[str, Any]:
+    """The values of metadata.json that tell what a trained bundle predicts, and what it was trained on.
+
+    Args:
+        metadata: of the bundle.
+        class_names: of the foreground classes.
+        modality: of the images.
+        data: the volumes, in a few words.
+    """
+    names = ["background", *map(plain, class_names)]
+    known = metadata["network_data_format"]
+    image = {**known["inputs"]["image"], "modality": plain(modality)}
+    output = {
+        **known["outputs"]["pred"],
+        "num_channels": len(names),
+        "channel_def": {str(number): name for number, name in enumerate(names)},
+    }
+    return {
+        "data_source": data,
+        "label_classes": ", ".join(f"{number} {name}" for number, name in enumerate(names)),
+        "network_data_format": {
+            **known,
+            "inputs": {**known["inputs"], "image": image},
+            "outputs": {**known["outputs"], "pred": output},
+        },
+    }
+
+
+def plain(name: str) -> str:
+    """A name without the marks that MONAI's parser would read as a reference or an expression."""
+    return "".join("_" if mark in "$@%" else mark for mark in name)

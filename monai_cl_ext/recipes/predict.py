@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predicts label maps of images by a trained bundle, one file an image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monai.bundle import ConfigWorkflow
+from tqdm import tqdm
+
+from monai_cl_ext.data.file_names import VOLUMES, by_case, case_name, files_in
+from monai_cl_ext.data.label_names import split_labels
+from monai_cl_ext.errors import mistake
+from monai_cl_ext.files import write_text
+from monai_cl_ext.recipes.plan import LOG, PLAN
+from monai_cl_ext.recipes.screen import logged_to
+from monai_cl_ext.study.handover import literal
+
+RECORD = "predictions.json"
+
+
+def predict(run: str, images: str, output: str) -> int:
+    """Writes OUTPUT/NAME.nii.gz for each image NAME.nii or NAME.nii.gz; those that are there are not made again.
+
+    Args:
+        run: folder of a training, or of a bundle with weights.
+        images: a NIfTI file, or a folder of them.
+        output: folder of the label maps; predictions.json in it tells of which image and weights each is.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        FileNotFoundError: when there are no weights or no image.
+        ValueError: when the folder holds predictions of other weights; in the end, when an image was not predicted.
+    """
+    bundle, files = trained_bundle(Path(os.path.realpath(run))), listed_images(images)
+    folder = Path(os.path.realpath(output))
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output {folder}: expected a folder, found a file; give another")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"), logged_to(folder / LOG) as say:
+        record = _record(folder, _digest(bundle / "models" / "model.pt"))
+        waiting, kept, failed = {}, [], {}
+        for name, file in files.items():
+            target, facts = folder / f"{name}.nii.gz", _facts(file)
+            if not target.exists():
+                waiting[name] = file
+            elif record["images"].get(name) == facts:
+                kept.append(name)
+            else:
+                failed[name] = f"{target} exists and is not the prediction of {file}; remove it, or give another output"
+        if waiting:
+            failed |= _predict_all(bundle, waiting, folder, record)
+        for name, problem in failed.items():
+            say(f"not predicted: {name}: {problem}")
+        written = len(files) - len(kept) - len(failed)
+        before = f"; {len(kept)} that were there before are kept" if kept else ""
+        say(f"{written} label map(s) written to {folder}{before}")
+    if failed:
+        raise ValueError(
+            f"{len(failed)} of {len(files)} image(s) were not predicted, see above; {folder / LOG} has more"
+        )
+    return written
+
+
+def trained_bundle(run: Path) -> Path:
+    """The folder of a bundle with weights: of a training, or the folder itself.
+
+    Raises:
+        FileNotFoundError: when it is neither.
+    """
+    bundle = run / "bundle" if (run / PLAN).is_file() else run
+    for file, remedy in (
+        ("configs/inference.json", "give the --output of train, or the folder of a bundle"),
+        ("models/model.pt", "training has to end first; the same train command goes on"),
+    ):
+        if not (bundle / file).is_file():
+            raise FileNotFoundError(f"{run}: found no {(bundle / file).relative_to(run)}; {remedy}")
+    return bundle
+
+
+def listed_images(images: str) -> dict[str, Path]:
+    """The images of a file or a folder by their names without suffix.
+
+    Raises:
+        FileNotFoundError: when there is none.
+        ValueError: when two have one name.
+    """
+    path = Path(os.path.realpath(images))
+    if path.is_file() and path.name.lower().endswith(VOLUMES):
+        return {case_name(path): path}
+    found = split_labels(files_in(path, VOLUMES))[0] if path.is_dir() else []
+    if not found:
+        held = "a folder without them" if path.is_dir() else "another file" if path.exists() else "nothing"
+        raise FileNotFoundError(f"images {path}: expected a .nii or .nii.gz file or a folder of them, found {held}")
+    return by_case(found)
+
+
+def _predict_all(bundle: Path, files: Mapping[str, Path], folder: Path, record: dict[str, Any]) -> dict[str, str]:
+    """Predicts image by image; returns what kept those that failed."""
+    failed: dict[str, str] = {}
+    with _unfinished(folder) as unfinished:
+        workflow: ConfigWorkflow | None = None
+        for name, file in tqdm(files.items(), "predict", leave=False):
+            workflow = workflow or _workflow(bundle, unfinished)
+            workflow.parser.get_parsed_content("dataset").data = [{"image": str(file)}]
+            try:
+                workflow.run()
+            except Exception as error:
+                found = mistake(error)
+                if found is None:
+                    raise
+                failed[name] = str(found)
+                workflow = None  # Ignite would go on with the run that failed, and do nothing
+                continue
+            _only_file(unfinished, bundle).rename(folder / f"{name}.nii.gz")
+            record["images"][name] = _facts(file)
+            write_text(folder / RECORD, json.dumps(record, indent=1))
+    return failed
+
+
+def _workflow(bundle: Path, output: Path) -> ConfigWorkflow:
+    """The inference of a bundle for one image at a time."""
+    settings: dict[str, Any] = {"dataset#data": [{"image": ""}]}
+    settings |= {"bundle_root": literal(str(bundle)), "output_dir": literal(str(output))}
+    config = str(bundle / "configs" / "inference.json")
+    workflow = ConfigWorkflow(config, logging_file=False, workflow_type=None, **settings)
+    workflow.initialize()
+    return workflow
+
+
+def _only_file(folder: Path, bundle: Path) -> Path:
+    """What an inference wrote for one image."""
+    written = list(folder.rglob("*.nii.gz"))
+    if len(written) != 1:
+        raise ValueError(
+            f"{bundle / 'configs' / 'inference.json'}: expected one .nii.gz file an image in output_dir, found "
+            f"{len(written)}; run it by monai.bundle instead"
+        )
+    return written[0]
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """A folder beside the outputs for those that are being written; what a killed run left there is removed."""
+    for left in folder.glob(".unfinished*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=".unfinished", dir=folder) as place:
+        yield Path(place)
+
+
+def _record(folder: Path, weights: str) -> dict[str, Any]:
+    """Which image each output is of.
+
+    Raises:
+        ValueError: when they are of other weights.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return {"weights": weights, "images": {}}
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        other = record["weights"] != weights or not isinstance(record["images"], dict)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); give another output, or remove {folder}") from error
+    if other:
+        raise ValueError(f"{folder} holds predictions of other weights; give another output, or remove it")
+    return record
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    state = file.stat()
+    return {"image": str(file), "bytes": state.st_size, "modified": state.st_mtime_ns}
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``train`` runs: the bundles and their settings, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+PRETRAINING = "gcl_segmentation+no_local"
+SUPERVISED = "supervised_segmentation"
+SEMI_SUPERVISED = "bcp_segmentation"
+LABELED_ROWS = 12  # of a batch; a semi-supervised one has as many without labels
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """A pre-training on all images, then a training with labels.
+
+    Attributes:
+        method: the bundles, as a method of a study: "BUNDLE+overlay > BUNDLE+overlay".
+        reason: why these.
+        settings: values by config id, for every stage that knows them.
+        pretrain_settings, train_settings: of the stages of pre-training and of the training alone.
+    """
+
+    method: str
+    reason: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    pretrain_settings: dict[str, Any] = field(default_factory=dict)
+    train_settings: dict[str, Any] = field(default_factory=dict)
+
+
+def recipe_for(labelled: int, unlabelled: int) -> TrainingRecipe:
+    """The recipe for so many patients with labels to train on, and so many volumes without.
+
+    Settings that are not named are the bundles' own.
+    """
+    if unlabelled:
+        training, batch_size = SEMI_SUPERVISED, 2 * LABELED_ROWS
+        reason = f"semi-supervised, on {labelled} labeled patient(s) and {unlabelled} volume(s) without labels"
+    else:
+        training, batch_size = SUPERVISED, LABELED_ROWS
+        reason = "supervised, since every volume to train on has a label"
+    return TrainingRecipe(
+        method=f"{PRETRAINING} > {training}",
+        reason=reason,
+        pretrain_settings={"epochs": 15, "batches_per_epoch": 100, "learning_rate": 0.001},
+        train_settings={"epochs": 20, "batches_per_epoch": 50, "learning_rate": 0.001, "batch_size": batch_size},
+    )

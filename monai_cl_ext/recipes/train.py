@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains on a folder of volumes with few labels: checks, chooses, pre-trains, trains, reports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from monai_cl_ext.data.channels import refuse_channel_files
+from monai_cl_ext.data.decathlon import description_of, read_description
+from monai_cl_ext.data.file_names import existing_folder
+from monai_cl_ext.data.folders import find_cases
+from monai_cl_ext.data_check.check import named_classes
+from monai_cl_ext.handlers.class_names import refuse_reserved
+from monai_cl_ext.recipes.choices import Choice, data_choices, device_choice
+from monai_cl_ext.recipes.gate import checked_data
+from monai_cl_ext.recipes.patients import labelled_patients, training_split, validation_patients
+from monai_cl_ext.recipes.plan import LOG, TrainingPlan, sizes_of
+from monai_cl_ext.recipes.recipe import TrainingRecipe, recipe_for
+from monai_cl_ext.recipes.screen import Say, logged_to
+from monai_cl_ext.recipes.stages import Training
+from monai_cl_ext.study.probe import expected_seconds
+from monai_cl_ext.study.scheduler import alone
+from monai_cl_ext.visualize import write_report
+from monai_cl_ext.visualize.wording import duration
+
+
+def train(
+    data_dir: str,
+    output: str,
+    validation: int | None = None,
+    recipe: TrainingRecipe | None = None,
+    **layout: Any,
+) -> Path:
+    """Trains on the volumes of a folder, or goes on with what was stopped; what is done is not run again.
+
+    Args:
+        data_dir: folder of the volumes, see ``data.find_cases``.
+        output: folder of the training: log.txt, check, pretraining, bundle and report.html go there.
+        validation: labeled patients to hold back; None holds back a share, or none where there are few.
+        recipe: what to run; None takes the one for so many labels.
+        layout: arguments of ``data.find_cases``: label_dir, label_suffix, patient_pattern.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ValueError: when training cannot start on these data, or the folder holds another training.
+        FileExistsError: when the folder holds something else.
+    """
+    root, data = Path(os.path.realpath(output)), os.path.realpath(existing_folder(data_dir, "data_dir"))
+    if root.is_relative_to(data):
+        raise ValueError(f"output {root} lies in the data, {data}, and would be read as such; give another output")
+    layout = {name: os.path.realpath(text) if name == "label_dir" else text for name, text in layout.items()}
+    given = {
+        "data_dir": data, "validation_patients": validation, "recipe": None if recipe is None else asdict(recipe),
+        **{name: layout.get(name) for name in ("label_dir", "label_suffix", "patient_pattern")},
+    }  # fmt: skip
+    TrainingPlan.read(root)  # before anything is written there
+    root.mkdir(parents=True, exist_ok=True)
+    with alone(root), logged_to(root / LOG) as say:
+        cases = find_cases(data, **layout)
+        refuse_channel_files(cases, "train")
+        plan = TrainingPlan.read(root)
+        goes_on = plan is not None
+        if plan is None:
+            plan = _begin(given, cases, layout, root, say)
+            plan.write(root)
+        else:
+            plan.refuse_changes(given, sizes_of(cases), root)
+        training = Training(plan, root)
+        _show(plan, training, say)
+        if goes_on:
+            say("goes on where it stopped")
+        else:
+            say("timing some steps of each stage")
+            say(f"expected: about {duration(sum(expected_seconds(training.tasks()).values()))} on this machine")
+        try:
+            training.run(say)
+        except KeyboardInterrupt:
+            say("\nstopped; the same command goes on after the last complete epoch")
+            raise
+        page = write_report(root)
+        say(f"\nbundle: {training.bundle.folder}\nreport: {page}\nlog: {root / LOG}")
+        say(f"next: python -m monai_cl_ext predict {output} IMAGES --output OUT")
+    return training.bundle.folder
+
+
+def _begin(
+    given: Mapping[str, Any], cases: list[dict[str, Any]], layout: Mapping[str, str], root: Path, say: Say
+) -> TrainingPlan:
+    """The plan for these cases."""
+    labelled = labelled_patients(cases)
+    if not labelled:
+        raise ValueError(
+            f"{given['data_dir']}: found {len(cases)} volume(s), but no label; give the folder of the labels of some "
+            "of them as --labels"
+        )
+    number, reason = validation_patients(len(labelled), given["validation_patients"])
+    sizes = sizes_of(cases)
+    facts, suggestion = checked_data(given["data_dir"], layout, root / "check", say)
+    split = training_split(cases, number)
+    unlabelled = sum(not case.get("label") for case in split["pretrain"])
+    recipe = given["recipe"]
+    chosen = recipe_for(len(labelled) - number, unlabelled) if recipe is None else TrainingRecipe(**recipe)
+    fitting = data_choices(suggestion, facts, split["pretrain"])
+    choices = [
+        Choice("validation", sorted({case["patient"] for case in split["validation"]}), reason),
+        *(choice for choice in fitting if choice.name not in chosen.settings),
+        *(Choice(name, value, "by the recipe") for name, value in chosen.settings.items()),
+    ]
+    named = named_classes(Path(given["data_dir"]))
+    classes = [named.get(number, f"class {number}") for number in range(1, suggestion.settings["num_classes"])]
+    refuse_reserved(classes)
+    return TrainingPlan(dict(given), sizes, split, chosen, choices, classes, modality_of(Path(given["data_dir"])))
+
+
+def modality_of(folder: Path) -> str:
+    """The modality that a dataset.json tells, as the Decathlon's {"0": "MRI"} or nnU-Net's channel_names; or "n/a"."""
+    description = description_of(folder)
+    content = read_description(description) if description else {}
+    told = content.get("modality") or content.get("channel_names")
+    names = list(told.values()) if isinstance(told, dict) else [told]
+    return names[0] if len(names) == 1 and isinstance(names[0], str) else "n/a"
+
+
+def _show(plan: TrainingPlan, training: Training, say: Say) -> None:
+    """Prints each value that was chosen with its reason."""
+    told = [*plan.choices, Choice("method", plan.recipe.method, plan.recipe.reason), device_choice()]
+    say("\nchosen")
+    for choice in [*told, *training.schedules()]:
+        say(f"  {choice.name} {_text(choice.value)}: {choice.reason}")
+    say("")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

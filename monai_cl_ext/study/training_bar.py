@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One bar for a whole training, over its steps."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+
+
+class TrainingBar:
+    """A bar on standard error from the first step of a training, or the one that it goes on with, to the last.
+
+    Ignite's ``ProgressBar`` begins a new bar with each epoch.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Shows the bar while the engine runs; attach it behind what sets the epoch that a run goes on with."""
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
+        engine.add_event_handler(Events.COMPLETED, self._end)
+
+    def _begin(self, engine: Engine) -> None:
+        total = engine.state.max_epochs * engine.state.epoch_length
+        self.bar = tqdm(total=total, initial=engine.state.iteration, unit="step", leave=False)
+
+    def _step(self, engine: Engine) -> None:
+        self.bar.update()
+
+    def _end(self, engine: Engine) -> None:
+        self.bar.close()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is held back, which recipe is taken, and what follows from the volumes."""
+
+import pytest
+
+from monai_cl_ext.data_check.facts import CaseFacts, ImageFacts
+from monai_cl_ext.data_check.suggestion import Suggestion
+from monai_cl_ext.recipes import recipe as recipes
+from monai_cl_ext.recipes.choices import data_choices, stage_settings
+from monai_cl_ext.recipes.patients import labelled_patients, training_split, validation_patients
+from monai_cl_ext.recipes.recipe import TrainingRecipe, recipe_for
+from monai_cl_ext.study.bundles import find_bundle
+from monai_cl_ext.study.recipe import make_recipes
+
+
+def case(patient: str, visit: int = 1, label: bool = True) -> dict:
+    found = {"image": f"{patient}_{visit}.nii.gz", "patient": patient}
+    return {**found, "label": f"{patient}_{visit}_seg.nii.gz"} if label else found
+
+
+def patients_of(cases: list[dict]) -> set[str]:
+    return {one["patient"] for one in cases}
+
+
+@pytest.mark.parametrize("labelled, expected", [(1, 0), (3, 0), (4, 1), (7, 1), (8, 2), (20, 4)])
+def test_a_fifth_is_held_back_from_four_labeled_patients_on(labelled, expected):
+    number, reason = validation_patients(labelled)
+    assert number == expected and ("nothing tells how good" in reason) == (expected == 0)
+
+
+def test_the_user_says_how_many_are_held_back():
+    assert validation_patients(20, 0)[0] == 0 and validation_patients(3, 2)[0] == 2
+    for wanted in (3, -1, 0.5, True):
+        with pytest.raises(ValueError, match=r"validation_patients must be a number from 0 to 2.*found"):
+            validation_patients(3, wanted)
+
+
+def test_nothing_of_a_validation_patient_is_trained_on():
+    """Also where a patient has a second volume without a label."""
+    labelled = [case(f"p{number}", visit) for number in range(5) for visit in (1, 2)]
+    cases = [*labelled, *(case(f"p{number}", 3, label=False) for number in range(5)), case("u1", label=False)]
+    assert labelled_patients(cases) == [f"p{number}" for number in range(5)]
+    split = training_split(cases, 1)
+    held_back = patients_of(split["validation"])
+    assert len(held_back) == 1 and len(split["validation"]) == 2 and not split["test"]
+    assert patients_of(split["train"]) == {f"p{number}" for number in range(5)} - held_back
+    assert len(split["train"]) == 8 and len(split["pretrain"]) == 13
+    assert patients_of(split["pretrain"]) == patients_of(split["train"]) | {"u1"}
+
+
+def test_without_unlabeled_volumes_the_training_is_supervised(monkeypatch):
+    monkeypatch.setattr(recipes, "SEMI_SUPERVISED", "supercl_segmentation")
+    assert recipe_for(3, 1).method.endswith("> supercl_segmentation")
+    assert recipe_for(3, 0).method.endswith(f"> {recipes.SUPERVISED}") and "supervised" in recipe_for(3, 0).reason
+
+
+@pytest.mark.parametrize("unlabelled", [0, 5])
+def test_the_bundles_know_every_setting_of_the_recipes(unlabelled):
+    recipe = recipe_for(2, unlabelled)
+    method = make_recipes({"one": recipe.method})["one"]
+    for stage in method.pretrain_stages:
+        assert recipe.pretrain_settings.items() <= stage_settings(method.pretraining, stage, recipe, []).items()
+    assert recipe.train_settings.items() <= stage_settings(method.training, "train", recipe, []).items()
+
+
+def test_a_recipe_with_an_unknown_setting_is_refused():
+    bundle = find_bundle("gcl_segmentation")
+    with pytest.raises(ValueError, match="the recipe sets epoch, which .*train.json does not have"):
+        stage_settings(bundle, "train", TrainingRecipe("a", "b", train_settings={"epoch": 1}), [])
+    unknown = TrainingRecipe("a", "b", pretrain_settings={"epoch": 1})
+    assert stage_settings(bundle, "inference", unknown, []) == {}
+
+
+def facts(*slices: int) -> list[CaseFacts]:
+    return [
+        CaseFacts(
+            f"{number}", None, f"{number}", ImageFacts((32, 32, count), (1, 1, 1), "RAS", (), 1, "", True, (), [])
+        )
+        for number, count in enumerate(slices)
+    ]
+
+
+@pytest.mark.parametrize("slices, expected", [
+    ((9, 9, 9, 9), {}), ((9, 9), {"volumes_per_batch": 2}), ((9,), {"volumes_per_batch": 1}),
+    ((9, 9, 1), {"volumes_per_batch": 2}), ((3, 3, 2), {"partitions": 2}),
+    ((1,) * 20, {"partitions": 1, "strategy": "gr", "volumes_per_batch": 12}),
+])  # fmt: skip
+def test_batches_are_those_that_the_volumes_fill(slices, expected):
+    suggestion = Suggestion({"slice_axis": 2}, {"slice_axis": "it is so"})
+    found = facts(*slices)
+    choices = data_choices(suggestion, found, [{"image": one.image} for one in found])
+    assert {choice.name: choice.value for choice in choices} == {"slice_axis": 2, **expected}
+    assert all(choice.reason for choice in choices)
