@@ -15,7 +15,7 @@ from monai_cl_ext.data.preprocessing import beside_slices, volume_transform
 from monai_cl_ext.data.sampler import PartitionBatchSampler
 from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.spacing import AxisSpacingd
-from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients
+from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients, unlabelled_cases
 
 __all__ = [
     "AxisSpacingd",
@@ -40,6 +40,7 @@ __all__ = [
     "slice_partitions",
     "split_by_patient",
     "split_patients",
+    "unlabelled_cases",
     "volume_transform",
     "write_phantom",
 ]

@@ -162,6 +162,29 @@ def draw_patients(cases: Sequence[Case], number: int | None, seed: int = 0) -> l
     return [case for case in cases if case["patient"] in drawn]
 
 
+def unlabelled_cases(cases: Sequence[Case], labelled: Sequence[Case]) -> list[Case]:
+    """The cases that are not among the labeled ones, without their labels, for semi-supervised training.
+
+    Args:
+        cases: those for pre-training, such as ``split["pretrain"]``: no held-out patient is among them.
+        labelled: those that are used with their labels, as from :func:`draw_patients`.
+
+    Returns:
+        Image and patient of each case whose image is not among those of ``labelled``.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    taken = {case["image"] for case in labelled}
+    others = [{"image": case["image"], "patient": case["patient"]} for case in cases if case["image"] not in taken]
+    if not others:
+        raise ValueError(
+            f"no patient is left without labels: all {len(cases)} volume(s) for training are used with theirs; ask for "
+            "fewer labelled_patients, or add volumes without labels"
+        )
+    return others
+
+
 def by_patient(cases: Sequence[Case]) -> dict[str, list[Case]]:
     """The cases of each patient, patients sorted.
 

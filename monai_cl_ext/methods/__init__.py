@@ -22,6 +22,7 @@ from .simclr import SimCLR
 from .supercl import SuperCL
 from .supervised import Supervised
 from .teacher_training import TeacherTraining
+from .two_stages import TwoStages
 from .unimatch import UniMatch
 from .wcl import WCL
 
@@ -48,6 +49,7 @@ __all__ = [
     "SuperCL",
     "Supervised",
     "TeacherTraining",
+    "TwoStages",
     "UniMatch",
     "weight_decay_groups",
 ]

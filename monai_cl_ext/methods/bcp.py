@@ -67,7 +67,7 @@ class BCP(TwoStages):
         if len(rows.unlabelled) != len(rows.labelled):
             raise ValueError(
                 f"BCP pastes each of {len(rows.labelled)} labeled rows into an unlabeled one and needs as many of "
-                f"these, found {len(rows.unlabelled)}: give the sampler equal numbers"
+                f"these, found {len(rows.unlabelled)}: give the sampler equal numbers, an even batch_size"
             )
         pseudo = self.pseudo_labels(rows.unlabelled)
         unlabelled = rows.unlabelled.roll(1, 0)  # another partner in each direction, as in the paper

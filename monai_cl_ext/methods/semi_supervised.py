@@ -50,6 +50,11 @@ class SemiSupervised(Supervised):
         self, network: nn.Module, loss: nn.Module, labelled_per_batch: int, consistency_weight: float = 1.0
     ) -> None:
         super().__init__(network, loss)
+        if labelled_per_batch == 0:
+            raise ValueError(
+                "labelled_per_batch is 0, and a batch must hold at least one labeled and one unlabeled row: give a "
+                "batch_size of at least 2"
+            )
         self.labelled_per_batch = positive_integer("labelled_per_batch", labelled_per_batch)
         self.consistency_weight = weight("consistency_weight", consistency_weight)
 

@@ -24,7 +24,8 @@ ALIKE = (
     "network_def", "num_classes", "image_size", "pixdim", "slice_axis", "epochs", "batches_per_epoch", "batch_size",
     "optimizer",
 )  # fmt: skip
-"""What the fine-tuning of all methods has to have in common."""
+"""What the fine-tuning of all methods has to have in common, but for the parameters that the optimizer trains: two
+networks may teach each other."""
 
 
 def named_methods(methods: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
@@ -148,6 +149,8 @@ def _refuse_unlike_training(bundles: Mapping[str, Bundle]) -> None:
 
 def _training(bundle: Bundle) -> dict[str, str]:
     """The parts of a fine-tuning that have to be alike, as they stand in its configs."""
-    config = bundle.parser("train").get()
+    config = dict(bundle.parser("train").get())
+    if isinstance(config.get("optimizer"), dict):
+        config["optimizer"] = {key: value for key, value in config["optimizer"].items() if key != "params"}
     parts = {name: {key: value for key, value in config.items() if key.split("#")[0] == name} for name in ALIKE}
     return {name: json.dumps(part, sort_keys=True) for name, part in parts.items()}

@@ -71,6 +71,8 @@ __all__ = [
     "keep_largest_components",
     # superpixels
     "Superpixel", "Superpixeld", "SuperpixelD", "SuperpixelDict", "batched_slic",
+    # label maps
+    "keep_largest_components",
     # MONAI forms
     "RandPolicy", "RandPolicyd", "RandPolicyD", "RandPolicyDict",
     "RandStrongAugment", "RandStrongAugmentd", "RandStrongAugmentD", "RandStrongAugmentDict",

@@ -77,7 +77,7 @@ def test_the_readme_names_configs_that_exist(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_verify_net_in_out_and_torchscript_export(name, tmp_path):
-    override = TINY[name.split("_")[1]]
+    override = TINY[name.rsplit("_", 1)[1]]
     files = {kind: f"{BUNDLES / name}/configs/{file}.json" for kind, file in
              (("meta_file", "metadata"), ("config_file", "inference"))}  # fmt: skip
     verify_net_in_out("network_def", **files, device="cpu", **override)

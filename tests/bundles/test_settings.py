@@ -48,6 +48,8 @@ def guarded(bundle: str, stage: str, settings: dict) -> object:
     data = {"train#dataset": Data(), "validate#dataset": Data(), "cases": []}
     if bundle.endswith("classification") and stage == "train":
         data |= {"class_names": ["a", "b"]}
+    if "unlabelled" in read(bundle, stage):
+        data["unlabelled"] = Data.data
     start = {"pretrained": ""} if "pretrained" in read(bundle, stage) else {}
     parser = parsed(bundle, stage, **{**data, **start, "device": "cpu", **settings})
     (resume,) = (each for each in parser["train#handlers"] if each["_target_"].endswith(".Resume"))
@@ -71,12 +73,14 @@ def other(name: str, value: object) -> object:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle, stage", [
-    (name, stage) for name, stage in STAGES if stage != "train" or name in ("gcl_segmentation", "dino_classification")
+    (name, stage) for name, stage in STAGES
+    if stage != "train" or name in ("gcl_segmentation", "dino_classification")
+    or not read(name, "metadata")["pretrain_stages"]
 ])  # fmt: skip
 def test_resume_guards_every_setting_that_shapes_a_run(bundle, stage):
     config = read(bundle, stage)
     plain = {name: value for name, value in config.items() if not isinstance(value, dict) and name not in FREE}
-    follows = {name for name, value in plain.items() if isinstance(value, str) and re.search("[$@]", value)}
+    follows = {name for name, value in plain.items() if isinstance(value, str) and re.search("[$@%]", value)}
     asked = {name: value for name, value in plain.items() if name in CHANGES or name not in follows}
     used = {name for name in asked if re.search(rf"@{name}\b", json.dumps(config))}
     assert set(asked) - used <= POLICY and len(used) > 5

@@ -12,6 +12,7 @@ from monai_cl_ext.data import (
     released_split,
     split_by_patient,
     split_patients,
+    unlabelled_cases,
 )
 
 
@@ -193,3 +194,11 @@ def test_acdc_frames_stay_together(real_data):
         warnings.simplefilter("ignore")
         released = released_split(cases, "acdc", 8, allow_absent=True)
     assert all("_frame01" in case["image"] for cases in released.values() for case in cases)
+
+
+def test_unlabelled_cases_are_the_others_without_their_labels():
+    cases = [*cases_of(["a", "b"]), *cases_of(["c"], labelled=False)]
+    found = unlabelled_cases(cases, cases_of(["a"]))
+    assert found == [{"image": f"/d/{p}_frame{f:02d}.nii.gz", "patient": p} for p in "bc" for f in (1, 2)]
+    with pytest.raises(ValueError, match=r"no patient is left without labels: all 2 volume\(s\)"):
+        unlabelled_cases(cases_of(["a"]), cases_of(["a", "b"]))

@@ -21,6 +21,7 @@ from plain_bundle import write_plain_bundle
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.files import write_text
+from monai_cl_ext.study.bundles import find_bundle
 from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import collect_scores, write_tables
 from monai_cl_ext.study.commands import StudyCommands, keep_plan
@@ -165,6 +166,25 @@ def test_a_method_may_pretrain_by_one_bundle_and_train_by_another(phantom, tmp_p
     assert trained["named"] == ("wcl_segmentation", ["self_training"]) and trained["scratch"][0] == "pcl_segmentation"
     assert {task.facts["method"] for task in cells.values() if task.kind == Kind.CHOICE} == {"scratch", "named"}
     assert plan.recipes["PCL > WCL"].name == "pcl_segmentation > wcl_segmentation"
+
+
+def test_semi_supervised_bundles_are_compared_with_others_from_the_same_starts(phantom, tmp_path):
+    others = [f"{name}_segmentation" for name in ("mean_teacher", "cps", "bcp", "unimatch", "self_training")]
+    methods = {name: name for name in ("scratch", "pcl_segmentation", "supervised_segmentation")}
+    methods |= {start + name: start + name for name in others for start in ("scratch > ", "pcl_segmentation > ")}
+    cells = tasks(make_plan(**arguments(phantom, methods=methods)), tmp_path)
+    finals = {task.facts["method"]: task.runs[0] for task in cells if task.kind == Kind.FINETUNE}
+    assert list(finals) == list(methods) and sum(task.kind == Kind.PRETRAIN for task in cells) == 1
+    assert len({json.dumps(run.data["labelled"]) for run in finals.values()}) == 1
+    for method, run in finals.items():
+        assert bool(run.data.get("pretrained")) == method.startswith("pcl"), method
+        assert len(run.data["split"]["pretrain"]) > len(run.data["labelled"]) and not run.data["split"]["test"]
+    with pytest.raises(ValueError, match="different optimizer"):
+        folder = tmp_path / "bcp_segmentation"
+        shutil.copytree(find_bundle("bcp_segmentation").folder, folder)
+        config = folder / "configs" / "train.json"
+        config.write_text(config.read_text().replace("torch.optim.Adam", "torch.optim.AdamW"))
+        make_plan(**arguments(phantom, methods=["pcl_segmentation", str(folder)]))
 
 
 def test_planning_reads_each_config_once(phantom, tmp_path, monkeypatch):
