@@ -18,7 +18,7 @@ from monai_cl_ext.study.report.records import Study, read_study
 from monai_cl_ext.study.scheduler import alone
 from monai_cl_ext.study.task import run_task, write_task
 
-PATIENTS = 60
+PATIENTS = 50
 SUPERVISED, SEMI_SUPERVISED, CHAIN = "supervised", "semi-supervised", "pre-trained + semi-supervised"
 PLAN: dict[str, Any] = {
     "methods": {
@@ -29,11 +29,11 @@ PLAN: dict[str, Any] = {
     "labelled": [2],
     "draws": 1,
     "validation": 4,
-    "test": 20,
+    "test": 16,
     "scratch_learning_rates": [],
     "settings": {"image_size": [48, 48], "pixdim": [3.3, 3.3], "network_def#features": [8, 16, 32, 32, 32, 8]},
-    "pretrain_settings": {"epochs": 4, "batches_per_epoch": 100},
-    "train_settings": {"epochs": 6, "val_interval": 3, "batches_per_epoch": 100, "learning_rate": 0.002},
+    "pretrain_settings": {"epochs": 3, "batches_per_epoch": 100},
+    "train_settings": {"epochs": 4, "val_interval": 2, "batches_per_epoch": 100, "learning_rate": 0.002},
 }
 TOLD = {
     SUPERVISED: "training on two labeled patients alone",

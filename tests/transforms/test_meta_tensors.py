@@ -27,6 +27,7 @@ from monai_cl_ext.transforms import (
     identity_policy,
     pcl_policy,
     scale_policy,
+    segmentation_policy,
     simclr_policy,
     strong_policy,
     supercl_policy,
@@ -43,7 +44,10 @@ def half_strong(size, spatial_dims):
     return scale_policy(strong_policy(size, spatial_dims), 0.5)
 
 
-POLICIES = [gcl_policy, gcl_finetune_policy, pcl_policy, supercl_policy, strong_policy, weak_policy, weak_med_policy]
+POLICIES = [
+    gcl_policy, gcl_finetune_policy, pcl_policy, segmentation_policy, supercl_policy, strong_policy, weak_policy,
+    weak_med_policy,
+]  # fmt: skip
 POLICIES += [basic_policy, simclr_policy, identity_policy, gcl_intensity_policy]
 MADE_OF_OTHERS = {"crop_policy": strong_crops, "scale_policy": half_strong}
 POLICIES += MADE_OF_OTHERS.values()

@@ -27,6 +27,7 @@ from monai_cl_ext.transforms import (
     gcl_policy,
     identity_policy,
     pcl_policy,
+    segmentation_policy,
     simclr_policy,
     strong_policy,
     supercl_policy,
@@ -35,7 +36,10 @@ from monai_cl_ext.transforms import (
 )
 
 POLICIES = [strong_policy, weak_policy, weak_med_policy, basic_policy, simclr_policy]
-OTHERS = [gcl_policy, gcl_intensity_policy, gcl_finetune_policy, pcl_policy, supercl_policy, identity_policy]
+OTHERS = [
+    gcl_policy, gcl_intensity_policy, gcl_finetune_policy, pcl_policy, segmentation_policy, supercl_policy,
+    identity_policy,
+]  # fmt: skip
 COLORED = [strong_policy, weak_policy, weak_med_policy, simclr_policy]
 each_policy = pytest.mark.parametrize("make", POLICIES, ids=lambda make: make.__name__)
 each_colored = pytest.mark.parametrize("make", COLORED, ids=lambda make: make.__name__)
