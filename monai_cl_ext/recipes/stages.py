@@ -19,6 +19,7 @@ from monai_cl_ext.study.handover import literal
 from monai_cl_ext.study.recipe import make_recipes
 from monai_cl_ext.study.stage import run_stage
 from monai_cl_ext.study.task import Run, Task
+from monai_cl_ext.study.training_bar import TrainingBar
 from monai_cl_ext.visualize.records import find_runs
 
 NOT_HELD_OUT = {"validate#dataset": {"_target_": "monai.data.Dataset", "data": []}, "train#settings#held_out": []}
@@ -103,9 +104,9 @@ class Training:
             say(f"{number}/{len(every)} {self._told(stage)}{', done before' if done else ''}")
             if stage == "evaluate":
                 part = {"part": "validation"}
-                run_stage(self.bundle, ["train", stage], part, self._data("train"), progress=True)
+                run_stage(self.bundle, ["train", stage], part, self._data("train"), progress=TrainingBar())
                 continue
-            run_stage(self._of(stage), [stage], {}, {**self._data(stage), **start}, progress=True)
+            run_stage(self._of(stage), [stage], {}, {**self._data(stage), **start}, progress=TrainingBar())
             if stage in self.stages:
                 weights = self.pretraining.folder / "models" / _weights(stage)
                 start = {"pretrained": str(weights)} if stage != self.stages[-1] else {}

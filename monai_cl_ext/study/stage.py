@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.handover import handed_over
-from monai_cl_ext.study.training_bar import TrainingBar
+from monai_cl_ext.study.training_bar import TrainingHandler
 
 
 def run_stage(
@@ -24,7 +24,7 @@ def run_stage(
     data: Mapping[str, Any] | None = None,
     *,
     name: str = "",
-    progress: bool = False,
+    progress: TrainingHandler | None = None,
 ) -> float:
     """Runs a stage unless the bundle's folder says that it is done; one that was stopped goes on where it stopped.
 
@@ -38,7 +38,7 @@ def run_stage(
         settings: values by config id, as a configuration holds them: text may be an expression.
         data: by config id what is no configuration: lists of cases, splits, paths, see :func:`handed_over`.
         name: of the run; the last one of the stages by default.
-        progress: a training shows a bar in place of the bundle's log.
+        progress: is attached to a training, in place of the bundle's log; such as :class:`training_bar.TrainingBar`.
 
     Returns:
         Seconds that the stage took when it ran.
@@ -59,11 +59,11 @@ def run_stage(
     if done.is_file():
         return float(done.read_text(encoding="utf-8"))
     start = time.perf_counter()
-    workflow = ConfigWorkflow(files, logging_file=False if progress else None, workflow_type=None, **settings)
+    workflow = ConfigWorkflow(files, logging_file=None if progress is None else False, workflow_type=None, **settings)
     workflow.initialize()
-    if progress and "train#trainer" in str(config["run"]):
+    if progress is not None and "train#trainer" in str(config["run"]):
         trainer = workflow.parser.get_parsed_content("train#trainer")
-        TrainingBar().attach(trainer)
+        progress.attach(trainer)
     workflow.run()
     workflow.finalize()
     seconds = time.perf_counter() - start

@@ -31,6 +31,7 @@ from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.layout import DONE, EVAL_LAST, INFERENCE_LAST, SCORES, SCORES_LAST, TASK
 from monai_cl_ext.study.problems import PROBLEMS, Segmentation
+from monai_cl_ext.study.training_bar import TrainingHandler
 
 ATTENDED = "--attended"
 
@@ -183,12 +184,12 @@ def write_task(task: Task, root: Path) -> Path:
     return folder
 
 
-def run_task(folder: str | Path, *, progress: bool = False) -> None:
+def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> None:
     """Runs what is missing of a cell; a second process waits until the first has ended.
 
     Args:
         folder: of the cell.
-        progress: trainings show bars in place of their logs.
+        progress: is attached to each training, see :func:`stage.run_stage`.
     """
     from monai_cl_ext.study.stage import run_stage
 

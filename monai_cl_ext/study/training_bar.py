@@ -3,8 +3,17 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from ignite.engine import Engine, Events
 from tqdm import tqdm
+
+
+class TrainingHandler(Protocol):
+    """What shows how far a training is."""
+
+    def attach(self, engine: Engine) -> None:
+        """Adds its handlers to the engine before it runs."""
 
 
 class TrainingBar:
@@ -14,7 +23,7 @@ class TrainingBar:
     """
 
     def attach(self, engine: Engine) -> None:
-        """Shows the bar while the engine runs; attach it behind what sets the epoch that a run goes on with."""
+        """Shows the bar while the engine runs."""
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
         engine.add_event_handler(Events.COMPLETED, self._end)
