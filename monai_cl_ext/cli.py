@@ -44,9 +44,9 @@ class Commands:
         print(f"{patients} patients written to {folder}")
 
     def demo(self, output: str = "runs/demo", seed: int = 0) -> None:
-        """Pre-trains, fine-tunes on two labeled patients and compares with training from scratch, on phantom volumes.
+        """Shows on phantom volumes what unlabeled images buy beside the label of one patient.
 
-        Takes some minutes on two cores. Interrupted and started again, it goes on where it stopped.
+        Takes three minutes on two cores. Interrupted and started again, it goes on where it stopped.
 
         Args:
             output: Folder of the demo; its report is report.html in it.
