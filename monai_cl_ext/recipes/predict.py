@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from monai.bundle import ConfigWorkflow
 from tqdm import tqdm
 
 from monai_cl_ext.data.file_names import VOLUMES, by_case, case_name, files_in
-from monai_cl_ext.data.label_names import split_labels
+from monai_cl_ext.data.label_names import split_labels, without_series
 from monai_cl_ext.errors import mistake
-from monai_cl_ext.files import write_text
+from monai_cl_ext.files import FULL, write_text
 from monai_cl_ext.recipes.plan import LOG, PLAN
 from monai_cl_ext.recipes.screen import logged_to
 from monai_cl_ext.study.handover import literal
+from monai_cl_ext.study.scheduler import alone
 
 RECORD = "predictions.json"
 
@@ -41,14 +41,16 @@ def predict(run: str, images: str, output: str) -> int:
 
     Raises:
         FileNotFoundError: when there are no weights or no image.
-        ValueError: when the folder holds predictions of other weights; in the end, when an image was not predicted.
+        ValueError: when the folder holds predictions of other weights, or another process writes to it; in the end,
+            when an image was not predicted.
+        OSError: when the disk is full.
     """
     bundle, files = trained_bundle(Path(os.path.realpath(run))), listed_images(images)
     folder = Path(os.path.realpath(output))
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output {folder}: expected a folder, found a file; give another")
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"), logged_to(folder / LOG) as say:
+    with alone(folder), logged_to(folder / LOG) as say:
         record = _record(folder, _digest(bundle / "models" / "model.pt"))
         waiting, kept, failed = {}, [], {}
         for name, file in files.items():
@@ -77,13 +79,14 @@ def trained_bundle(run: Path) -> Path:
     """The folder of a bundle with weights: of a training, or the folder itself.
 
     Raises:
-        FileNotFoundError: when it is neither.
+        FileNotFoundError: when it is neither, or the training has not ended.
     """
     bundle = run / "bundle" if (run / PLAN).is_file() else run
-    for file, remedy in (
-        ("configs/inference.json", "give the --output of train, or the folder of a bundle"),
-        ("models/model.pt", "training has to end first; the same train command goes on"),
-    ):
+    ended = "training has to end first; the same train command goes on"
+    needed = {"configs/inference.json": "give the --output of train, or the folder of a bundle"}
+    if (bundle.parent / PLAN).is_file():
+        needed["train.done"] = ended  # model.pt holds the best weights so far from the first epoch on
+    for file, remedy in {**needed, "models/model.pt": ended}.items():
         if not (bundle / file).is_file():
             raise FileNotFoundError(f"{run}: found no {(bundle / file).relative_to(run)}; {remedy}")
     return bundle
@@ -99,9 +102,10 @@ def listed_images(images: str) -> dict[str, Path]:
     path = Path(os.path.realpath(images))
     if path.is_file() and path.name.lower().endswith(VOLUMES):
         return {case_name(path): path}
-    found = split_labels(files_in(path, VOLUMES))[0] if path.is_dir() else []
+    found = split_labels(without_series(files_in(path, VOLUMES)))[0] if path.is_dir() else []
     if not found:
-        held = "a folder without them" if path.is_dir() else "another file" if path.exists() else "nothing"
+        empty = "a folder without them (folders in it are not searched; give one of these)"
+        held = empty if path.is_dir() else "another file" if path.exists() else "nothing"
         raise FileNotFoundError(f"images {path}: expected a .nii or .nii.gz file or a folder of them, found {held}")
     return by_case(found)
 
@@ -118,14 +122,15 @@ def _predict_all(bundle: Path, files: Mapping[str, Path], folder: Path, record: 
                 workflow.run()
             except Exception as error:
                 found = mistake(error)
-                if found is None:
-                    raise
+                if found is None or (isinstance(found, OSError) and found.errno in FULL):
+                    raise  # a full disk keeps the next image from being written as well
                 failed[name] = str(found)
                 workflow = None  # Ignite would go on with the run that failed, and do nothing
                 continue
-            _only_file(unfinished, bundle).rename(folder / f"{name}.nii.gz")
+            written = _only_file(unfinished, bundle)
             record["images"][name] = _facts(file)
-            write_text(folder / RECORD, json.dumps(record, indent=1))
+            write_text(folder / RECORD, json.dumps(record, indent=1))  # first: a file without a record is refused
+            written.rename(folder / f"{name}.nii.gz")
     return failed
 
 

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicting images of a folder: one file an image, none made twice, none overwritten, none that stops the others."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
+from monai.bundle import ConfigWorkflow
 from monai.networks.nets import BasicUNet
 
 from monai_cl_ext.bundles import build_bundle
 from monai_cl_ext.data import read_nifti, write_phantom
-from monai_cl_ext.recipes.predict import predict
+from monai_cl_ext.recipes.predict import predict, trained_bundle
 
 FEATURES = [4, 8, 8, 8, 8, 4]
 
@@ -93,15 +96,65 @@ def test_nothing_is_overwritten(bundle, images, tmp_path, capsys):
         predict(str(other), str(images), str(out))
 
 
-def test_label_maps_beside_the_images_are_no_images(bundle, images, tmp_path):
+def test_label_maps_and_series_beside_the_images_are_no_images(bundle, images, tmp_path):
     first = sorted(images.iterdir())[0]
-    shutil.copy(first, images / f"{first.name.removesuffix('.nii.gz')}_seg.nii.gz")
-    assert predict(str(bundle), str(images), str(tmp_path / "out")) == 3
+    for end in ("seg", "4d"):
+        shutil.copy(first, images / f"{first.name.removesuffix('.nii.gz')}_{end}.nii.gz")
+    with pytest.warns(UserWarning, match="4-D series are left out"):
+        assert predict(str(bundle), str(images), str(tmp_path / "out")) == 3
+
+
+def test_a_training_that_has_not_ended_does_not_predict(bundle, tmp_path):
+    """Its model.pt holds the best weights so far, from the first epoch on."""
+    run = tmp_path / "run"
+    shutil.copytree(bundle, run / "bundle")
+    (run / "run.json").touch()
+    for given in (run, run / "bundle"):
+        with pytest.raises(FileNotFoundError, match="found no .*train.done; training has to end first"):
+            trained_bundle(given)
+    (run / "bundle" / "train.done").touch()
+    assert trained_bundle(run) == trained_bundle(run / "bundle") == run / "bundle"
+
+
+@pytest.mark.parametrize("number, done", [(errno.ENOSPC, 1), (errno.EIO, 3)])
+def test_a_full_disk_stops_it_and_another_error_of_the_system_does_not(
+    number, done, bundle, images, tmp_path, monkeypatch
+):
+    calls = []
+
+    def fail(self):
+        calls.append(self)
+        raise RuntimeError("a transform") from OSError(number, "told by the system")
+
+    monkeypatch.setattr(ConfigWorkflow, "run", fail)
+    with pytest.raises(RuntimeError if done == 1 else ValueError):
+        predict(str(bundle), str(images), str(tmp_path / "out"))
+    assert len(calls) == done
+
+
+def test_stopped_between_record_and_file_it_goes_on(bundle, images, tmp_path, monkeypatch):
+    image, out, rename = sorted(images.iterdir())[0], tmp_path / "out", Path.rename
+
+    def stop(self, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", stop)
+    with pytest.raises(KeyboardInterrupt):
+        predict(str(bundle), str(image), str(out))
+    assert list(json.loads((out / "predictions.json").read_text())["images"]) == [image.name.removesuffix(".nii.gz")]
+    monkeypatch.setattr(Path, "rename", rename)
+    assert predict(str(bundle), str(image), str(out)) == 1 and names(out) == [image.name]
+
+
+def test_two_at_once_in_a_folder_are_refused(bundle, images, tmp_path):
+    with FileLock(tmp_path / ".lock"), pytest.raises(ValueError, match="is being run by another process"):
+        predict(str(bundle), str(images), str(tmp_path))
 
 
 @pytest.mark.parametrize("absent, message", [
     ("run", "found no configs/inference.json; give the --output of train"), ("images", "found nothing"),
-    ("weights", "found no models/model.pt; training has to end first"), ("volumes", "found a folder without them"),
+    ("weights", "found no models/model.pt; training has to end first"),
+    ("volumes", "found a folder without them .folders in it are not searched"),
 ])  # fmt: skip
 def test_what_is_missing_is_named(absent, message, bundle, images, tmp_path):
     run, folder = bundle, images
