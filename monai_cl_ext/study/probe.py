@@ -34,7 +34,10 @@ def expected_seconds(tasks: Sequence[Task]) -> dict[str, float]:
 
 
 def _probe(task: Task) -> float:
-    """Start, steps and validations of a training; its predictions are reckoned as a validation of as many volumes."""
+    """Start, steps and validations of a training; its predictions are reckoned as a validation of as many volumes.
+
+    Of a method that warms up the steps behind its warm-up are timed, which are most of them and take longer.
+    """
     begin = time.perf_counter()
     run = task.runs[0]
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +47,7 @@ def _probe(task: Task) -> float:
         data = {**run.data, **untrained, "bundle_root": str(bundle.folder)}
         values, lists = handed_over(data, Path(folder) / "data.json")
         (Path(folder) / "data.json").write_text(lists, encoding="utf-8")
-        settings = {**run.settings, **values}
+        settings = {**run.settings, **values, **bundle.known(run.stages, {"warm_up_steps": 0})}
         workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **settings)
         workflow.initialize()
         trainer = workflow.parser.get_parsed_content("train#trainer")
