@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.data.file_names import files_of
 from monai_cl_ext.data.same_volumes import warn_of_same_volumes
 
 Case: TypeAlias = dict[str, Any]
@@ -175,14 +176,19 @@ def unlabelled_cases(cases: Sequence[Case], labelled: Sequence[Case]) -> list[Ca
     Raises:
         ValueError: when there is none.
     """
-    taken = {case["image"] for case in labelled}
-    others = [{"image": case["image"], "patient": case["patient"]} for case in cases if case["image"] not in taken]
+    taken = {tuple(files_of(case["image"])) for case in labelled}
+    others = without_labels([case for case in cases if tuple(files_of(case["image"])) not in taken])
     if not others:
         raise ValueError(
             f"no patient is left without labels: all {len(cases)} volume(s) for training are used with theirs; ask for "
             "fewer labelled_patients, or add volumes without labels"
         )
     return others
+
+
+def without_labels(cases: Sequence[Case]) -> list[Case]:
+    """Image and patient alone of each case."""
+    return [{"image": case["image"], "patient": case["patient"]} for case in cases]
 
 
 def by_patient(cases: Sequence[Case]) -> dict[str, list[Case]]:

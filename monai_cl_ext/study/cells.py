@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.splits import Case, by_patient, draw_patients
+from monai_cl_ext.data.splits import Case, by_patient, draw_patients, without_labels
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.last_checkpoint import last_inference
 from monai_cl_ext.study.layout import INFERENCE_LAST, folder_name
@@ -50,7 +50,7 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
             **bundle.known([stage], plan.stage_settings.get(stage, {})),
             **own,
         }
-        cases = (_unlabelled(split["pretrain"]), _unlabelled(split["validation"]))
+        cases = (without_labels(split["pretrain"]), without_labels(split["validation"]))
         data = _data(plan, bundle, stage, split, *cases)
         if chain:
             data["pretrained"] = weights(chain[-1], root)
@@ -162,7 +162,3 @@ def _data(
 def weights(task: Task, root: Path) -> str:
     """Where a stage of pre-training writes the network: configs/pretrain*.json writes models/model_pretrain*.pt."""
     return str(root / task.name / "models" / f"model_{task.runs[0].stage}.pt")
-
-
-def _unlabelled(cases: Sequence[Case]) -> list[Case]:
-    return [{"image": case["image"], "patient": case["patient"]} for case in cases]

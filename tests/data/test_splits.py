@@ -202,3 +202,8 @@ def test_unlabelled_cases_are_the_others_without_their_labels():
     assert found == [{"image": f"/d/{p}_frame{f:02d}.nii.gz", "patient": p} for p in "bc" for f in (1, 2)]
     with pytest.raises(ValueError, match=r"no patient is left without labels: all 2 volume\(s\)"):
         unlabelled_cases(cases_of(["a"]), cases_of(["a", "b"]))
+
+
+def test_unlabelled_cases_may_have_a_file_for_each_channel():
+    cases = [{"image": [f"/d/{p}_0000.nii.gz", f"/d/{p}_0001.nii.gz"], "label": "x", "patient": p} for p in "ab"]
+    assert unlabelled_cases(cases, cases[:1]) == [{"image": cases[1]["image"], "patient": "b"}]
