@@ -15,9 +15,6 @@ from monai_cl_ext.data_check.suggestion import Suggestion
 from monai_cl_ext.recipes.recipe import TrainingRecipe
 from monai_cl_ext.study.bundles import Bundle
 
-PARTITIONS, VOLUMES_PER_BATCH = 4, 3  # those of the bundles
-PAIRS = 12  # slices of a batch without partitions, as many as of one with them
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -34,30 +31,44 @@ class Choice:
     reason: str
 
 
-def data_choices(suggestion: Suggestion, facts: Sequence[CaseFacts], pretrain: Sequence[Case]) -> list[Choice]:
+def data_choices(
+    suggestion: Suggestion, facts: Sequence[CaseFacts], pretrain: Sequence[Case], pretraining: Bundle | None
+) -> list[Choice]:
     """Settings that follow from the data: those of the check, and what batches the volumes can fill.
 
     Args:
         suggestion: of the check.
         facts: of all cases.
         pretrain: the cases to pre-train on.
+        pretraining: the bundle that pre-trains, if any; its batches are the ones wanted.
     """
     found = [Choice(name, value, suggestion.reasons[name]) for name, value in suggestion.settings.items()]
+    batches = {} if pretraining is None else _batches(pretraining)
+    if not batches:
+        return found
     images = {case["image"] for case in pretrain}
     axis = suggestion.settings["slice_axis"]
     counts = [one.volume.shape[axis] for one in facts if one.volume is not None and one.image in images]
-    partitions = PARTITIONS
-    if sum(count >= PARTITIONS for count in counts) < min(2, len(counts)):
+    partitions = batches["partitions"]
+    if sum(count >= partitions for count in counts) < min(2, len(counts)):
         partitions = max(1, min(counts))
         found.append(Choice("partitions", partitions, "the volumes have few slices"))
     if partitions == 1:
         found.append(Choice("strategy", "gr", "without partitions only two views of a slice are alike"))
     usable = sum(count >= partitions for count in counts)
-    wanted = PAIRS if partitions == 1 else VOLUMES_PER_BATCH
-    if min(wanted, usable) != VOLUMES_PER_BATCH:
+    volumes = batches["volumes_per_batch"]
+    wanted = volumes * batches["partitions"] if partitions == 1 else volumes  # as many slices without partitions
+    if min(wanted, usable) != volumes:
         reason = f"{usable} volume(s) to pre-train on have {partitions} slice(s) or more"
         found.append(Choice("volumes_per_batch", min(wanted, usable), reason))
     return found
+
+
+def _batches(bundle: Bundle) -> dict[str, int]:
+    """The partitions and the volumes of a batch that a bundle's first stage has; nothing for one without them."""
+    parser = bundle.parser(bundle.pretrain_stages[0])
+    names = ("partitions", "volumes_per_batch")
+    return {name: int(parser.get(name)) for name in names} if all(name in parser for name in names) else {}
 
 
 def stage_settings(bundle: Bundle, stage: str, recipe: TrainingRecipe, choices: Sequence[Choice]) -> dict[str, Any]:

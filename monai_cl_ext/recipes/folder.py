@@ -21,7 +21,7 @@ UNFINISHED = ".unfinished"
 LAID_OVER = ("evaluate", "metadata")  # no stages by themselves: their ids are replaced as they stand
 
 
-def settled_bundle(bundle: Bundle, folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Bundle:
+def configured_bundle(bundle: Bundle, folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Bundle:
     """A copy of a bundle under settings of its configs; the one that is there already, where a run goes on.
 
     Args:
@@ -34,13 +34,13 @@ def settled_bundle(bundle: Bundle, folder: Path, settings: Mapping[str, Mapping[
         shutil.rmtree(unfinished, ignore_errors=True)
         bundle.copy(unfinished)
         for config, values in settings.items():
-            write_text(unfinished / "configs" / f"{config}.json", json_text(_settled(bundle, config, values)))
+            write_text(unfinished / "configs" / f"{config}.json", json_text(_configured(bundle, config, values)))
         unfinished.rename(folder)
         unfinished.parent.rmdir()
     return Bundle(folder)
 
 
-def _settled(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _configured(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a config with the overlays for it and the values laid over it."""
     if config in LAID_OVER:
         return {**bundle.read(config), **values}
@@ -50,7 +50,7 @@ def _settled(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[str
     return dict(ordered_config(parser.get()))
 
 
-def described(metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str) -> dict[str, Any]:
+def metadata_of(metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str) -> dict[str, Any]:
     """The values of metadata.json that tell what a trained bundle predicts, and what it was trained on.
 
     Args:
@@ -59,9 +59,9 @@ def described(metadata: Mapping[str, Any], class_names: Sequence[str], modality:
         modality: of the images.
         data: the volumes, in a few words.
     """
-    names = ["background", *map(plain, class_names)]
+    names = ["background", *map(without_marks, class_names)]
     known = metadata["network_data_format"]
-    image = {**known["inputs"]["image"], "modality": plain(modality)}
+    image = {**known["inputs"]["image"], "modality": without_marks(modality)}
     output = {
         **known["outputs"]["pred"],
         "num_channels": len(names),
@@ -78,6 +78,6 @@ def described(metadata: Mapping[str, Any], class_names: Sequence[str], modality:
     }
 
 
-def plain(name: str) -> str:
+def without_marks(name: str) -> str:
     """A name without the marks that MONAI's parser would read as a reference or an expression."""
     return "".join("_" if mark in "$@%" else mark for mark in name)

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from monai_cl_ext.data.splits import Case, split_patients
+from monai_cl_ext.data_check.facts import CaseFacts
 
 SHARE = 0.2  # of the labeled patients, for validation
 FEWEST = 4  # labeled patients from which on some are held back
@@ -42,7 +43,7 @@ def validation_patients(labelled: int, wanted: int | None = None) -> tuple[int, 
 
 
 def training_split(cases: Sequence[Case], validation: int) -> dict[str, list[Case]]:
-    """The cases of each part; the of a validation patient nothing is trained on.
+    """The cases of each part; nothing of a validation patient is trained on.
 
     Of a validation patient only the volumes with a label are in "validation"; its others are left out.
 
@@ -60,3 +61,17 @@ def training_split(cases: Sequence[Case], validation: int) -> dict[str, list[Cas
     held_back = {case["patient"] for case in split["validation"]}
     pretrain = [case for case in cases if case["patient"] not in held_back]
     return {**split, "pretrain": pretrain, "train": [case for case in pretrain if case.get("label")]}
+
+
+def never_trained(split: Mapping[str, Sequence[Case]], facts: Sequence[CaseFacts]) -> list[int]:
+    """The classes that labels of validation patients hold and no label that is trained on, sorted.
+
+    Args:
+        split: as from :func:`training_split`.
+        facts: of all cases, as the check found them.
+    """
+    held = {one.image: set(one.segmentation.voxels) for one in facts if one.segmentation is not None}
+    train, validation = (
+        set().union(*(held.get(case["image"], set()) for case in split[part])) for part in ("train", "validation")
+    )
+    return sorted(validation - train)

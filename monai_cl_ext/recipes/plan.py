@@ -26,6 +26,7 @@ class TrainingPlan:
     """Everything that decides a training.
 
     Attributes:
+        root: folder of the training, which the bundles' configs name.
         given: the arguments, by name.
         sizes: bytes of each file of the data set.
         split: see ``patients.training_split``.
@@ -35,6 +36,7 @@ class TrainingPlan:
         modality: that dataset.json tells, or "n/a".
     """
 
+    root: str
     given: dict[str, Any]
     sizes: dict[str, int]
     split: dict[str, list[Case]]
@@ -43,9 +45,9 @@ class TrainingPlan:
     class_names: list[str]
     modality: str
 
-    def write(self, root: Path) -> None:
+    def write(self) -> None:
         """Keeps the plan in the folder of the training."""
-        write_text(root / PLAN, json.dumps(asdict(self), indent=1))
+        write_text(Path(self.root) / PLAN, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, root: Path) -> TrainingPlan | None:
@@ -53,7 +55,7 @@ class TrainingPlan:
 
         Raises:
             FileExistsError: when the folder holds something else.
-            ValueError: when its plan cannot be read.
+            ValueError: when its plan cannot be read, or the folder was moved since.
         """
         path = root / PLAN
         if not path.is_file():
@@ -67,13 +69,19 @@ class TrainingPlan:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             recipe, choices = TrainingRecipe(**content["recipe"]), [Choice(**one) for one in content["choices"]]
-            return cls(**{**content, "recipe": recipe, "choices": choices})
+            plan = cls(**{**content, "recipe": recipe, "choices": choices})
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{path} is damaged, or of another version ({error!r}); remove {root}, or give another output"
             ) from error
+        if plan.root != str(root):
+            raise ValueError(
+                f"{root} was moved from {plan.root}, which its files name; move it back to go on; once the training "
+                "has ended, predict works here too"
+            )
+        return plan
 
-    def refuse_changes(self, given: Mapping[str, Any], sizes: Mapping[str, int], root: Path) -> None:
+    def refuse_changes(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
         """Refuses to go on with other arguments or other files.
 
         Raises:
@@ -82,13 +90,13 @@ class TrainingPlan:
         for name, value in given.items():
             if self.given.get(name) != value:
                 raise ValueError(
-                    f"{root} was begun with {name} {self.given.get(name)!r}, found {value!r}; give the arguments that "
-                    "it was begun with, or another output"
+                    f"{self.root} was begun with {name} {self.given.get(name)!r}, found {value!r}; give the arguments "
+                    "that it was begun with, or another output"
                 )
         changed = sorted({file for file, _ in self.sizes.items() ^ sizes.items()})
         if changed:
             raise ValueError(
-                f"{root} was begun with other files: {len(changed)} of them came, went or changed since, such as "
+                f"{self.root} was begun with other files: {len(changed)} of them came, went or changed since, such as "
                 f"{changed[0]}; bring them back, or give another output"
             )
 

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.splits import Case
+from monai_cl_ext.data.splits import without_labels
 from monai_cl_ext.files import atomic
 from monai_cl_ext.recipes.choices import Choice, schedule_told, stage_settings
-from monai_cl_ext.recipes.folder import described, settled_bundle
+from monai_cl_ext.recipes.folder import configured_bundle, metadata_of
 from monai_cl_ext.recipes.plan import TrainingPlan
 from monai_cl_ext.recipes.screen import Say
 from monai_cl_ext.study.bundles import Bundle
@@ -48,9 +47,9 @@ class Training:
                 self.settings[stage] |= NOT_HELD_OUT
         if method.pretraining is not None:
             pretraining = {stage: self.settings[stage] for stage in self.stages}
-            self.pretraining = settled_bundle(method.pretraining, root / "pretraining", pretraining)
+            self.pretraining = configured_bundle(method.pretraining, root / "pretraining", pretraining)
             self.settings["train"]["pretrained"] = f"$@ckpt_dir + '/{_weights(self.stages[-1])}'"
-        self.bundle = settled_bundle(method.training, root / "bundle", self._training_configs(method.training))
+        self.bundle = configured_bundle(method.training, root / "bundle", self._training_configs(method.training))
 
     def _training_configs(self, bundle: Bundle) -> dict[str, dict[str, Any]]:
         """Values of each config of the bundle that trains and predicts."""
@@ -65,7 +64,7 @@ class Training:
             "train": self.settings["train"],
             "inference": self.settings["inference"],
             "evaluate": evaluate,
-            "metadata": described(bundle.read("metadata"), plan.class_names, plan.modality, data),
+            "metadata": metadata_of(bundle.read("metadata"), plan.class_names, plan.modality, data),
         }
 
     def schedules(self) -> list[Choice]:
@@ -76,7 +75,7 @@ class Training:
     def _data(self, stage: str) -> dict[str, Any]:
         """What is handed to a stage: pre-training sees no label."""
         if stage != "train":
-            return {"split": {part: _unlabelled(cases) for part, cases in self.plan.split.items()}}
+            return {"split": {part: without_labels(cases) for part, cases in self.plan.split.items()}}
         return {"split": self.plan.split, "labelled": self.plan.split["train"]}
 
     def _of(self, stage: str) -> Bundle:
@@ -92,6 +91,11 @@ class Training:
             runs += [Run(["train", "evaluate"])] if scored else []
             found.append(Task(stage, str(self._of(stage).folder), [], runs, scored=scored))
         return found
+
+    @property
+    def some_done(self) -> bool:
+        """Whether a stage of training is done."""
+        return any((self._of(stage).folder / f"{stage}.done").is_file() for stage in (*self.stages, "train"))
 
     def run(self, say: Say) -> None:
         """Runs what is missing; a line for each stage is shown by ``say``."""
@@ -131,8 +135,8 @@ class Training:
 
     def _scores(self) -> str:
         """The mean Dice of each class on validation volumes."""
-        (run,) = [run for run in find_runs(self.bundle.folder) if run.scores()]
-        rows = run.scores() or []
+        evaluated = self.bundle.folder / "eval"  # and no evaluation of the user's in a folder of its own
+        rows = next(run.scores() or [] for run in find_runs(evaluated) if run.folder == evaluated)
         means = {}
         for name in dict.fromkeys(row["class"] for row in rows):
             values = [row["dice"] for row in rows if row["class"] == name and row["dice"] == row["dice"]]
@@ -150,7 +154,3 @@ def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     with atomic(target) as temporary:
         shutil.copy(source, temporary)
-
-
-def _unlabelled(cases: Sequence[Case]) -> list[Case]:
-    return [{"image": case["image"], "patient": case["patient"]} for case in cases]

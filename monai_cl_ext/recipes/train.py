@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,15 +15,17 @@ from monai_cl_ext.data.decathlon import description_of, read_description
 from monai_cl_ext.data.file_names import existing_folder
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data_check.check import named_classes
+from monai_cl_ext.data_check.facts import WARNING
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.recipes.choices import Choice, data_choices, device_choice
 from monai_cl_ext.recipes.gate import checked_data
-from monai_cl_ext.recipes.patients import labelled_patients, training_split, validation_patients
+from monai_cl_ext.recipes.patients import labelled_patients, never_trained, training_split, validation_patients
 from monai_cl_ext.recipes.plan import LOG, TrainingPlan, sizes_of
 from monai_cl_ext.recipes.recipe import TrainingRecipe, recipe_for
 from monai_cl_ext.recipes.screen import Say, logged_to
 from monai_cl_ext.recipes.stages import Training
 from monai_cl_ext.study.probe import expected_seconds
+from monai_cl_ext.study.recipe import make_recipes
 from monai_cl_ext.study.scheduler import alone
 from monai_cl_ext.visualize import write_report
 from monai_cl_ext.visualize.wording import duration
@@ -68,14 +71,14 @@ def train(
         goes_on = plan is not None
         if plan is None:
             plan = _begin(given, cases, layout, root, say)
-            plan.write(root)
+            plan.write()
         else:
-            plan.refuse_changes(given, sizes_of(cases), root)
+            plan.refuse_changes(given, sizes_of(cases))
         training = Training(plan, root)
         _show(plan, training, say)
         if goes_on:
             say("goes on where it stopped")
-        else:
+        if not training.some_done:
             say("timing some steps of each stage")
             say(f"expected: about {duration(sum(expected_seconds(training.tasks()).values()))} on this machine")
         try:
@@ -85,7 +88,7 @@ def train(
             raise
         page = write_report(root)
         say(f"\nbundle: {training.bundle.folder}\nreport: {page}\nlog: {root / LOG}")
-        say(f"next: python -m monai_cl_ext predict {output} IMAGES --output OUT")
+        say(f"next: python -m monai_cl_ext predict {shlex.quote(output)} IMAGES --output OUT")
     return training.bundle.folder
 
 
@@ -106,7 +109,8 @@ def _begin(
     unlabelled = sum(not case.get("label") for case in split["pretrain"])
     recipe = given["recipe"]
     chosen = recipe_for(len(labelled) - number, unlabelled) if recipe is None else TrainingRecipe(**recipe)
-    fitting = data_choices(suggestion, facts, split["pretrain"])
+    pretraining = make_recipes({"training": chosen.method})["training"].pretraining
+    fitting = data_choices(suggestion, facts, split["pretrain"], pretraining)
     choices = [
         Choice("validation", sorted({case["patient"] for case in split["validation"]}), reason),
         *(choice for choice in fitting if choice.name not in chosen.settings),
@@ -115,7 +119,14 @@ def _begin(
     named = named_classes(Path(given["data_dir"]))
     classes = [named.get(number, f"class {number}") for number in range(1, suggestion.settings["num_classes"])]
     refuse_reserved(classes)
-    return TrainingPlan(dict(given), sizes, split, chosen, choices, classes, modality_of(Path(given["data_dir"])))
+    if unseen := [classes[number - 1] for number in never_trained(split, facts) if 0 < number <= len(classes)]:
+        say(
+            f"{WARNING}: {', '.join(unseen)}: held by validation patients only, so that the training cannot learn it; "
+            "label it in another patient, or give another number as --validation_patients, 0 for none"
+        )
+    return TrainingPlan(
+        str(root), dict(given), sizes, split, chosen, choices, classes, modality_of(Path(given["data_dir"]))
+    )
 
 
 def modality_of(folder: Path) -> str:

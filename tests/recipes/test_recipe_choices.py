@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is held back, which recipe is taken, and what follows from the volumes."""
 
+import json
+
+import numpy as np
 import pytest
 
-from monai_cl_ext.data_check.facts import CaseFacts, ImageFacts
+from monai_cl_ext.data_check.facts import CaseFacts, ImageFacts, LabelFacts
 from monai_cl_ext.data_check.suggestion import Suggestion
 from monai_cl_ext.recipes import recipe as recipes
 from monai_cl_ext.recipes.choices import data_choices, stage_settings
-from monai_cl_ext.recipes.patients import labelled_patients, training_split, validation_patients
+from monai_cl_ext.recipes.patients import labelled_patients, never_trained, training_split, validation_patients
 from monai_cl_ext.recipes.recipe import TrainingRecipe, recipe_for
-from monai_cl_ext.study.bundles import find_bundle
+from monai_cl_ext.study.bundles import Bundle, find_bundle
 from monai_cl_ext.study.recipe import make_recipes
 
 
@@ -88,6 +91,35 @@ def facts(*slices: int) -> list[CaseFacts]:
 def test_batches_are_those_that_the_volumes_fill(slices, expected):
     suggestion = Suggestion({"slice_axis": 2}, {"slice_axis": "it is so"})
     found = facts(*slices)
-    choices = data_choices(suggestion, found, [{"image": one.image} for one in found])
+    cases = [{"image": one.image} for one in found]
+    choices = data_choices(suggestion, found, cases, find_bundle("gcl_segmentation+no_local"))
     assert {choice.name: choice.value for choice in choices} == {"slice_axis": 2, **expected}
     assert all(choice.reason for choice in choices)
+
+
+@pytest.mark.parametrize("stage, expected", [
+    ({"partitions": 3, "volumes_per_batch": 4}, {}),
+    ({"partitions": 3, "volumes_per_batch": 5}, {"volumes_per_batch": 4}),
+    ({"partitions": 4, "volumes_per_batch": 4}, {"partitions": 3}), ({}, {}),
+])  # fmt: skip
+def test_the_batches_that_are_wanted_are_those_of_the_bundle(stage, expected, tmp_path):
+    (tmp_path / "configs").mkdir()
+    for name, content in (("metadata", {"pretrain_stages": ["pretrain"]}), ("pretrain", stage)):
+        (tmp_path / "configs" / f"{name}.json").write_text(json.dumps(content))
+    found = facts(3, 3, 3, 3)
+    cases = [{"image": one.image} for one in found]
+    suggestion = Suggestion({"slice_axis": 2}, {"slice_axis": "it is so"})
+    choices = data_choices(suggestion, found, cases, Bundle(tmp_path))
+    assert {choice.name: choice.value for choice in choices} == {"slice_axis": 2, **expected}
+    assert [choice.name for choice in data_choices(suggestion, found, cases, None)] == ["slice_axis"]
+
+
+def test_classes_of_validation_patients_alone_are_found():
+    def labelled(image: str, *classes: int) -> CaseFacts:
+        held = LabelFacts(dict.fromkeys(classes, 5), None, (), [], np.zeros((1, 0)))
+        return CaseFacts(image, "label", image, segmentation=held)
+
+    known = [labelled("a", 0, 1), labelled("b", 0, 1, 2), labelled("c", 0, 3), CaseFacts("d", None, "d")]
+    split = {"train": [{"image": "a"}, {"image": "d"}], "validation": [{"image": "b"}]}
+    assert never_trained(split, known) == [2]
+    assert never_trained({"train": [{"image": "b"}], "validation": [{"image": "a"}]}, known) == []

@@ -131,12 +131,13 @@ def test_the_report_says_that_validation_volumes_chose_the_weights(trained):
 
 @pytest.mark.usefixtures("no_report")
 def test_choices_are_told_and_libraries_are_not_heard(data, tmp_path, capfd):
-    train(str(data), str(tmp_path / "run"), recipe=TINY)
+    train(str(data), str(tmp_path / "my run"), recipe=TINY)
     told = capfd.readouterr().out
     for line in ("image_size 32, 32: by the recipe", "num_classes 4:", "of 4 labeled patients", "1/3 pre-training"):
         assert line in told
     assert "expected: about" in told and "mean Dice on validation volumes" in told and "INFO" not in told
-    assert "INFO" in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert "INFO" in (tmp_path / "my run" / "log.txt").read_text(encoding="utf-8")
+    assert f"next: python -m monai_cl_ext predict '{tmp_path / 'my run'}' IMAGES" in told
 
 
 @pytest.mark.usefixtures("no_report")
@@ -157,6 +158,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, data, tmp_path,
         assert calls[-1].name == f"resume_{stage}"
     train(str(data), str(root), recipe=TINY)
     told = capsys.readouterr().out
+    assert told.count("expected: about") == 2  # again where the first stage was stopped, and no more once it is done
     assert told.count("stopped; the same command goes on") == 2 and told.count("goes on where it stopped") == 2
     own = [folder for folder in calls if root in folder.parents]
     assert len(own) == 4  # two epochs of each stage, none twice
@@ -166,7 +168,11 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, data, tmp_path,
 
 @pytest.mark.usefixtures("no_report")
 def test_what_is_done_is_not_run_again(trained, data, capsys):
+    """A second evaluation below the bundle, such as that of test volumes, is none of the training's."""
     before = (trained / "bundle" / "models" / "model.pt").stat().st_mtime_ns
+    for place in ("eval_test", "eval/again"):
+        (trained / "bundle" / place).mkdir()
+        shutil.copy(trained / "bundle" / "eval" / "metrics.csv", trained / "bundle" / place)
     train(str(data), str(trained), recipe=TINY)
     assert (trained / "bundle" / "models" / "model.pt").stat().st_mtime_ns == before
     assert capsys.readouterr().out.count("done before") == 3
@@ -179,6 +185,29 @@ def test_changed_arguments_and_files_are_refused(trained, data, few):
         train(str(few), str(trained), recipe=TINY)
     with pytest.raises(ValueError, match="was begun with recipe"):
         train(str(data), str(trained))
+
+
+def test_a_folder_that_was_moved_is_to_be_moved_back(trained, data, tmp_path):
+    moved = trained.rename(tmp_path / "moved")
+    try:
+        with pytest.raises(ValueError, match=f"moved was moved from {trained}, .*; move it back to go on"):
+            train(str(data), str(moved), recipe=TINY)
+        image = sorted((data / "imagesTr").iterdir())[0]
+        assert predict(str(moved), str(image), str(tmp_path / "out")) == 1
+    finally:
+        moved.rename(trained)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_class_that_validation_patients_alone_have_is_named(data, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("monai_cl_ext.recipes.train.never_trained", lambda split, facts: [0, 2])
+    monkeypatch.setattr("monai_cl_ext.recipes.train.Training", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(str(data), str(tmp_path / "run"), recipe=TINY)
+    assert "warning: myocardium: held by validation patients only" in capsys.readouterr().out
 
 
 def test_a_file_that_changed_meanwhile_is_named(trained, data, monkeypatch):
