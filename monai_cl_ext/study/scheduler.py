@@ -91,7 +91,8 @@ def run_cells(tasks: Sequence[Task], root: Path, launch: Launch, at_once: int, s
                         bar.write(f"FAILED {name}: {problem}")
                     else:
                         done.add(name)
-                bar.update((len(done) if steps is None else steps.made()) - bar.n)
+                if made := (len(done) if steps is None else steps.made()) - bar.n:
+                    bar.update(made)  # an update by 0 would print the bar anew, into a log each time
                 time.sleep(POLL_SECONDS if running else 0)
         finally:
             for job in running.values():

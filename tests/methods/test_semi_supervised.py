@@ -57,7 +57,7 @@ def test_a_number_of_rows_without_meaning_is_refused(name, labelled):
 
 
 def test_a_row_is_not_pasted_into_itself():
-    with pytest.raises(ValueError, match="pastes labeled images into each other: found 1 a batch, give 2 or more"):
+    with pytest.raises(ValueError, match="pastes labeled images into each other: give 2 of them a batch, found 1"):
         made("BCP", labelled=1)
     method = made("UniMatch")
     with pytest.raises(ValueError, match="pastes unlabeled images into each other: give 2 of them a batch, found 1"):
