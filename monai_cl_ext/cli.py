@@ -50,7 +50,7 @@ class Commands:
 
         Args:
             output: Folder of the demo; its report is report.html in it.
-            seed: Of the phantom, the split and every training.
+            seed: Of the phantom's patients and of their split.
         """
         from monai_cl_ext.demo import run_demo
 

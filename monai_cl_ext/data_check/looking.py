@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
+
+from monai_cl_ext.cores import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,7 +30,7 @@ def look_at_all(
         workers: processes; None is one a core.
         progress: shows a bar where there are many items.
     """
-    count = min(workers or _cores(), len(items))
+    count = min(workers or usable_cores(), len(items))
     loader = DataLoader(
         _Looked(items, look),
         batch_size=None,
@@ -55,7 +56,3 @@ class _Looked(Dataset[Any], Generic[Item, Result]):
 
 def _as_it_is(result: Result) -> Result:
     return result
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

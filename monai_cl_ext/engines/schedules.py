@@ -42,7 +42,7 @@ def ramp_up_value(current_step: int, *, value: float, steps: int, begin: int = 0
         current_step: number of the step, 1 for the first.
         value: what it reaches.
         steps: from the first step until it is reached; 0 is at once.
-        begin: before so many steps are made it is 0.
+        begin: before so many steps are made it is 0; then it jumps onto the ramp, which counts from the first step.
     """
     made = current_step - 1
     return 0.0 if made < begin else value * sigmoid_ramp_up(made, steps)

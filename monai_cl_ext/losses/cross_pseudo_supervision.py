@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from monai_cl_ext.distributed import sum_over_processes
 from monai_cl_ext.losses.plain_tensors import plain_tensors
-from monai_cl_ext.losses.segmentation_checks import check_segmentation, wide
+from monai_cl_ext.losses.segmentation_checks import check_segmentation
+from monai_cl_ext.numerics import at_least_float32
 
 
 class CrossPseudoSupervisionLoss(nn.Module):
@@ -35,7 +36,7 @@ class CrossPseudoSupervisionLoss(nn.Module):
                 f"logits1 and logits2 must have one shape, found {tuple(logits1.shape)} and {tuple(logits2.shape)}: "
                 "give two networks of the same classes"
             )
-        first, second = wide(logits1), wide(logits2)
+        first, second = logits1.to(at_least_float32(logits1.dtype)), logits2.to(at_least_float32(logits2.dtype))
         entropy = F.cross_entropy(first, second.argmax(1), reduction="sum")
         entropy = entropy + F.cross_entropy(second, first.argmax(1), reduction="sum")
         voxels = torch.full_like(entropy, first.numel() // first.shape[1])

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from monai_cl_ext.arguments import weight
 from monai_cl_ext.distributed import sum_over_processes
 from monai_cl_ext.losses.plain_tensors import plain_tensors
-from monai_cl_ext.losses.segmentation_checks import check_segmentation, wide
+from monai_cl_ext.losses.segmentation_checks import check_segmentation
+from monai_cl_ext.numerics import at_least_float32
 
 DICE_SMOOTH, CE_SMOOTH = 1e-10, 1e-16
 
@@ -45,7 +46,7 @@ class MaskedDiceCELoss(nn.Module):
             ValueError: when the shapes do not fit.
         """
         check_segmentation(logits, target=target, mask=mask)
-        logits = wide(logits)
+        logits = logits.to(at_least_float32(logits.dtype))
         mask = mask.to(logits.dtype)
         target = torch.where(mask > 0, target, 0).long()
         probabilities, classes = logits.softmax(1) * mask, one_hot(target, logits.shape[1], dtype=logits.dtype) * mask

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shape checks and dtype of segmentation losses."""
+"""Shape checks of segmentation losses."""
 
 from __future__ import annotations
 
 from torch import Tensor
-
-from monai_cl_ext.numerics import at_least_float32
 
 
 def check_segmentation(logits: Tensor, **maps: Tensor) -> None:
@@ -16,8 +14,3 @@ def check_segmentation(logits: Tensor, **maps: Tensor) -> None:
     for name, found in maps.items():
         if tuple(found.shape) != expected:
             raise ValueError(f"{name} must be {expected} for logits {tuple(logits.shape)}, found {tuple(found.shape)}")
-
-
-def wide(logits: Tensor) -> Tensor:
-    """The logits in float32 at least."""
-    return logits.to(at_least_float32(logits.dtype))

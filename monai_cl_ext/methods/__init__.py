@@ -4,6 +4,7 @@
 from .bcp import BCP
 from .cross_pseudo_supervision import CrossPseudoSupervision
 from .dino import DINO
+from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
 from .instance import InstanceContrast
@@ -21,7 +22,6 @@ from .semi_supervised import SemiSupervised
 from .simclr import SimCLR
 from .supercl import SuperCL
 from .supervised import Supervised
-from .teacher_training import TeacherTraining
 from .two_stages import TwoStages
 from .unimatch import UniMatch
 from .wcl import WCL
@@ -48,7 +48,7 @@ __all__ = [
     "SimCLR",
     "SuperCL",
     "Supervised",
-    "TeacherTraining",
+    "EMASelfTraining",
     "TwoStages",
     "UniMatch",
     "weight_decay_groups",

@@ -24,12 +24,15 @@ class BCP(TwoStages):
     Args:
         network: from images (B, C, *S) to logits (B, classes, *S), the student.
         loss: of logits, classes and a mask.
-        labelled_per_batch: number of labeled rows, which come first, and of unlabeled ones.
+        labelled_per_batch: number of labeled rows, which come first, and of unlabeled ones; at least 2.
         warm_up_steps: optimizer steps of the first stage, of those of the whole run.
         consistency_weight: of the loss on pseudo-labels.
         momentum: of the teacher's parameters in the second stage.
         refine: what is made of the pseudo-labels, such as ``transforms.keep_largest_components``.
         boxes: draws the boxes; by default one a batch, two thirds of each side.
+
+    Raises:
+        ValueError: when there are fewer than two labeled rows.
     """
 
     def __init__(
@@ -44,6 +47,10 @@ class BCP(TwoStages):
         boxes: RandomBoxes | None = None,
     ) -> None:
         super().__init__(network, loss, labelled_per_batch, warm_up_steps, consistency_weight, momentum, refine)
+        if labelled_per_batch < 2:
+            raise ValueError(
+                f"BCP pastes labeled images into each other: give 2 of them a batch, found {labelled_per_batch}"
+            )
         self.boxes = RandomBoxes(2 / 3, 2 / 3, shared=True) if boxes is None else boxes
 
     def set_epoch(self, epoch: int) -> None:

@@ -63,8 +63,15 @@ class UniMatch(SemiSupervised):
         self.boxes.set_epoch(epoch)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
-        """The supervised loss, that on pseudo-labels, their weighted sum, and the share of pseudo-labels learned."""
+        """The supervised loss, that on pseudo-labels, their weighted sum, and the share of pseudo-labels learned.
+
+        Raises:
+            KeyError: when the batch has no labels.
+            ValueError: when it has fewer than two unlabeled rows.
+        """
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
+        if len(rows.unlabelled) < 2:
+            raise ValueError("UniMatch pastes unlabeled images into each other: give 2 of them a batch, found 1")
         features = self.stages.encode(rows.image)
         logits = self.stages.output(self.stages.decode(features))
         supervised = self.loss(logits[:count], rows.label)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from monai_cl_ext.cores import usable_cores
 from monai_cl_ext.extras import need
 from monai_cl_ext.study.layout import LOG
 from monai_cl_ext.study.task import ATTENDED, run_task
@@ -81,7 +82,7 @@ def local_launcher(workers: int) -> Launch:
     Args:
         workers: cells at once, which share the cores and the GPUs.
     """
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, usable_cores() // workers)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
     devices = visible.split(",")
     slots: list[CellProcess | None] = [None] * workers

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -38,7 +39,20 @@ def alone(root: Path) -> Iterator[None]:
         yield
 
 
-def run_cells(tasks: Sequence[Task], root: Path, launch: Launch, at_once: int) -> None:
+@dataclass(frozen=True)
+class Steps:
+    """What a bar shows in place of finished cells.
+
+    Attributes:
+        total: training steps of all cells that are not done.
+        made: how many of them were made so far.
+    """
+
+    total: int
+    made: Callable[[], int]
+
+
+def run_cells(tasks: Sequence[Task], root: Path, launch: Launch, at_once: int, steps: Steps | None = None) -> None:
     """Runs every cell that is not done as soon as those that it needs are.
 
     Args:
@@ -46,6 +60,7 @@ def run_cells(tasks: Sequence[Task], root: Path, launch: Launch, at_once: int) -
         root: folder of the study, which is held by :func:`alone`.
         launch: starts the cell of a folder.
         at_once: so many cells are under way at a time.
+        steps: what the bar shows; by default finished cells.
 
     Raises:
         StudyFailed: in the end, when a cell failed or its folder is damaged; names it and what to do.
@@ -53,7 +68,11 @@ def run_cells(tasks: Sequence[Task], root: Path, launch: Launch, at_once: int) -
     done, failed = _standing(tasks, root)
     waiting = [task for task in tasks if task.name not in done and task.name not in failed]
     running: dict[str, Job] = {}
-    with tqdm(total=len(tasks), initial=len(done), unit="cell", desc=root.name) as bar:
+    if steps is None:
+        bar = tqdm(total=len(tasks), initial=len(done), unit="cell", desc=root.name)
+    else:
+        bar = tqdm(total=steps.total, unit="step", leave=False)
+    with bar:
         for name, problem in failed.items():
             bar.write(f"FAILED {name}: {problem}")
         try:
@@ -72,7 +91,8 @@ def run_cells(tasks: Sequence[Task], root: Path, launch: Launch, at_once: int) -
                         bar.write(f"FAILED {name}: {problem}")
                     else:
                         done.add(name)
-                        bar.update()
+                if made := (len(done) if steps is None else steps.made()) - bar.n:
+                    bar.update(made)  # an update by 0 would print the bar anew, into a log each time
                 time.sleep(POLL_SECONDS if running else 0)
         finally:
             for job in running.values():

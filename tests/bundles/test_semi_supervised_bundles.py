@@ -14,7 +14,7 @@ from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.losses import sigmoid_ramp_up
-from monai_cl_ext.methods import BCP, CrossPseudoSupervision, MeanTeacher, Supervised, TeacherTraining, UniMatch
+from monai_cl_ext.methods import BCP, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, Supervised, UniMatch
 
 SMALL = {**SMALL, "batch_size": 4, "labelled_patients": 2}
 KINDS = {
@@ -23,7 +23,7 @@ KINDS = {
     "cps_segmentation": CrossPseudoSupervision,
     "bcp_segmentation": BCP,
     "unimatch_segmentation": UniMatch,
-    "self_training_segmentation": TeacherTraining,
+    "self_training_segmentation": EMASelfTraining,
 }
 MIXED = [name for name in KINDS if name != "supervised_segmentation"]
 PARTNERS = {

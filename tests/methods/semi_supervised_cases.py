@@ -11,7 +11,7 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import MaskedDiceCELoss
-from monai_cl_ext.methods import BCP, CrossPseudoSupervision, MeanTeacher, SemiSupervised, TeacherTraining, UniMatch
+from monai_cl_ext.methods import BCP, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, SemiSupervised, UniMatch
 
 SUPERVISED = DiceCELoss(
     to_onehot_y=True, softmax=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5, lambda_dice=0.5,
@@ -24,7 +24,7 @@ METHODS: dict[str, Callable[..., SemiSupervised]] = {
     "CrossPseudoSupervision": lambda make, labelled=2, **more: CrossPseudoSupervision(
         make(0), make(1), SUPERVISED, labelled, **more
     ),
-    "TeacherTraining": lambda make, labelled=2, warm_up_steps=2, **more: TeacherTraining(
+    "EMASelfTraining": lambda make, labelled=2, warm_up_steps=2, **more: EMASelfTraining(
         make(0), SUPERVISED, labelled, warm_up_steps, **more
     ),
     "BCP": lambda make, labelled=2, warm_up_steps=2, **more: BCP(make(0), MASKED, labelled, warm_up_steps, **more),

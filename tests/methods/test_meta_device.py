@@ -30,6 +30,7 @@ from monai_cl_ext.methods import (
     PCL,
     WCL,
     CrossPseudoSupervision,
+    EMASelfTraining,
     GCLGlobal,
     GCLLocal,
     MeanTeacher,
@@ -42,7 +43,6 @@ from monai_cl_ext.methods import (
     SimCLR,
     SuperCL,
     Supervised,
-    TeacherTraining,
     UniMatch,
 )
 from monai_cl_ext.networks import DINOHead, MultiCropViT
@@ -196,8 +196,8 @@ CALLS = {
     "CrossPseudoSupervision": Case(
         lambda dims: CrossPseudoSupervision(network(dims), network(dims), LOSS, 2), segmentation
     ),
-    "TeacherTraining": Case(partial(after_warm_up, TeacherTraining, LOSS), segmentation),
-    "TeacherTraining in its warm-up": Case(lambda dims: TeacherTraining(network(dims), LOSS, 2, 9), segmentation),
+    "EMASelfTraining": Case(partial(after_warm_up, EMASelfTraining, LOSS), segmentation),
+    "EMASelfTraining in its warm-up": Case(lambda dims: EMASelfTraining(network(dims), LOSS, 2, 9), segmentation),
     "BCP": Case(partial(after_warm_up, BCP, MaskedDiceCELoss()), segmentation),
     "BCP in its warm-up": Case(lambda dims: BCP(network(dims), MaskedDiceCELoss(), 2, 9), segmentation),
     "UniMatch": Case(lambda dims: UniMatch(network(dims), LOSS, 2), weak_to_strong, {"made_from": [None, 0, 0]}),

@@ -52,8 +52,16 @@ def test_labels_of_several_regions_are_refused(name):
 @NAMES
 @pytest.mark.parametrize("labelled", [0, 1.5])
 def test_a_number_of_rows_without_meaning_is_refused(name, labelled):
-    with pytest.raises(ValueError, match="labelled_per_batch must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="labelled_per_batch (is 0|must be an integer of at least 1)"):
         made(name, labelled)
+
+
+def test_a_row_is_not_pasted_into_itself():
+    with pytest.raises(ValueError, match="pastes labeled images into each other: give 2 of them a batch, found 1"):
+        made("BCP", labelled=1)
+    method = made("UniMatch")
+    with pytest.raises(ValueError, match="pastes unlabeled images into each other: give 2 of them a batch, found 1"):
+        method(batch(method, rows=3), {})
 
 
 def steps(method, optimizer, first, last):

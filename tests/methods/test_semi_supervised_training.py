@@ -17,7 +17,7 @@ from semi_supervised_cases import MASKED, SUPERVISED
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from monai_cl_ext.methods import BCP, CrossPseudoSupervision, MeanTeacher, RandomBoxes, TeacherTraining, UniMatch
+from monai_cl_ext.methods import BCP, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, RandomBoxes, UniMatch
 from monai_cl_ext.transforms import keep_largest_components
 
 SIZE, LABELLED, UNLABELLED = 20, 2, 32
@@ -79,13 +79,13 @@ def mean(values):
     return sum(values) / len(values)
 
 
-@pytest.mark.parametrize("name", ["TeacherTraining", "BCP"])
+@pytest.mark.parametrize("name", ["EMASelfTraining", "BCP"])
 def test_pseudo_labels_teach_that_specks_are_no_organ(name):
     """Labeled images show no specks; the refined pseudo-labels leave them out.
 
     Held against the end of the warm-up and against a second stage of labels alone, which go on taking specks for organ.
     """
-    kind, loss = {"TeacherTraining": (TeacherTraining, SUPERVISED), "BCP": (BCP, MASKED)}[name]
+    kind, loss = {"EMASelfTraining": (EMASelfTraining, SUPERVISED), "BCP": (BCP, MASKED)}[name]
     refine = partial(keep_largest_components, num_classes=2)
     start, without, learned = [], [], []
     for seed in (0, 1):

@@ -7,12 +7,12 @@ import pytest
 import torch
 from semi_supervised_cases import METHODS, SUPERVISED, convolutions, gradients, parts, views
 
-from monai_cl_ext.methods import TeacherTraining
+from monai_cl_ext.methods import EMASelfTraining
 
-BOTH = pytest.mark.parametrize("name", ["TeacherTraining", "BCP"])
+BOTH = pytest.mark.parametrize("name", ["EMASelfTraining", "BCP"])
 
 
-def made(name="TeacherTraining", **more):
+def made(name="EMASelfTraining", **more):
     """A method whose teacher has other weights than its student."""
     method = METHODS[name](convolutions, **more)
     method.teacher.network.load_state_dict(convolutions(seed=1).state_dict())
@@ -117,6 +117,6 @@ def test_the_warm_up_of_self_training_is_supervised():
 
 def test_arguments_without_meaning_are_refused():
     with pytest.raises(ValueError, match="warm_up_steps must be .* at least 0, found -1"):
-        TeacherTraining(convolutions(), SUPERVISED, 2, warm_up_steps=-1)
+        EMASelfTraining(convolutions(), SUPERVISED, 2, warm_up_steps=-1)
     with pytest.raises(ValueError, match="momentum must be a number from 0 to 1, found 1.5"):
-        TeacherTraining(convolutions(), SUPERVISED, 2, 1, momentum=1.5)
+        EMASelfTraining(convolutions(), SUPERVISED, 2, 1, momentum=1.5)

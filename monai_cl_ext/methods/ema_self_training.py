@@ -9,7 +9,7 @@ from monai_cl_ext.methods.two_stages import TwoStages
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class TeacherTraining(TwoStages):
+class EMASelfTraining(TwoStages):
     """Self-training in two stages with an EMA teacher, BCP without its mixing.
 
     After the warm-up on labels the network learns the labels of labeled rows and the teacher's pseudo-labels of
