@@ -67,8 +67,6 @@ __all__ = [
     "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
     # from batches to views
     "PrepareImage", "PrepareViews",
-    # maps
-    "keep_largest_components",
     # superpixels
     "Superpixel", "Superpixeld", "SuperpixelD", "SuperpixelDict", "batched_slic",
     # label maps

@@ -13,7 +13,7 @@ from torch.utils.data import default_convert
 
 from monai_cl_ext import data, losses, methods
 from monai_cl_ext.data import PartitionBatchSampler, TwoStreamBatchSampler
-from monai_cl_ext.losses import DINOLoss
+from monai_cl_ext.losses import DINOLoss, MaskedDiceCELoss
 from monai_cl_ext.networks import DINOHead
 from monai_cl_ext.transforms import PrepareViews, Superpixeld, TwoViewsd, simclr_policy, spatial_part
 
@@ -88,21 +88,28 @@ def test_every_public_loss_is_among_them():
     assert {name for name in losses.__all__ if name.endswith("Loss")} <= {name.split()[0] for name in CALLS}
 
 
-def network():
-    torch.manual_seed(0)
+def network(seed=0):
+    torch.manual_seed(seed)
     return BasicUNet(2, 1, 2, features=(4, 8, 8, 8, 8, 4), norm="batch")
 
 
+LABELED = DiceCELoss(to_onehot_y=True, softmax=True)
+
+
 def supervised():
-    return methods.Supervised(network(), DiceCELoss(to_onehot_y=True, softmax=True))
+    return methods.Supervised(network(), LABELED)
 
 
 METHODS = {
+    "BCP": lambda: methods.BCP(network(), MaskedDiceCELoss(), 3, warm_up_steps=0),
+    "CrossPseudoSupervision": lambda: methods.CrossPseudoSupervision(network(), network(1), LABELED, 2),
     "DINO": lambda: methods.DINO(network(), lambda width: DINOHead(width, 16, 8, 8), DINOLoss(16)),
     "PCL": lambda: methods.PCL(network()),
     "WCL": lambda: methods.WCL(network()),
+    "EMASelfTraining": lambda: methods.EMASelfTraining(network(), LABELED, 2, warm_up_steps=0),
     "GCLGlobal": lambda: methods.GCLGlobal(network(), "gr", SIDE, hidden=8, features=8),
     "GCLLocal": lambda: methods.GCLLocal(network(), blocks=3, regions=9, features=8),
+    "MeanTeacher": lambda: methods.MeanTeacher(network(), LABELED, 2),
     "Mixup": lambda: methods.Mixup(network(), DiceCELoss(softmax=True), 2),
     "PartitionContrast": lambda: methods.PartitionContrast(network()),
     "Restoration": lambda: methods.Restoration(network()),
@@ -111,8 +118,11 @@ METHODS = {
     "SimCLR": lambda: methods.SimCLR(network()),
     "SuperCL": lambda: methods.SuperCL(methods.SimCLR(network())),
     "Supervised": supervised,
+    "UniMatch": lambda: methods.UniMatch(network(), LABELED, 2, threshold=0.5),
 }
-BASES = {"InstanceContrast", "Method", "NetworkMethod", "weight_decay_groups"}
+BASES = {
+    "InstanceContrast", "Method", "NetworkMethod", "RandomBoxes", "SemiSupervised", "TwoStages", "weight_decay_groups"
+}  # fmt: skip
 
 
 def test_every_method_is_among_them():
