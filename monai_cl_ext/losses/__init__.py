@@ -13,6 +13,7 @@ from monai_cl_ext.losses.partition import PartitionContrastiveLoss
 from monai_cl_ext.losses.position import PositionContrastiveLoss
 from monai_cl_ext.losses.ramp_up import sigmoid_ramp_up
 from monai_cl_ext.losses.rules import Rule, both_known, different, matching, pair_matrices, same, sample_tags
+from monai_cl_ext.losses.siamese import BYOLLoss, SimSiamLoss, SimTripletLoss
 from monai_cl_ext.losses.superpixel import SuperpixelContrastiveLoss
 from monai_cl_ext.losses.superpixel_graph import SuperpixelGraphContrastiveLoss
 from monai_cl_ext.losses.superpixel_map import average_superpixel_map
@@ -20,6 +21,7 @@ from monai_cl_ext.losses.supervised import SupervisedContrastiveLoss
 from monai_cl_ext.losses.weak_graph import WeakGraphContrastiveLoss
 
 __all__ = [
+    "BYOLLoss",
     "CrossPseudoSupervisionLoss",
     "DINOLoss",
     "LocalContrastiveLoss",
@@ -28,6 +30,8 @@ __all__ = [
     "PartitionContrastiveLoss",
     "PositionContrastiveLoss",
     "Rule",
+    "SimSiamLoss",
+    "SimTripletLoss",
     "SuperpixelContrastiveLoss",
     "SuperpixelGraphContrastiveLoss",
     "SupervisedContrastiveLoss",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import (
+    BYOLLoss,
     CrossPseudoSupervisionLoss,
     DINOLoss,
     LocalContrastiveLoss,
@@ -18,6 +19,8 @@ from monai_cl_ext.losses import (
     NTXentLoss,
     PartitionContrastiveLoss,
     PositionContrastiveLoss,
+    SimSiamLoss,
+    SimTripletLoss,
     SuperpixelContrastiveLoss,
     SuperpixelGraphContrastiveLoss,
     SupervisedContrastiveLoss,
@@ -106,6 +109,9 @@ CALLS = {
         for normalize in ("map", "superpixel")
     },
     "DINOLoss": Call(Dino(), EMBEDDINGS),
+    "BYOLLoss": Call(BYOLLoss(), EMBEDDINGS.repeat(2, 1, 1)[:4]),
+    "SimSiamLoss": Call(SimSiamLoss(), EMBEDDINGS.repeat(2, 1, 1)[:4]),
+    "SimTripletLoss": Call(SimTripletLoss(), EMBEDDINGS.repeat(2, 1, 1)),
     "MaskedDiceCELoss": Call(MaskedDiceCELoss(), MAPS[:1], (CLASSES, MASK)),
     "CrossPseudoSupervisionLoss": Call(CrossPseudoSupervisionLoss(), MAPS),
     **{f"contrast {form}": Call(in_form(form), EMBEDDINGS[:1], (PARTITION,)) for form in ("joint", "pairwise")},

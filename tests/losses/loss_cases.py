@@ -11,11 +11,14 @@ from contrast_oracles import rows
 from torch import Tensor
 
 from monai_cl_ext.losses import (
+    BYOLLoss,
     CrossPseudoSupervisionLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
     NTXentLoss,
     PartitionContrastiveLoss,
+    SimSiamLoss,
+    SimTripletLoss,
     SupervisedContrastiveLoss,
     contrast,
     pairwise,
@@ -81,7 +84,15 @@ def cross_supervision(z: Tensor, own: slice) -> Tensor:
     return CrossPseudoSupervisionLoss()(*z[:, own].unflatten(-1, (3, 4)))
 
 
+def siamese(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
+    return lambda z, own: loss(*z[:, own])
+
+
 CASES = {
+    "byol": Case(siamese(BYOLLoss()), first=3, views=4),
+    "byol, an empty process": Case(siamese(BYOLLoss()), first=8, views=4),
+    "simsiam": Case(siamese(SimSiamLoss()), first=3, views=4),
+    "simtriplet": Case(siamese(SimTripletLoss()), first=3, views=6),
     "ntxent": Case(ntxent),
     "ntxent, unequal": Case(ntxent, first=3),
     "ntxent, an empty process": Case(ntxent, first=8),
