@@ -38,13 +38,13 @@ def interrupt(root: Path, monkeypatch) -> dict[Path, int]:
 
 
 @pytest.mark.slow
-def test_an_interrupted_demo_goes_on_to_a_table_a_report_and_what_to_type_next(small, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_demo_goes_on_to_a_table_a_report_and_what_to_type_next(small, tmp_path, monkeypatch, capfd):
     root = tmp_path / "demo"
     before = interrupt(root, monkeypatch)
-    capsys.readouterr()
+    capfd.readouterr()
     page = demo.run_demo(root)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    shown = capsys.readouterr()
+    shown = capfd.readouterr()
     assert "monai_cl_ext train DIR" in shown.out and "study run --help" in shown.out
     assert not any(word in shown.out + shown.err for word in ("Warning", "INFO", "fold_0", "labelled_1"))
     means = read_study(root).primary.summary.set_index("method")["mean"]
