@@ -70,8 +70,8 @@ class DINO(Method):
         """Refuses fewer views than the global crops, or a single one."""
         if count < max(self.global_crops, 2):
             raise ValueError(
-                f"{type(self).__name__} takes {self.global_crops} global crops and at least two views in all, found {count}: give "
-                "PrepareViews one policy for each"
+                f"{type(self).__name__} takes {self.global_crops} global crops and at least two views in all, found"
+                f" {count}: give PrepareViews one policy for each"
             )
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:

@@ -16,6 +16,8 @@ from monai_cl_ext.losses import (
     DeSDLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
+    MoCoLoss,
+    MoCoV3Loss,
     NTXentLoss,
     PartitionContrastiveLoss,
     SimSiamLoss,
@@ -104,7 +106,15 @@ def desd(z: Tensor, own: slice) -> Tensor:
     return DeSDLoss(5)([list(z[:3, own]), list(z[3:, own])], list(rows(2, 8, 5).detach()[:, own]), 0.1)
 
 
+def moco(z: Tensor, own: slice) -> Tensor:
+    return MoCoLoss()(*z[:, own], rows(9, 5, seed=3).detach())
+
+
 CASES = {
+    "moco": Case(moco, first=3),
+    "moco, an empty process": Case(moco, first=8),
+    "moco v3": Case(siamese(MoCoV3Loss(0.3)), first=3, views=4),
+    "moco v3, an empty process": Case(siamese(MoCoV3Loss(0.3)), first=0, views=4),
     "byol": Case(siamese(BYOLLoss()), first=3, views=4),
     "byol, an empty process": Case(siamese(BYOLLoss()), first=8, views=4),
     "simsiam": Case(siamese(SimSiamLoss()), first=3, views=4),

@@ -36,6 +36,8 @@ from monai_cl_ext.methods import (
     MeanTeacher,
     Method,
     Mixup,
+    MoCo,
+    MoCoV3,
     PartitionContrast,
     Restoration,
     RotationPrediction,
@@ -137,6 +139,12 @@ class NoSlices:
 
 CALLS = {
     "SimCLR": Case(lambda dims: SimCLR(network(dims)), lambda dims: [simclr_policy(SIZE, dims, color=False)] * 2),
+    "MoCo": Case(
+        lambda dims: MoCo(network(dims), queue_size=9), lambda dims: [simclr_policy(SIZE, dims, color=False)] * 2
+    ),
+    "MoCoV3": Case(
+        lambda dims: MoCoV3(network(dims), hidden=8), lambda dims: [simclr_policy(SIZE, dims, color=False)] * 2
+    ),
     "PCL": Case(lambda dims: PCL(network(dims)), lambda dims: [pcl_policy(SIZE, dims)] * 2),
     "PartitionContrast": Case(lambda dims: PartitionContrast(network(dims)), lambda dims: [pcl_policy(SIZE, dims)] * 2),
     "WCL": Case(lambda dims: WCL(network(dims)), lambda dims: [weak_policy(SIZE, dims, color=False)] * 2),

@@ -111,6 +111,8 @@ METHODS = {
     "GCLGlobal": lambda: methods.GCLGlobal(network(), "gr", SIDE, hidden=8, features=8),
     "GCLLocal": lambda: methods.GCLLocal(network(), blocks=3, regions=9, features=8),
     "MeanTeacher": lambda: methods.MeanTeacher(network(), LABELED, 2),
+    "MoCo": lambda: methods.MoCo(network(), queue_size=9),
+    "MoCoV3": lambda: methods.MoCoV3(network(), hidden=8),
     "Mixup": lambda: methods.Mixup(network(), DiceCELoss(softmax=True), 2),
     "PartitionContrast": lambda: methods.PartitionContrast(network()),
     "Restoration": lambda: methods.Restoration(network()),
@@ -122,7 +124,8 @@ METHODS = {
     "UniMatch": lambda: methods.UniMatch(network(), LABELED, 2, threshold=0.5),
 }
 BASES = {
-    "InstanceContrast", "Method", "NetworkMethod", "RandomBoxes", "SemiSupervised", "TwoStages", "weight_decay_groups"
+    "InstanceContrast", "Method", "MomentumMethod", "NetworkMethod", "RandomBoxes", "SemiSupervised", "TwoStages",
+    "weight_decay_groups",
 }  # fmt: skip
 
 
