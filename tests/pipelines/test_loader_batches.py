@@ -13,7 +13,7 @@ from torch.utils.data import default_convert
 
 from monai_cl_ext import data, losses, methods
 from monai_cl_ext.data import PartitionBatchSampler, TwoStreamBatchSampler
-from monai_cl_ext.losses import DINOLoss, MaskedDiceCELoss
+from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
 from monai_cl_ext.networks import DINOHead
 from monai_cl_ext.transforms import PrepareViews, Superpixeld, TwoViewsd, simclr_policy, spatial_part
 
@@ -105,6 +105,8 @@ METHODS = {
     "BCP": lambda: methods.BCP(network(), MaskedDiceCELoss(), 3, warm_up_steps=0),
     "CrossPseudoSupervision": lambda: methods.CrossPseudoSupervision(network(), network(1), LABELED, 2),
     "DINO": lambda: methods.DINO(network(), lambda width: DINOHead(width, 16, 8, 8), DINOLoss(16)),
+    "DeSD": lambda: methods.DeSD(network(), lambda width: DINOHead(width, 16, 8, 8), DeSDLoss(16)),
+    "SwAV": lambda: methods.SwAV(network(), SwAVLoss(), 8, 8, 8, queue_size=12),
     "PCL": lambda: methods.PCL(network()),
     "WCL": lambda: methods.WCL(network()),
     "EMASelfTraining": lambda: methods.EMASelfTraining(network(), LABELED, 2, warm_up_steps=0),
