@@ -136,5 +136,4 @@ def learning(loss=DeSDLoss):
 @pytest.mark.slow
 def test_it_learns_what_crops_of_an_image_share():
     start, right, broken = (pretrained(learning(), *of) for of in ((0,), (100,), (100, (24, 24), True)))
-    print(start, right, broken)
     assert right > 0.95 > 0.85 > max(start, broken)
