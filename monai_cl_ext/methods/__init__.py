@@ -3,6 +3,7 @@
 
 from .bcp import BCP
 from .cross_pseudo_supervision import CrossPseudoSupervision
+from .desd import DeSD
 from .dino import DINO
 from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
@@ -25,6 +26,7 @@ from .semi_supervised import SemiSupervised
 from .simclr import SimCLR
 from .supercl import SuperCL
 from .supervised import Supervised
+from .swav import SwAV
 from .two_stages import TwoStages
 from .unimatch import UniMatch
 from .wcl import WCL
@@ -35,6 +37,7 @@ __all__ = [
     "PCL",
     "WCL",
     "CrossPseudoSupervision",
+    "DeSD",
     "GCLGlobal",
     "GCLLocal",
     "InstanceContrast",
@@ -54,6 +57,7 @@ __all__ = [
     "SimCLR",
     "SuperCL",
     "Supervised",
+    "SwAV",
     "EMASelfTraining",
     "TwoStages",
     "UniMatch",

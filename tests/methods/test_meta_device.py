@@ -23,13 +23,14 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from monai_cl_ext import methods
-from monai_cl_ext.losses import DINOLoss, MaskedDiceCELoss
+from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
 from monai_cl_ext.methods import (
     BCP,
     DINO,
     PCL,
     WCL,
     CrossPseudoSupervision,
+    DeSD,
     EMASelfTraining,
     GCLGlobal,
     GCLLocal,
@@ -45,6 +46,7 @@ from monai_cl_ext.methods import (
     SimCLR,
     SuperCL,
     Supervised,
+    SwAV,
     UniMatch,
 )
 from monai_cl_ext.networks import DINOHead, MultiCropViT
@@ -94,6 +96,17 @@ def vit(dims: int) -> MultiCropViT:
 
 def dino(backbone: Callable[[int], nn.Module], dims: int) -> DINO:
     return DINO(backbone(dims), partial(DINOHead, out_dim=12, hidden=10, bottleneck=6), DINOLoss(12))
+
+
+def desd(dims: int) -> DeSD:
+    head = partial(DINOHead, out_dim=12, hidden=10, bottleneck=6, batch_norm=True)
+    return DeSD(network(dims), head, DeSDLoss(12))
+
+
+def swav(dims: int, queue_size: int = 0) -> SwAV:
+    method = SwAV(network(dims), SwAVLoss(), 6, 10, 4, queue_size)
+    method.iteration = 9  # the queues are full
+    return method
 
 
 def crops(dims: int, size: int = SIZE) -> list[ViewPolicy]:
@@ -179,6 +192,9 @@ CALLS = {
     },
     "DINO of a ViT": Case(partial(dino, vit), crops),
     "DINO of a U-Net": Case(partial(dino, network), partial(crops, size=2 * SIZE)),
+    "DeSD": Case(desd, partial(crops, size=2 * SIZE)),
+    "SwAV": Case(swav, partial(crops, size=2 * SIZE)),
+    "SwAV with its queues": Case(partial(swav, queue_size=2 * ROWS), partial(crops, size=2 * SIZE)),
     **{
         f"Restoration of {corruption.__name__}": Case(
             lambda dims: Restoration(network(dims)), partial(corrupted, corruption), {"made_from": [None, 0]}
