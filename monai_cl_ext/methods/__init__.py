@@ -2,6 +2,7 @@
 """Methods: one file a paper's method, a network with its heads and losses."""
 
 from .bcp import BCP
+from .byol import BYOL
 from .cross_pseudo_supervision import CrossPseudoSupervision
 from .dino import DINO
 from .ema_self_training import EMASelfTraining
@@ -23,6 +24,8 @@ from .rotation import RotationPrediction
 from .self_training import SelfTraining
 from .semi_supervised import SemiSupervised
 from .simclr import SimCLR
+from .simsiam import SimSiam
+from .simtriplet import SimTriplet
 from .supercl import SuperCL
 from .supervised import Supervised
 from .two_stages import TwoStages
@@ -31,6 +34,7 @@ from .wcl import WCL
 
 __all__ = [
     "BCP",
+    "BYOL",
     "DINO",
     "PCL",
     "WCL",
@@ -52,6 +56,8 @@ __all__ = [
     "SelfTraining",
     "SemiSupervised",
     "SimCLR",
+    "SimSiam",
+    "SimTriplet",
     "SuperCL",
     "Supervised",
     "EMASelfTraining",
