@@ -4,6 +4,7 @@
 from .bcp import BCP
 from .byol import BYOL
 from .cross_pseudo_supervision import CrossPseudoSupervision
+from .desd import DeSD
 from .dino import DINO
 from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
@@ -28,6 +29,7 @@ from .simsiam import SimSiam
 from .simtriplet import SimTriplet
 from .supercl import SuperCL
 from .supervised import Supervised
+from .swav import SwAV
 from .two_stages import TwoStages
 from .unimatch import UniMatch
 from .wcl import WCL
@@ -39,6 +41,7 @@ __all__ = [
     "PCL",
     "WCL",
     "CrossPseudoSupervision",
+    "DeSD",
     "GCLGlobal",
     "GCLLocal",
     "InstanceContrast",
@@ -60,6 +63,7 @@ __all__ = [
     "SimTriplet",
     "SuperCL",
     "Supervised",
+    "SwAV",
     "EMASelfTraining",
     "TwoStages",
     "UniMatch",
