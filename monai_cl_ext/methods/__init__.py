@@ -2,6 +2,7 @@
 """Methods: one file a paper's method, a network with its heads and losses."""
 
 from .bcp import BCP
+from .byol import BYOL
 from .cross_pseudo_supervision import CrossPseudoSupervision
 from .desd import DeSD
 from .dino import DINO
@@ -24,6 +25,8 @@ from .rotation import RotationPrediction
 from .self_training import SelfTraining
 from .semi_supervised import SemiSupervised
 from .simclr import SimCLR
+from .simsiam import SimSiam
+from .simtriplet import SimTriplet
 from .supercl import SuperCL
 from .supervised import Supervised
 from .swav import SwAV
@@ -33,6 +36,7 @@ from .wcl import WCL
 
 __all__ = [
     "BCP",
+    "BYOL",
     "DINO",
     "PCL",
     "WCL",
@@ -55,6 +59,8 @@ __all__ = [
     "SelfTraining",
     "SemiSupervised",
     "SimCLR",
+    "SimSiam",
+    "SimTriplet",
     "SuperCL",
     "Supervised",
     "SwAV",
