@@ -11,17 +11,18 @@ from workflows import SMALL, copy_bundle, parsed, run, workflow
 
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import write_phantom
-from monai_cl_ext.methods import PCL, WCL, MoCo, PartitionContrast, SimCLR, SuperCL
+from monai_cl_ext.methods import PCL, WCL, MoCo, MoCoV3, PartitionContrast, SimCLR, SuperCL
 
 SMALL = {**SMALL, "batch_size": 4}
 KINDS = {
     "simclr_segmentation": SimCLR,
     "moco_segmentation": MoCo,
+    "moco_v3_segmentation": MoCoV3,
     "pcl_segmentation": PCL,
     "wcl_segmentation": WCL,
     "supercl_segmentation": SuperCL,
 }
-WITHOUT_PAIRS = {"moco_segmentation"}
+WITHOUT_PAIRS = {"moco_segmentation", "moco_v3_segmentation"}
 """What repels is no image of the batch, or nothing does."""
 
 
