@@ -7,6 +7,7 @@ from monai_cl_ext.losses.forms import groupwise, joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
 from monai_cl_ext.losses.masked_dice_ce import MaskedDiceCELoss
+from monai_cl_ext.losses.moco import MoCoLoss, MoCoV3Loss
 from monai_cl_ext.losses.neighbor_graph import nearest_neighbor_components
 from monai_cl_ext.losses.ntxent import NTXentLoss
 from monai_cl_ext.losses.partition import PartitionContrastiveLoss
@@ -26,6 +27,8 @@ __all__ = [
     "DINOLoss",
     "LocalContrastiveLoss",
     "MaskedDiceCELoss",
+    "MoCoLoss",
+    "MoCoV3Loss",
     "NTXentLoss",
     "PartitionContrastiveLoss",
     "PositionContrastiveLoss",

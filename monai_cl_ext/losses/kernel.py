@@ -30,6 +30,7 @@ def contrast(
     negative: Rule | None = None,
     *,
     temperature: float,
+    candidates: Tensor | None = None,
     form: Form = joint,
     tile: int | None = None,
 ) -> Tensor:
@@ -45,11 +46,16 @@ def contrast(
     of the gradients, is the loss and gradient of one process with all rows. Rows (..., N, D) with leading dimensions
     are independent problems under one mean; they stay in their process.
 
+    With ``candidates``, such as the keys and the queue of MoCo, the rows are anchors alone and these are all that they
+    are contrasted with. Candidates get no gradient and are not gathered: what other processes hold is among them where
+    the caller puts it there. The rules' tags are those of the rows, then those of the candidates.
+
     Args:
         z: rows (N, D), or (..., N, D), of any scale; normalized here, in float32 at least whatever autocast says.
         positive: which pairs attract.
         negative: which pairs repel; by default every pair that is not positive.
         temperature: divides the cosine similarities.
+        candidates: what the rows (N, D) are contrasted with instead of each other, (M, D), of any scale.
         form: ``joint``, ``pairwise`` or ``groupwise(size)``.
         tile: anchors at a time in each problem; by default as many as suit the device.
 
@@ -61,15 +67,17 @@ def contrast(
     """
     _check_devices(z, positive, negative)
     with without_autocast(z.device):
-        rows = F.normalize(z.to(at_least_float32(z.dtype)), dim=-1)
+        rows = _normalized(z)
         anchors = range(rows.shape[-2])
-        if rows.ndim == 2:
+        if candidates is not None:
+            candidates = _normalized(candidates.detach()).to(rows.dtype)
+        elif rows.ndim == 2:
             gather = RowGather(len(rows), rows.device)
             anchors = gather.own
             rows, positive = gather(rows), positive.map_tags(gather)
             negative = None if negative is None else negative.map_tags(gather)
-        tile = tile or tile_size(rows.device, rows[..., 0].numel())
-        total, terms = _TiledContrast.apply(rows, anchors, positive, negative, temperature, form, tile)
+        tile = tile or tile_size(rows.device, (rows if candidates is None else candidates)[..., 0].numel())
+        total, terms = _TiledContrast.apply(rows, candidates, anchors, positive, negative, temperature, form, tile)
         if world_size() > 1:
             dist.all_reduce(terms)
         return mean_over_processes(total, terms)
@@ -97,6 +105,10 @@ def tile_size(device: torch.device, candidates: int, limit: int | None = None) -
     return max(1, min(elements, limit or elements) // max(1, candidates))
 
 
+def _normalized(rows: Tensor) -> Tensor:
+    return F.normalize(rows.to(at_least_float32(rows.dtype)), dim=-1)
+
+
 def _check_devices(z: Tensor, *rules: Rule | None) -> None:
     """Tags elsewhere would be copied tile by tile without notice, and each copy would synchronize with the device."""
     found = {tag.device for rule in rules if rule is not None for tag in rule.tags} - {z.device}
@@ -113,6 +125,7 @@ class _TiledContrast(torch.autograd.Function):
     def forward(
         ctx: Any,
         rows: Tensor,
+        candidates: Tensor | None,
         anchors: range,
         positive: Rule,
         negative: Rule | None,
@@ -120,8 +133,11 @@ class _TiledContrast(torch.autograd.Function):
         form: Form,
         tile: int,
     ) -> tuple[Tensor, Tensor]:
-        leading, count = rows.shape[:-2], rows.shape[-2]
+        leading = rows.shape[:-2]
         z = rows.unsqueeze(0).flatten(0, -3)
+        others = z if candidates is None else candidates.unsqueeze(0)
+        count = others.shape[-2]
+        seen = slice(None) if candidates is None else slice(rows.shape[-2], None)
         gradient = torch.zeros_like(z) if ctx.needs_input_grad[0] else None
         total, terms = z.new_zeros(()), torch.zeros((), dtype=torch.int64, device=z.device)
         buffer, scratch = (z.new_empty(len(z) * min(tile, len(anchors)) * count) for _ in range(2))
@@ -130,18 +146,20 @@ class _TiledContrast(torch.autograd.Function):
             scaled = z[:, chosen] / temperature
             size = len(z), chosen.stop - start, count
             flat, spare = (memory[: prod(size)].view(size) for memory in (buffer, scratch))
-            torch.bmm(scaled, z.mT, out=flat)
+            torch.bmm(scaled, others.mT, out=flat)
             similarity = flat.view(*leading, *size[1:])
-            attracts = positive.tile(chosen)
-            for matrix, fill_value in (similarity, lowest(z.dtype)), (attracts, False):
-                matrix.diagonal(start, -2, -1).fill_(fill_value)
-            repels = None if negative is None else negative.tile(chosen)
+            attracts = positive.tile(chosen, seen)
+            if candidates is None:
+                for matrix, fill_value in (similarity, lowest(z.dtype)), (attracts, False):
+                    matrix.diagonal(start, -2, -1).fill_(fill_value)
+            repels = None if negative is None else negative.tile(chosen, seen)
             part, number = form(similarity, attracts, repels, spare.view_as(similarity))
             total += part
             terms += number
             if gradient is not None:
-                gradient[:, chosen].baddbmm_(flat, z, alpha=1 / temperature)
-                gradient.baddbmm_(flat.mT, scaled)
+                gradient[:, chosen].baddbmm_(flat, others, alpha=1 / temperature)
+                if candidates is None:
+                    gradient.baddbmm_(flat.mT, scaled)
         if gradient is not None:
             ctx.save_for_backward(gradient.view_as(rows))
         ctx.mark_non_differentiable(terms)
@@ -151,4 +169,4 @@ class _TiledContrast(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, weight: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * weight, None, None, None, None, None, None
+        return gradient * weight, None, None, None, None, None, None, None

@@ -30,10 +30,11 @@ class Rule:
     tags: TagValues
     holds: Callable[[TagValues, TagValues], Tensor]
 
-    def tile(self, anchors: slice) -> Tensor:
-        """Whether the rule holds for the rows ``anchors`` against all rows, boolean (..., T, N)."""
+    def tile(self, anchors: slice, candidates: slice = slice(None)) -> Tensor:
+        """Whether the rule holds for the rows ``anchors`` against the rows ``candidates``, boolean (..., T, N)."""
         return self.holds(
-            tuple(tag[..., anchors].unsqueeze(-1) for tag in self.tags), tuple(tag.unsqueeze(-2) for tag in self.tags)
+            tuple(tag[..., anchors].unsqueeze(-1) for tag in self.tags),
+            tuple(tag[..., candidates].unsqueeze(-2) for tag in self.tags),
         )
 
     def map_tags(self, function: Callable[[Tensor], Tensor]) -> Rule:

@@ -11,6 +11,9 @@ from .instance import InstanceContrast
 from .mean_teacher import MeanTeacher
 from .method import Method, NetworkMethod
 from .mixup import Mixup
+from .moco import MoCo
+from .moco_v3 import MoCoV3
+from .momentum import MomentumMethod
 from .parameter_groups import weight_decay_groups
 from .partition_contrast import PartitionContrast
 from .pcl import PCL
@@ -38,6 +41,9 @@ __all__ = [
     "MeanTeacher",
     "Method",
     "Mixup",
+    "MoCo",
+    "MoCoV3",
+    "MomentumMethod",
     "NetworkMethod",
     "PartitionContrast",
     "RandomBoxes",

@@ -5,6 +5,7 @@ from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet
 from monai_cl_ext.networks.dino_head import DINOHead
 from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, region_projection
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
+from monai_cl_ext.networks.queue import MemoryQueue
 from monai_cl_ext.networks.stages import Stages, stages
 from monai_cl_ext.networks.teacher import MomentumTeacher
 from monai_cl_ext.networks.vit_classifier import ViTClassifier, load_backbone
@@ -15,6 +16,7 @@ __all__ = [
     "FlatMLPHead",
     "GCLUNet",
     "LoadReport",
+    "MemoryQueue",
     "MomentumTeacher",
     "MultiCropViT",
     "PCLUNet",

@@ -16,6 +16,8 @@ from monai_cl_ext.losses import (
     DINOLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
+    MoCoLoss,
+    MoCoV3Loss,
     NTXentLoss,
     PartitionContrastiveLoss,
     PositionContrastiveLoss,
@@ -109,6 +111,8 @@ CALLS = {
         for normalize in ("map", "superpixel")
     },
     "DINOLoss": Call(Dino(), EMBEDDINGS),
+    "MoCoLoss": Call(MoCoLoss(), EMBEDDINGS),
+    "MoCoV3Loss": Call(MoCoV3Loss(), EMBEDDINGS.repeat(2, 1, 1)[:4]),
     "BYOLLoss": Call(BYOLLoss(), EMBEDDINGS.repeat(2, 1, 1)[:4]),
     "SimSiamLoss": Call(SimSiamLoss(), EMBEDDINGS.repeat(2, 1, 1)[:4]),
     "SimTripletLoss": Call(SimTripletLoss(), EMBEDDINGS.repeat(2, 1, 1)),

@@ -15,6 +15,8 @@ from monai_cl_ext.losses import (
     CrossPseudoSupervisionLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
+    MoCoLoss,
+    MoCoV3Loss,
     NTXentLoss,
     PartitionContrastiveLoss,
     SimSiamLoss,
@@ -88,7 +90,15 @@ def siamese(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(*z[:, own])
 
 
+def moco(z: Tensor, own: slice) -> Tensor:
+    return MoCoLoss()(*z[:, own], rows(9, 5, seed=3).detach())
+
+
 CASES = {
+    "moco": Case(moco, first=3),
+    "moco, an empty process": Case(moco, first=8),
+    "moco v3": Case(siamese(MoCoV3Loss(0.3)), first=3, views=4),
+    "moco v3, an empty process": Case(siamese(MoCoV3Loss(0.3)), first=0, views=4),
     "byol": Case(siamese(BYOLLoss()), first=3, views=4),
     "byol, an empty process": Case(siamese(BYOLLoss()), first=8, views=4),
     "simsiam": Case(siamese(SimSiamLoss()), first=3, views=4),

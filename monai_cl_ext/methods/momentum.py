@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An encoder and its projection head, followed by an EMA teacher: what MoCo, BYOL and their kin share."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+
+from monai_cl_ext.arguments import probability
+from monai_cl_ext.methods.method import NetworkMethod
+from monai_cl_ext.networks import MomentumTeacher
+
+
+class MomentumMethod(NetworkMethod):
+    """A student, the encoder of the network that is handed over and a projection head, and its EMA teacher.
+
+    Args:
+        network: the network to pre-train, of a class that ``networks.stages`` knows.
+        projection_head: on the global average of the bottleneck, (B, channels[-1]).
+        momentum: of the teacher's parameters.
+
+    Attributes:
+        momentum: a number that a schedule may set at any time.
+        teacher: from images (B, C, *S) to its projections, without gradient.
+    """
+
+    def __init__(self, network: nn.Module, projection_head: nn.Module, momentum: float) -> None:
+        super().__init__(network)
+        self.projection_head = projection_head
+        self.momentum = probability("momentum", momentum)
+        self.teacher = MomentumTeacher(copy.deepcopy(self._student))
+
+    def project(self, image: Tensor) -> Tensor:
+        """The student's projections (B, D) of images (B, C, *S)."""
+        return self._student(image)
+
+    def after_step(self) -> None:
+        """Moves the teacher towards the student."""
+        self.teacher.update(self._student, self.momentum)
+
+    @property
+    def _student(self) -> nn.Sequential:
+        return nn.Sequential(self.stages, self.projection_head)
