@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods: one file a paper's method, a network with its heads and losses."""
 
+from .adversary import Adversary
 from .bcp import BCP
 from .cross_pseudo_supervision import CrossPseudoSupervision
 from .dino import DINO
+from .dira import DiRA
 from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
@@ -34,7 +36,9 @@ __all__ = [
     "DINO",
     "PCL",
     "WCL",
+    "Adversary",
     "CrossPseudoSupervision",
+    "DiRA",
     "GCLGlobal",
     "GCLLocal",
     "InstanceContrast",

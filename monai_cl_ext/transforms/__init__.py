@@ -67,8 +67,8 @@ __all__ = [
     "Standardization", "UnitRange", "color_jitter",
     # policies
     "basic_policy", "crop_policy", "distorted_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy",
-    "identity_policy", "intensity_part", "pcl_policy", "scale_policy", "segmentation_policy", "simclr_policy", "spatial_part",
-    "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
+    "identity_policy", "intensity_part", "pcl_policy", "scale_policy", "segmentation_policy", "simclr_policy",
+    "spatial_part", "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
     # from batches to views
     "PrepareImage", "PrepareViews",
     # superpixels
