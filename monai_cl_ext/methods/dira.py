@@ -14,6 +14,7 @@ from monai_cl_ext.methods.adversary import Adversary
 from monai_cl_ext.methods.method import Method
 from monai_cl_ext.methods.moco import MoCo
 from monai_cl_ext.methods.restoration import image_head, restored_image
+from monai_cl_ext.numerics import at_least_float32
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -83,7 +84,7 @@ class DiRA(Method):
         queries = self.contrast.projection_head(features[-1].flatten(2).mean(dim=2))
         losses = {
             "contrast": self.contrast.contrast(queries, self.contrast.teacher(key)),
-            "restoration": mse_loss(restored, image.float()),
+            "restoration": mse_loss(restored, image.to(restored.dtype)),
         }
         loss = self.contrast_weight * losses["contrast"] + self.restoration_weight * losses["restoration"]
         if self.adversary is not None:
@@ -110,4 +111,4 @@ class DiRA(Method):
 
 def _squares(verdict: Tensor, target: int) -> Tensor:
     """Mean squared distance of a verdict from 1, real, or 0, restored (LSGAN, Mao et al. 2017)."""
-    return (verdict.float() - target).square().mean()
+    return (verdict.to(at_least_float32(verdict.dtype)) - target).square().mean()

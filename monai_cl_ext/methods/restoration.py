@@ -11,6 +11,7 @@ from torch.nn.functional import mse_loss
 
 from monai_cl_ext.methods.method import NetworkMethod
 from monai_cl_ext.networks import Stages
+from monai_cl_ext.numerics import at_least_float32
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -42,9 +43,12 @@ class Restoration(NetworkMethod):
         Raises:
             ValueError: when the restored image has another shape than the image.
         """
-        image, corrupted = (view["image"].float() for view in views)
-        restored = restored_image(self.stages, self.head, self.stages.encode(views[1]["image"]), image)
-        return {"loss": mse_loss(restored, image), "unrestored": mse_loss(corrupted, image)}
+        image, corrupted = (view["image"] for view in views)
+        restored = restored_image(self.stages, self.head, self.stages.encode(corrupted), image)
+        return {
+            "loss": mse_loss(restored, image.to(restored.dtype)),
+            "unrestored": mse_loss(corrupted.float(), image.float()),
+        }
 
 
 def image_head(stages: Stages, channels: int) -> nn.Module:
@@ -58,10 +62,10 @@ def restored_image(stages: Stages, head: nn.Module, features: Sequence[Tensor], 
     Raises:
         ValueError: when it has another shape than the image.
     """
-    restored = head(stages.decode(features)).float()
+    restored = head(stages.decode(features))
     if restored.shape != image.shape:
         raise ValueError(
             f"the restored image has the shape {tuple(restored.shape)}, the image {tuple(image.shape)}: give the "
             "method the channels of the images, and a network that keeps their size"
         )
-    return restored
+    return restored.to(at_least_float32(restored.dtype))
