@@ -2,6 +2,7 @@
 """Losses: of contrast, by one kernel, of self-distillation and of semi-supervised segmentation; one file per loss."""
 
 from monai_cl_ext.losses.cross_pseudo_supervision import CrossPseudoSupervisionLoss
+from monai_cl_ext.losses.desd import DeSDLoss
 from monai_cl_ext.losses.dino import DINOLoss
 from monai_cl_ext.losses.forms import groupwise, joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
@@ -15,16 +16,19 @@ from monai_cl_ext.losses.position import PositionContrastiveLoss
 from monai_cl_ext.losses.ramp_up import sigmoid_ramp_up
 from monai_cl_ext.losses.rules import Rule, both_known, different, matching, pair_matrices, same, sample_tags
 from monai_cl_ext.losses.siamese import BYOLLoss, SimSiamLoss, SimTripletLoss
+from monai_cl_ext.losses.sinkhorn import sinkhorn
 from monai_cl_ext.losses.superpixel import SuperpixelContrastiveLoss
 from monai_cl_ext.losses.superpixel_graph import SuperpixelGraphContrastiveLoss
 from monai_cl_ext.losses.superpixel_map import average_superpixel_map
 from monai_cl_ext.losses.supervised import SupervisedContrastiveLoss
+from monai_cl_ext.losses.swav import SwAVLoss
 from monai_cl_ext.losses.weak_graph import WeakGraphContrastiveLoss
 
 __all__ = [
     "BYOLLoss",
     "CrossPseudoSupervisionLoss",
     "DINOLoss",
+    "DeSDLoss",
     "LocalContrastiveLoss",
     "MaskedDiceCELoss",
     "MoCoLoss",
@@ -38,6 +42,7 @@ __all__ = [
     "SuperpixelContrastiveLoss",
     "SuperpixelGraphContrastiveLoss",
     "SupervisedContrastiveLoss",
+    "SwAVLoss",
     "WeakGraphContrastiveLoss",
     "average_superpixel_map",
     "both_known",
@@ -52,4 +57,5 @@ __all__ = [
     "same",
     "sample_tags",
     "sigmoid_ramp_up",
+    "sinkhorn",
 ]

@@ -5,19 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from monai_cl_ext.arguments import positive_integer, positive_number, probability
-from monai_cl_ext.distributed import row_counts, world_size
-from monai_cl_ext.losses.kernel import mean_over_processes
+from monai_cl_ext.losses.centered import CenteredDistillation
 from monai_cl_ext.losses.plain_tensors import plain_tensors
-from monai_cl_ext.numerics import at_least_float32, without_autocast
 
 
-class DINOLoss(nn.Module):
+class DINOLoss(CenteredDistillation):
     """Self-distillation without labels (Caron et al., "Emerging properties in self-supervised vision transformers").
 
     With logits s_v of student crop v and t_q of teacher crop q, center c, and temperatures T_s and T_t:
@@ -40,14 +34,6 @@ class DINOLoss(nn.Module):
         center: the center (1, out_dim), a buffer that starts at 0.
     """
 
-    center: Tensor
-
-    def __init__(self, out_dim: int, student_temperature: float = 0.1, center_momentum: float = 0.9) -> None:
-        super().__init__()
-        self.student_temperature = positive_number("student_temperature", student_temperature)
-        self.center_momentum = probability("center_momentum", center_momentum)
-        self.register_buffer("center", torch.zeros(1, positive_integer("out_dim", out_dim)))
-
     @plain_tensors
     def forward(
         self, student_crops: Sequence[Tensor], teacher_crops: Sequence[Tensor], teacher_temperature: float | Tensor
@@ -62,47 +48,4 @@ class DINOLoss(nn.Module):
         Raises:
             ValueError: when shapes do not fit, no pair is left, or a temperature that is no tensor is not positive.
         """
-        self._check(student_crops, teacher_crops)
-        if not isinstance(teacher_temperature, Tensor):
-            positive_number("teacher_temperature", teacher_temperature)
-        images = sum(row_counts(len(student_crops[0]), student_crops[0].device))
-        pairs = len(teacher_crops) * (len(student_crops) - 1)
-        with without_autocast(student_crops[0].device):
-            outputs = [_precise(crop.detach()) for crop in teacher_crops]
-            targets = [F.softmax((output - self.center) / teacher_temperature, dim=-1) for output in outputs]
-            total = student_crops[0].new_zeros((), dtype=outputs[0].dtype)
-            whole = torch.stack(targets).sum(0)
-            for index, crop in enumerate(student_crops):
-                others = [target for number, target in enumerate(targets) if number != index]
-                if others:  # the sum of the cross-entropies with each of them; local crops share one target in memory
-                    target = whole if len(others) == len(targets) else torch.stack(others).sum(0)
-                    logits = _precise(crop) / self.student_temperature
-                    total = total + F.cross_entropy(logits, target, reduction="sum")
-            if self.training and images:
-                self._move_center(outputs, images)
-        return mean_over_processes(total, total.new_full((), pairs * images, dtype=torch.int64))
-
-    @torch.no_grad()
-    def _move_center(self, outputs: Sequence[Tensor], images: int) -> None:
-        """Moves the center towards the mean of the teacher's outputs for the images of all processes."""
-        total = torch.cat(list(outputs)).sum(0, keepdim=True)
-        if world_size() > 1:
-            dist.all_reduce(total)
-        self.center.lerp_((total / (images * len(outputs))).to(self.center.dtype), 1 - self.center_momentum)
-
-    def _check(self, student_crops: Sequence[Tensor], teacher_crops: Sequence[Tensor]) -> None:
-        if not 1 <= len(teacher_crops) <= len(student_crops) or len(student_crops) < 2:
-            raise ValueError(
-                "expected two student crops or more, of which the teacher saw the first, found"
-                f" {len(student_crops)} student crops and {len(teacher_crops)} teacher crops"
-            )
-        shapes = {tuple(crop.shape) for crop in [*student_crops, *teacher_crops]}
-        if len(shapes) > 1 or {shape[1:] for shape in shapes} != {tuple(self.center.shape[1:])}:
-            raise ValueError(
-                f"every crop must be (B, {self.center.shape[1]}) with the same B, found {sorted(shapes)}: give the loss"
-                " the out_dim of the head, and all crops of the same images"
-            )
-
-
-def _precise(logits: Tensor) -> Tensor:
-    return logits.to(at_least_float32(logits.dtype))
+        return self.distill([student_crops], teacher_crops, teacher_temperature)

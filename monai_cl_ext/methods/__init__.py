@@ -4,6 +4,7 @@
 from .adversary import Adversary
 from .bcp import BCP
 from .cross_pseudo_supervision import CrossPseudoSupervision
+from .desd import DeSD
 from .dino import DINO
 from .dira import DiRA
 from .ema_self_training import EMASelfTraining
@@ -27,6 +28,7 @@ from .semi_supervised import SemiSupervised
 from .simclr import SimCLR
 from .supercl import SuperCL
 from .supervised import Supervised
+from .swav import SwAV
 from .two_stages import TwoStages
 from .unimatch import UniMatch
 from .wcl import WCL
@@ -38,6 +40,7 @@ __all__ = [
     "WCL",
     "Adversary",
     "CrossPseudoSupervision",
+    "DeSD",
     "DiRA",
     "GCLGlobal",
     "GCLLocal",
@@ -58,6 +61,7 @@ __all__ = [
     "SimCLR",
     "SuperCL",
     "Supervised",
+    "SwAV",
     "EMASelfTraining",
     "TwoStages",
     "UniMatch",

@@ -6,13 +6,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_integer, positive_number, probability
-from monai_cl_ext.losses import DINOLoss
 from monai_cl_ext.methods.method import Method
-from monai_cl_ext.networks import MomentumTeacher, MultiCropViT, Stages, stages
+from monai_cl_ext.networks import CropNetwork, MomentumTeacher, MultiCropViT, Stages, stages
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -32,7 +30,7 @@ class DINO(Method):
     Args:
         network: the network to pre-train.
         head: makes a head of the width of the embeddings, such as ``networks.DINOHead`` with its other arguments given.
-        loss: between the outputs of both heads.
+        loss: ``losses.DINOLoss``, between the outputs of both heads.
         global_crops: how many views, the first ones, the teacher sees.
         teacher_temperature: divides the teacher's logits.
         momentum: of the teacher's parameters.
@@ -47,7 +45,7 @@ class DINO(Method):
         self,
         network: nn.Module,
         head: Callable[[int], nn.Module],
-        loss: DINOLoss,
+        loss: nn.Module,
         global_crops: int = 2,
         teacher_temperature: float = 0.04,
         momentum: float = 0.996,
@@ -72,8 +70,8 @@ class DINO(Method):
         """Refuses fewer views than the global crops, or a single one."""
         if count < max(self.global_crops, 2):
             raise ValueError(
-                f"DINO takes {self.global_crops} global crops and at least two views in all, found {count}: give "
-                "PrepareViews one policy for each"
+                f"{type(self).__name__} takes {self.global_crops} global crops and at least two views in all, found"
+                f" {count}: give PrepareViews one policy for each"
             )
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
@@ -90,29 +88,6 @@ class DINO(Method):
     def embed(self, image: Tensor) -> Tensor:
         """The teacher's embedding (B, D), before its head."""
         return self.teacher.network.get_submodule("backbone")(image)
-
-
-class CropNetwork(nn.Module):
-    """A backbone and its head, for crops of several sizes.
-
-    Args:
-        backbone: from images (B, C, *S) to embeddings (B, D).
-        head: from embeddings to outputs (B, out_dim).
-    """
-
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, crops: Sequence[Tensor]) -> list[Tensor]:
-        """Outputs of each crop; one pass of the backbone for each size, one of the head for all."""
-        embeddings: dict[int, Tensor] = {}
-        for size in dict.fromkeys(crop.shape[2:] for crop in crops):
-            members = [index for index, crop in enumerate(crops) if crop.shape[2:] == size]
-            joined = self.backbone(torch.cat([crops[index] for index in members]))
-            embeddings.update(zip(members, joined.chunk(len(members)), strict=True))
-        return list(self.head(torch.cat([embeddings[index] for index in range(len(crops))])).chunk(len(crops)))
 
 
 def _backbone(network: nn.Module) -> tuple[nn.Module, int]:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of stock networks, backbones of papers, heads, EMA teacher, and checked loading of weights."""
+"""Stages of stock networks, backbones of papers, heads, prototypes, EMA teacher, and checked loading of weights."""
 
 from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet
+from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.dino_head import DINOHead
 from monai_cl_ext.networks.discriminator import patch_discriminator
 from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, region_projection
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
+from monai_cl_ext.networks.prototypes import Prototypes
 from monai_cl_ext.networks.queue import MemoryQueue
 from monai_cl_ext.networks.stages import Stages, stages
 from monai_cl_ext.networks.teacher import MomentumTeacher
@@ -13,6 +15,7 @@ from monai_cl_ext.networks.vit_classifier import ViTClassifier, load_backbone
 from monai_cl_ext.networks.vit_weights import load_dino_weights
 
 __all__ = [
+    "CropNetwork",
     "DINOHead",
     "FlatMLPHead",
     "GCLUNet",
@@ -21,8 +24,10 @@ __all__ = [
     "MomentumTeacher",
     "MultiCropViT",
     "PCLUNet",
+    "Prototypes",
     "Stages",
     "ViTClassifier",
+    "crop_embeddings",
     "load_backbone",
     "load_dino_weights",
     "load_pretrained",

@@ -27,6 +27,7 @@ class DINOHead(nn.Module):
         hidden: width of the two hidden layers.
         bottleneck: width of the normalized embedding.
         normalize_last_layer: keeps the magnitudes of the last layer at 1; False trains them.
+        batch_norm: normalize each hidden layer before its GELU, as DeSD does; a training batch then needs two rows.
 
     Attributes:
         last_layer: the weight-normalized layer, frozen in the first epoch of a run.
@@ -39,6 +40,7 @@ class DINOHead(nn.Module):
         hidden: int = 2048,
         bottleneck: int = 256,
         normalize_last_layer: bool = True,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         widths = [
@@ -52,8 +54,8 @@ class DINOHead(nn.Module):
             layer = nn.Linear(before, after)
             trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
-            layers += [layer, nn.GELU()]
-        self.layers = nn.Sequential(*layers[:-1])
+            layers += [layer, *([nn.BatchNorm1d(after)] if batch_norm else []), nn.GELU()]
+        self.layers = nn.Sequential(*layers[: -2 if batch_norm else -1])
         self.last_layer = weight_norm(nn.Linear(bottleneck, positive_integer("out_dim", out_dim), bias=False))
         magnitude = self.last_layer.parametrizations.weight.original0
         nn.init.ones_(magnitude)

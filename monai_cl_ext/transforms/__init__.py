@@ -41,6 +41,7 @@ from .policies.basic import basic_policy
 from .policies.crops import crop_policy
 from .policies.distorted import distorted_policy
 from .policies.gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
+from .policies.moco import moco_policy
 from .policies.parts import intensity_part, spatial_part
 from .policies.pcl import pcl_policy
 from .policies.policy import ViewPolicy
@@ -67,8 +68,8 @@ __all__ = [
     "Standardization", "UnitRange", "color_jitter",
     # policies
     "basic_policy", "crop_policy", "distorted_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy",
-    "identity_policy", "intensity_part", "pcl_policy", "scale_policy", "segmentation_policy", "simclr_policy",
-    "spatial_part", "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
+    "identity_policy", "intensity_part", "moco_policy", "pcl_policy", "scale_policy", "segmentation_policy",
+    "simclr_policy", "spatial_part", "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
     # from batches to views
     "PrepareImage", "PrepareViews",
     # superpixels

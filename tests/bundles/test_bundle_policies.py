@@ -33,7 +33,9 @@ VARIANTS = [
     ("dino_segmentation", ["pretrain", "policy_simclr"]),
     ("supercl_segmentation", ["pretrain", "instance_wcl"]),
 ]
-DINO = ("dino_segmentation", "dino_classification")  # their crops are tested with their bundles
+CROPS = (
+    "dino_segmentation", "dino_classification", "desd_segmentation", "swav_segmentation"
+)  # tested with their bundles  # fmt: skip
 
 
 def policies(bundle: str, *configs: str, **values) -> list[ViewPolicy]:
@@ -50,7 +52,7 @@ def made_of(policy: ViewPolicy, bundle: str, stage: str) -> list[ViewPolicy]:
     return [policy] if bundle == "pretext_segmentation" else [policy] * 2
 
 
-@pytest.mark.parametrize("bundle, configs", [stage for stage in STAGES + VARIANTS[:3] if stage[0] not in DINO])
+@pytest.mark.parametrize("bundle, configs", [stage for stage in STAGES + VARIANTS[:3] if stage[0] not in CROPS])
 @pytest.mark.parametrize("overlay", POLICIES)
 def test_an_overlay_sets_the_policy_of_every_bundle(bundle, configs, overlay):
     for strength in (1.0, 0.5):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from monai_cl_ext.losses import (
     BYOLLoss,
     CrossPseudoSupervisionLoss,
+    DeSDLoss,
     DINOLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
@@ -26,6 +27,7 @@ from monai_cl_ext.losses import (
     SuperpixelContrastiveLoss,
     SuperpixelGraphContrastiveLoss,
     SupervisedContrastiveLoss,
+    SwAVLoss,
     WeakGraphContrastiveLoss,
     average_superpixel_map,
     contrast,
@@ -35,6 +37,7 @@ from monai_cl_ext.losses import (
     nearest_neighbor_components,
     pairwise,
     same,
+    sinkhorn,
 )
 
 GENERATOR = torch.Generator().manual_seed(6)
@@ -72,6 +75,17 @@ class Dino(nn.Module):
         return self.loss(views, [view.detach() for view in views[:2]], 0.04)
 
 
+class DeSD(nn.Module):
+    """DeSDLoss of two levels, called with views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = DeSDLoss(5)
+
+    def forward(self, *views: Tensor) -> Tensor:
+        return self.loss([views, [2 * view for view in views]], [view.detach() for view in views[:2]], 0.04)
+
+
 class Partition(nn.Module):
     """PartitionContrastiveLoss, called with views."""
 
@@ -81,6 +95,11 @@ class Partition(nn.Module):
 
     def forward(self, *arguments: Tensor) -> Tensor:
         return self.loss(arguments[: self.views], *arguments[3:])
+
+
+def swav(*views: Tensor) -> Tensor:
+    """SwAVLoss, called with crops and the scores of queued rows."""
+    return SwAVLoss()(views, queued=[view[:4].detach() for view in views[:2]])
 
 
 def in_form(form: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -111,6 +130,9 @@ CALLS = {
         for normalize in ("map", "superpixel")
     },
     "DINOLoss": Call(Dino(), EMBEDDINGS),
+    "DeSDLoss": Call(DeSD(), EMBEDDINGS),
+    "SwAVLoss": Call(swav, EMBEDDINGS),
+    "sinkhorn": Call(sinkhorn, EMBEDDINGS[:1]),
     "MoCoLoss": Call(MoCoLoss(), EMBEDDINGS),
     "MoCoV3Loss": Call(MoCoV3Loss(), EMBEDDINGS.repeat(2, 1, 1)[:4]),
     "BYOLLoss": Call(BYOLLoss(), EMBEDDINGS.repeat(2, 1, 1)[:4]),

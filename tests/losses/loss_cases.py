@@ -13,6 +13,7 @@ from torch import Tensor
 from monai_cl_ext.losses import (
     BYOLLoss,
     CrossPseudoSupervisionLoss,
+    DeSDLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
     MoCoLoss,
@@ -22,6 +23,7 @@ from monai_cl_ext.losses import (
     SimSiamLoss,
     SimTripletLoss,
     SupervisedContrastiveLoss,
+    SwAVLoss,
     contrast,
     pairwise,
     same,
@@ -90,6 +92,20 @@ def siamese(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(*z[:, own])
 
 
+def swav(z: Tensor, own: slice) -> Tensor:
+    return SwAVLoss()(list(z[:, own].tanh()))
+
+
+def swav_with_queue(z: Tensor, own: slice) -> Tensor:
+    """Each process has a part of the queue."""
+    return SwAVLoss()(list(z[:, own].tanh()), queued=list(rows(2, 8, 5).detach().tanh()[:, own]))
+
+
+def desd(z: Tensor, own: slice) -> Tensor:
+    """Two levels of three crops, and constant teachers."""
+    return DeSDLoss(5)([list(z[:3, own]), list(z[3:, own])], list(rows(2, 8, 5).detach()[:, own]), 0.1)
+
+
 def moco(z: Tensor, own: slice) -> Tensor:
     return MoCoLoss()(*z[:, own], rows(9, 5, seed=3).detach())
 
@@ -103,6 +119,12 @@ CASES = {
     "byol, an empty process": Case(siamese(BYOLLoss()), first=8, views=4),
     "simsiam": Case(siamese(SimSiamLoss()), first=3, views=4),
     "simtriplet": Case(siamese(SimTripletLoss()), first=3, views=6),
+    "swav": Case(swav, views=3),
+    "swav, unequal": Case(swav, first=3, views=3),
+    "swav, an empty process": Case(swav, first=8, views=3),
+    "swav with a queue": Case(swav_with_queue, first=3, views=3),
+    "desd": Case(desd, first=3, views=6),
+    "desd, an empty process": Case(desd, first=8, views=6),
     "ntxent": Case(ntxent),
     "ntxent, unequal": Case(ntxent, first=3),
     "ntxent, an empty process": Case(ntxent, first=8),

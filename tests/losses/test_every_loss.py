@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai_cl_ext import losses
 
 NAMES = pytest.mark.parametrize("name", CALLS)
-WITHOUT_GRADIENT = {"nearest_neighbor_components"}
+WITHOUT_GRADIENT = {"nearest_neighbor_components", "sinkhorn"}
 BUILDING_BLOCKS = {"different", "same", "matching", "both_known", "sample_tags", "pair_matrices", "groupwise", "joint",
                    "pairwise", "Rule", "sigmoid_ramp_up"}  # fmt: skip
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.handlers import ParamSchedulerHandler
-from monai.networks.nets import BasicUNet
-from torch.nn import functional as F
+from stripes import network, pretrained
 
 from monai_cl_ext.engines import MethodTrainer, cosine_value
 from monai_cl_ext.handlers import ClipEachGradient, DropGradients
@@ -83,58 +82,17 @@ def test_a_warm_iteration_on_the_gpu_never_waits_for_the_host():
     assert torch.isfinite(engine.state.output[0]["loss"])
 
 
-def stripes(count, generator):
-    """Images (count, 1, 32, 32) of rising or falling stripes of any phase and width, and which of both, (count,)."""
-    row, column = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
-    label = torch.arange(count) % 2
-    phase, width = (torch.rand(2, count, 1, 1, generator=generator)).unbind()
-    across = (row + (1 - 2 * label[:, None, None]) * column) / math.sqrt(2)
-    return torch.sin((0.9 + 0.5 * width) * across + 2 * math.pi * phase)[:, None], label
-
-
-def seen_through(image, size, generator):
-    """A crop under noise, and a gain, an offset and a slope that say nothing of the image."""
-    rows = len(image)
-    corners = torch.randint(0, 33 - size, (rows, 2), generator=generator).tolist()
-    crop = torch.stack([each[:, y : y + size, x : x + size] for each, (y, x) in zip(image, corners, strict=True)])
-    offset, down, right = torch.randn(3, rows, 1, 1, 1, generator=generator).unbind()
-    ramp = torch.linspace(-1, 1, size)
-    gain = 0.5 + torch.rand(rows, 1, 1, 1, generator=generator)
-    noise = 0.3 * torch.randn(crop.shape, generator=generator)
-    return gain * crop + offset + down * ramp[:, None] + right * ramp + noise
-
-
-def neighbors_agree(embeddings, label):
-    """How many rows have the label that most of their five nearest neighbors have."""
-    rows = F.normalize(embeddings - embeddings.mean(0), dim=1)
-    near = (rows @ rows.T).fill_diagonal_(-2).topk(5, dim=1).indices
-    return ((label[near].float().mean(1) > 0.5) == label.bool()).float().mean().item()
-
-
-def pretrained(steps, shuffled=False, seed=1):
-    """How well neighbors agree after so many steps; ``shuffled`` makes crops of other images positive."""
-    generator = torch.Generator().manual_seed(seed)
-    image, label = stripes(200, generator)
-    image = seen_through(image, 24, generator)
-    torch.manual_seed(seed)
-    network = BasicUNet(2, 1, 2, features=[8, 8, 16, 16, 32, 8], norm="batch")
+def dino():
     head = partial(DINOHead, out_dim=64, hidden=64, bottleneck=32)
-    method = DINO(network, head, DINOLoss(64), momentum=0.98, teacher_temperature=0.02)
-    optimizer = torch.optim.AdamW(weight_decay_groups(method), lr=1e-3)
-    for _ in range(steps):
-        batch, _ = stripes(32, generator)
-        crops = [seen_through(batch, size, generator) for size in (24, 24, 16, 16)]
-        if shuffled:
-            crops = [crop[torch.randperm(32, generator=generator)] for crop in crops]
-        optimizer.zero_grad()
-        method([{"image": crop} for crop in crops], {})["loss"].backward()
-        optimizer.step()
-        method.after_step()
-    with torch.no_grad():
-        return neighbors_agree(method.eval().embed(image), label)
+    return DINO(network(), head, DINOLoss(64), momentum=0.98, teacher_temperature=0.02)
 
 
 @pytest.mark.slow
 def test_it_learns_what_crops_of_an_image_share():
-    start, right, broken = pretrained(0), pretrained(100), pretrained(100, shuffled=True)
+    sizes = (24, 24, 16, 16)
+    start, right, broken = (
+        pretrained(dino, 0),
+        pretrained(dino, 100, sizes),
+        pretrained(dino, 100, sizes, shuffled=True),
+    )
     assert right > 0.95 > 0.85 > max(start, broken)

@@ -23,19 +23,22 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from monai_cl_ext import methods
-from monai_cl_ext.losses import DINOLoss, MaskedDiceCELoss
+from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
 from monai_cl_ext.methods import (
     BCP,
     DINO,
     PCL,
     WCL,
     CrossPseudoSupervision,
+    DeSD,
     EMASelfTraining,
     GCLGlobal,
     GCLLocal,
     MeanTeacher,
     Method,
     Mixup,
+    MoCo,
+    MoCoV3,
     PartitionContrast,
     Restoration,
     RotationPrediction,
@@ -43,6 +46,7 @@ from monai_cl_ext.methods import (
     SimCLR,
     SuperCL,
     Supervised,
+    SwAV,
     UniMatch,
 )
 from monai_cl_ext.networks import DINOHead, MultiCropViT
@@ -94,6 +98,17 @@ def dino(backbone: Callable[[int], nn.Module], dims: int) -> DINO:
     return DINO(backbone(dims), partial(DINOHead, out_dim=12, hidden=10, bottleneck=6), DINOLoss(12))
 
 
+def desd(dims: int) -> DeSD:
+    head = partial(DINOHead, out_dim=12, hidden=10, bottleneck=6, batch_norm=True)
+    return DeSD(network(dims), head, DeSDLoss(12))
+
+
+def swav(dims: int, queue_size: int = 0) -> SwAV:
+    method = SwAV(network(dims), SwAVLoss(), 6, 10, 4, queue_size)
+    method.iteration = 9  # the queues are full
+    return method
+
+
 def crops(dims: int, size: int = SIZE) -> list[ViewPolicy]:
     policy = strong_policy(size, dims, color=False)
     return [crop_policy(policy, each, solarize_probability=0.2) for each in (size, size, size // 2)]
@@ -137,6 +152,12 @@ class NoSlices:
 
 CALLS = {
     "SimCLR": Case(lambda dims: SimCLR(network(dims)), lambda dims: [simclr_policy(SIZE, dims, color=False)] * 2),
+    "MoCo": Case(
+        lambda dims: MoCo(network(dims), queue_size=9), lambda dims: [simclr_policy(SIZE, dims, color=False)] * 2
+    ),
+    "MoCoV3": Case(
+        lambda dims: MoCoV3(network(dims), hidden=8), lambda dims: [simclr_policy(SIZE, dims, color=False)] * 2
+    ),
     "PCL": Case(lambda dims: PCL(network(dims)), lambda dims: [pcl_policy(SIZE, dims)] * 2),
     "PartitionContrast": Case(lambda dims: PartitionContrast(network(dims)), lambda dims: [pcl_policy(SIZE, dims)] * 2),
     "WCL": Case(lambda dims: WCL(network(dims)), lambda dims: [weak_policy(SIZE, dims, color=False)] * 2),
@@ -171,6 +192,9 @@ CALLS = {
     },
     "DINO of a ViT": Case(partial(dino, vit), crops),
     "DINO of a U-Net": Case(partial(dino, network), partial(crops, size=2 * SIZE)),
+    "DeSD": Case(desd, partial(crops, size=2 * SIZE)),
+    "SwAV": Case(swav, partial(crops, size=2 * SIZE)),
+    "SwAV with its queues": Case(partial(swav, queue_size=2 * ROWS), partial(crops, size=2 * SIZE)),
     **{
         f"Restoration of {corruption.__name__}": Case(
             lambda dims: Restoration(network(dims)), partial(corrupted, corruption), {"made_from": [None, 0]}

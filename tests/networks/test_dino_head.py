@@ -84,3 +84,11 @@ def test_it_can_be_copied_and_stored(tmp_path):
 def test_widths_must_be_positive(name):
     with pytest.raises(ValueError, match=name):
         DINOHead(**{"in_features": 4, "out_dim": 4, name: 0})
+
+
+def test_batch_normalization_stands_before_each_gelu_alone():
+    head = small(batch_norm=True)
+    names = [type(layer).__name__ for layer in head.layers]
+    assert names == ["Linear", "BatchNorm1d", "GELU"] * 2 + ["Linear"]
+    x = torch.randn(4, 6)
+    assert head(x).shape == (4, 20) and head.layers[1].num_batches_tracked == 1

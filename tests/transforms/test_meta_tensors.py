@@ -27,6 +27,7 @@ from monai_cl_ext.transforms import (
     gcl_intensity_policy,
     gcl_policy,
     identity_policy,
+    moco_policy,
     pcl_policy,
     scale_policy,
     segmentation_policy,
@@ -54,7 +55,7 @@ POLICIES = [
     gcl_policy, gcl_finetune_policy, pcl_policy, segmentation_policy, supercl_policy, strong_policy, weak_policy,
     weak_med_policy,
 ]  # fmt: skip
-POLICIES += [basic_policy, simclr_policy, identity_policy, gcl_intensity_policy]
+POLICIES += [basic_policy, simclr_policy, moco_policy, identity_policy, gcl_intensity_policy]
 MADE_OF_OTHERS = {"crop_policy": strong_crops, "distorted_policy": distorted, "scale_policy": half_strong}
 POLICIES += MADE_OF_OTHERS.values()
 each_policy = pytest.mark.parametrize("make", POLICIES, ids=lambda make: make.__name__)

@@ -26,6 +26,7 @@ from monai_cl_ext.transforms import (
     gcl_intensity_policy,
     gcl_policy,
     identity_policy,
+    moco_policy,
     pcl_policy,
     segmentation_policy,
     simclr_policy,
@@ -35,12 +36,12 @@ from monai_cl_ext.transforms import (
     weak_policy,
 )
 
-POLICIES = [strong_policy, weak_policy, weak_med_policy, basic_policy, simclr_policy]
+POLICIES = [strong_policy, weak_policy, weak_med_policy, basic_policy, simclr_policy, moco_policy]
 OTHERS = [
     gcl_policy, gcl_intensity_policy, gcl_finetune_policy, pcl_policy, segmentation_policy, supercl_policy,
     identity_policy,
 ]  # fmt: skip
-COLORED = [strong_policy, weak_policy, weak_med_policy, simclr_policy]
+COLORED = [strong_policy, weak_policy, weak_med_policy, simclr_policy, moco_policy]
 each_policy = pytest.mark.parametrize("make", POLICIES, ids=lambda make: make.__name__)
 each_colored = pytest.mark.parametrize("make", COLORED, ids=lambda make: make.__name__)
 
@@ -89,11 +90,14 @@ def test_weak_med_is_weak_with_artifacts():
     assert kinds(local)[-1] is AdditiveNoise and Grayscale not in kinds(local)
 
 
-def test_simclr_and_basic():
+def test_simclr_moco_and_basic():
     policy = simclr_policy()
     assert kinds(policy) == [AreaCropResize, Mirror, OperationGroup, Grayscale, GaussianBlur]
     assert policy.operations[0].area == (0.08, 1.0)
     assert jitter(policy) == [(0.2, 1.8), (0.2, 1.8), (0.2, 1.8), (-0.2, 0.2)]
+    moco = moco_policy()
+    assert kinds(moco) == kinds(policy) and moco.operations[0].area == (0.2, 1.0)
+    assert jitter(moco) == [(0.6, 1.4), (0.6, 1.4), (0.6, 1.4), (-0.1, 0.1)]
     rotation, mirror = basic_policy().operations
     assert isinstance(rotation, Rotation) and rotation.degrees.tolist() == [30] and rotation.probability == 0.5
     assert isinstance(mirror, Mirror) and mirror.axis_probability == 0.5

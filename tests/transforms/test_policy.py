@@ -22,6 +22,7 @@ from monai_cl_ext.transforms import (
     gcl_intensity_policy,
     gcl_policy,
     identity_policy,
+    moco_policy,
     pcl_policy,
     simclr_policy,
     strong_policy,
@@ -43,6 +44,7 @@ POLICIES = {
     "weak_med": weak_med_policy,
     "basic": basic_policy,
     "simclr": simclr_policy,
+    "moco": moco_policy,
 }
 each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 

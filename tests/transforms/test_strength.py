@@ -24,6 +24,7 @@ from monai_cl_ext.transforms import (
     gcl_intensity_policy,
     gcl_policy,
     identity_policy,
+    moco_policy,
     pcl_policy,
     scale_policy,
     simclr_policy,
@@ -37,7 +38,7 @@ NAMES = sorted(operations(2))
 each_operation = pytest.mark.parametrize("name", NAMES)
 each_dims = pytest.mark.parametrize("dims", [2, 3])
 POLICIES = [gcl_policy, gcl_intensity_policy, gcl_finetune_policy, pcl_policy, supercl_policy]
-POLICIES += [strong_policy, weak_policy, weak_med_policy, basic_policy, simclr_policy, identity_policy]
+POLICIES += [strong_policy, weak_policy, weak_med_policy, basic_policy, simclr_policy, moco_policy, identity_policy]
 each_policy = pytest.mark.parametrize("make", POLICIES, ids=lambda make: make.__name__)
 
 
