@@ -29,8 +29,9 @@ def dira(adversary: bool = True, dims: int = 2, seed: int = 0, net: torch.nn.Mod
     return DiRA(contrast, Adversary(patch_discriminator(1, dims, 4)) if adversary else None, **given)
 
 
-def prepare(dims: int = 2, seed: int = 0) -> PrepareViews:
+def prepare(dims: int = 2, seed: int = 0, jitter: bool = True) -> PrepareViews:
     policy = strong_policy(None, dims, (0.4, 1.0), color=False, limits=None)
+    policy = policy if jitter else spatial_part(policy)
     sizes = {"swaps": 4, "patch": 0.125}
     policies = [
         spatial_part(policy),
@@ -235,14 +236,14 @@ def trained(kind: type[DiRA], adversary: bool, seen: SliceDataset, unseen: Slice
     contrast = MoCo(network(), queue_size=96, momentum=0.95, features=32)
     method = kind(contrast, Adversary(patch_discriminator(width=8)) if adversary else None)
     optimizer = torch.optim.Adam([each for each in method.parameters() if each.requires_grad], lr=3e-3)
-    views_of = prepare()
+    views_of = prepare(jitter=False)
     for part in DataLoader(seen, 12, sampler=RandomSampler(seen, num_samples=12 * 150)):
         optimizer.zero_grad()
         method(views_of(part)[0], {})["loss"].backward()
         optimizer.step()
         method.after_step()
     method.eval()
-    (image, query, key), *_ = prepare(seed=1)(next(iter(DataLoader(unseen, len(unseen)))))
+    (image, query, key), *_ = prepare(seed=1, jitter=False)(next(iter(DataLoader(unseen, len(unseen)))))
     with torch.no_grad():
         loss = DiRA.forward(method, [image, query, key], {})["restoration"]
         spoilt = (query["image"] - image["image"]).square().mean()
