@@ -5,6 +5,7 @@ from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.listed import read_listed
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.mixed import MixedSlices, TwoStreamBatchSampler
+from monai_cl_ext.data.neighbors import NeighborBatchSampler
 from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.papers import folded_split, released_patients, released_split
 from monai_cl_ext.data.partitions import slice_partitions
@@ -21,6 +22,7 @@ __all__ = [
     "AxisSpacingd",
     "LoadCased",
     "MixedSlices",
+    "NeighborBatchSampler",
     "PartitionBatchSampler",
     "Phantom",
     "PhantomVolume",

@@ -15,11 +15,12 @@ from monai_cl_ext.methods import Method
 class EmbeddingEvaluator(SupervisedEvaluator):
     """MONAI's evaluator whose output is the embedding of each slice beside its tags.
 
-    ``engine.state.output`` is ``{"embeddings": (B,D), "volume": (B,), "position": (B,), "partition": (B,)}``, on the
-    device. Metrics of ``monai_cl_ext.metrics`` read it; MONAI's take an ``output_transform``.
+    ``engine.state.output`` is ``{"embeddings": (B,D), "projections": (B,P), "volume": (B,), "position": (B,),
+    "partition": (B,)}``, on the device. Metrics of ``monai_cl_ext.metrics`` read it; MONAI's take an
+    ``output_transform``.
 
     Args:
-        method: its ``embed`` is evaluated, in evaluation mode and without gradient.
+        method: its ``embed`` and ``project`` are evaluated, in evaluation mode and without gradient.
         kwargs: everything else that ``monai.engines.SupervisedEvaluator`` takes (device, val_data_loader, ...). Of what
             ``prepare_batch`` gives, the first is the image; by default that of the batch.
     """
@@ -32,7 +33,9 @@ class EmbeddingEvaluator(SupervisedEvaluator):
         tags = {name: batchdata[name].to(engine.state.device) for name in ("volume", "position", "partition")}
         image, *_ = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         with engine.mode(engine.network):
-            engine.state.output = {"embeddings": engine.network.embed(image), **tags}
+            embeddings = engine.network.embed(image)
+            projections = engine.network.project(embeddings)
+        engine.state.output = {"embeddings": embeddings, "projections": projections, **tags}
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output

@@ -3,6 +3,7 @@
 
 from .class_names import CheckClassNames, SaveClassNames
 from .clip_each_gradient import ClipEachGradient
+from .collapse_warning import CollapseWarning
 from .drop_gradients import DropGradients
 from .embedding_record import EmbeddingRecord
 from .epoch_seed import EpochSeed
@@ -16,6 +17,7 @@ from .sync_buffers import SyncBuffers
 __all__ = [
     "CheckClassNames",
     "ClipEachGradient",
+    "CollapseWarning",
     "DropGradients",
     "EmbeddingRecord",
     "EpochSeed",

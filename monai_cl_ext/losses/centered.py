@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from monai_cl_ext.arguments import positive_integer, positive_number, probability
 from monai_cl_ext.distributed import row_counts, world_size
 from monai_cl_ext.losses.crop_pairs import crop_pairs_entropy, same_shapes
+from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.numerics import at_least_float32, without_autocast
 
 
@@ -56,11 +58,31 @@ class CenteredDistillation(nn.Module):
         images = sum(row_counts(len(teacher_crops[0]), teacher_crops[0].device))
         with without_autocast(teacher_crops[0].device):
             outputs = [crop.detach().to(at_least_float32(crop.dtype)) for crop in teacher_crops]
-            targets = [F.softmax((output - self.center) / teacher_temperature, dim=-1) for output in outputs]
+            targets = [self._target(output, teacher_temperature) for output in outputs]
             found = [crop_pairs_entropy(crops, targets, self.student_temperature, images) for crops in levels]
             if self.training and images:
                 self._move_center(outputs, images)
             return torch.stack(found).mean()
+
+    @plain_tensors
+    @torch.no_grad()
+    def teacher_entropy(self, teacher_crops: Sequence[Tensor], teacher_temperature: float | Tensor) -> Tensor:
+        """Mean entropy of the targets over that of the uniform distribution, a scalar from 0 to 1.
+
+        At 1 the targets say nothing, at 0 each is a single output; towards either end the outputs collapse (Caron et
+        al. 2021, figure 7). Of this process's rows.
+
+        Args:
+            teacher_crops, teacher_temperature: as in the loss.
+        """
+        with without_autocast(teacher_crops[0].device):
+            outputs = torch.cat([crop.to(at_least_float32(crop.dtype)) for crop in teacher_crops])
+            entropy = torch.special.entr(self._target(outputs, teacher_temperature)).sum(dim=1).mean()
+            return entropy / math.log(outputs.shape[1])
+
+    def _target(self, output: Tensor, temperature: float | Tensor) -> Tensor:
+        """Centered and sharpened distribution of a teacher's logits."""
+        return F.softmax((output - self.center) / temperature, dim=-1)
 
     @torch.no_grad()
     def _move_center(self, outputs: Sequence[Tensor], images: int) -> None:

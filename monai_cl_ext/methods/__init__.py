@@ -3,6 +3,7 @@
 
 from .adversary import Adversary
 from .bcp import BCP
+from .byol import BYOL
 from .cross_pseudo_supervision import CrossPseudoSupervision
 from .desd import DeSD
 from .dino import DINO
@@ -26,6 +27,8 @@ from .rotation import RotationPrediction
 from .self_training import SelfTraining
 from .semi_supervised import SemiSupervised
 from .simclr import SimCLR
+from .simsiam import SimSiam
+from .simtriplet import SimTriplet
 from .supercl import SuperCL
 from .supervised import Supervised
 from .swav import SwAV
@@ -35,6 +38,7 @@ from .wcl import WCL
 
 __all__ = [
     "BCP",
+    "BYOL",
     "DINO",
     "PCL",
     "WCL",
@@ -59,6 +63,8 @@ __all__ = [
     "SelfTraining",
     "SemiSupervised",
     "SimCLR",
+    "SimSiam",
+    "SimTriplet",
     "SuperCL",
     "Supervised",
     "SwAV",

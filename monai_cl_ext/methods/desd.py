@@ -59,8 +59,7 @@ class DeSD(DINO):
         levels = crop_embeddings(self._pooled, crops).split(self.widths, dim=1)
         heads = [*self.level_heads, self.student.head]
         student = [head(level).chunk(len(crops)) for head, level in zip(heads, levels, strict=True)]
-        teacher = self.teacher(crops[: self.global_crops])
-        return {"loss": self.loss(student, teacher, self.teacher_temperature)}
+        return self.distill(student, crops)
 
     def _pooled(self, image: Tensor) -> Tensor:
         """Global averages of the student's deepest levels, side by side, (B, sum of their widths)."""

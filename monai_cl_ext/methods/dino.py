@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_integer, positive_number, probability
+from monai_cl_ext.losses.centered import CenteredDistillation
 from monai_cl_ext.methods.method import Method
 from monai_cl_ext.networks import CropNetwork, MomentumTeacher, MultiCropViT, Stages, stages
 from monai_cl_ext.types import Losses, Tags, View
@@ -30,7 +31,7 @@ class DINO(Method):
     Args:
         network: the network to pre-train.
         head: makes a head of the width of the embeddings, such as ``networks.DINOHead`` with its other arguments given.
-        loss: ``losses.DINOLoss``, between the outputs of both heads.
+        loss: such as ``losses.DINOLoss``, between the outputs of both heads.
         global_crops: how many views, the first ones, the teacher sees.
         teacher_temperature: divides the teacher's logits.
         momentum: of the teacher's parameters.
@@ -41,11 +42,16 @@ class DINO(Method):
         teacher: those of the teacher, in its ``network``.
     """
 
+    collapse_causes = (
+        "a learning rate that is too high, a teacher's temperature that is too high (all outputs alike) or too low, or"
+        " a center that follows too slowly (one output wins)"
+    )
+
     def __init__(
         self,
         network: nn.Module,
         head: Callable[[int], nn.Module],
-        loss: nn.Module,
+        loss: CenteredDistillation,
         global_crops: int = 2,
         teacher_temperature: float = 0.04,
         momentum: float = 0.996,
@@ -75,11 +81,15 @@ class DINO(Method):
             )
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
-        """The loss of all crops; the global ones are the first views. Tags are not read."""
+        """The loss of all crops and the teacher's entropy; the global crops are the first views. Tags are not read."""
         crops = [view["image"] for view in views]
-        return {
-            "loss": self.loss(self.student(crops), self.teacher(crops[: self.global_crops]), self.teacher_temperature)
-        }
+        return self.distill(self.student(crops), crops)
+
+    def distill(self, student: Sequence, crops: Sequence[Tensor]) -> Losses:
+        """The loss of the student's outputs, and the entropy of the teacher's for the global crops, see the loss."""
+        teacher = self.teacher(crops[: self.global_crops])
+        entropy = self.loss.teacher_entropy(teacher, self.teacher_temperature)
+        return {"loss": self.loss(student, teacher, self.teacher_temperature), "teacher_entropy": entropy}
 
     def after_step(self) -> None:
         """Moves the teacher towards the student."""
@@ -88,6 +98,10 @@ class DINO(Method):
     def embed(self, image: Tensor) -> Tensor:
         """The teacher's embedding (B, D), before its head."""
         return self.teacher.network.get_submodule("backbone")(image)
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """The logits of the teacher's head."""
+        return self.teacher.network.get_submodule("head")(embedding)
 
 
 def _backbone(network: nn.Module) -> tuple[nn.Module, int]:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_cl_ext.losses.rules import Rules
 from monai_cl_ext.methods.method import NetworkMethod, joined
@@ -20,9 +20,12 @@ class InstanceContrast(NetworkMethod):
     Both views pass the network together, so batch normalization sees them as one batch.
 
     Attributes:
+        head: from pooled features to the embeddings that are contrasted.
         loss: of the whole images; its ``rules`` say which of them are positive.
     """
 
+    collapse_causes = "a learning rate or a temperature that is too high, or views that have too little in common"
+    head: nn.Module
     loss: Any
 
     @abstractmethod
@@ -40,6 +43,10 @@ class InstanceContrast(NetworkMethod):
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The losses of two views."""
         return self.contrast(self.stages.embed(joined(views)), tags)[0]
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """What the head makes of the embeddings."""
+        return self.head(embedding)
 
     def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules:
         """Those of the loss."""

@@ -26,10 +26,12 @@ class Method(nn.Module, ABC):
     Attributes:
         views: number of views that it takes.
         iteration: number of optimizer steps before the present one.
+        collapse_causes: what most often makes all projections alike, for a warning; None where they are not watched.
     """
 
     views: int = 2
     iteration: int = 0
+    collapse_causes: str | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +73,10 @@ class Method(nn.Module, ABC):
     def embed(self, image: Tensor) -> Tensor:
         """The representation (B,D) of images (B,C,*S) that a probe looks at."""
         raise NotImplementedError(f"{type(self).__name__} gives no embedding of an image; it cannot be probed")
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """Of embeddings (B, D) what the loss compares, the projections (B, P); by default the embeddings themselves."""
+        return embedding
 
     def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules | None:
         """The loss's positive and negative pairs among the rows of all views, as the ``rules`` of a loss gives them.

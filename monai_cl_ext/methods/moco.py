@@ -43,7 +43,7 @@ class MoCo(MomentumMethod):
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss; views are (query, key); tags are not read."""
         query, key = (view["image"] for view in views)
-        return {"loss": self.contrast(self.project(query), self.teacher(key))}
+        return {"loss": self.contrast(self.project(self.embed(query)), self.teacher(key))}
 
     def contrast(self, query: Tensor, key: Tensor) -> Tensor:
         """The loss of queries and keys, each (B, features); in training the keys enter the queue after it."""

@@ -46,6 +46,6 @@ class MoCoV3(MomentumMethod):
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of two views; tags are not read."""
         images = joined(views)
-        q1, q2 = self.prediction_head(self.project(images)).chunk(2)
+        q1, q2 = self.prediction_head(self.project(self.embed(images))).chunk(2)
         k1, k2 = self.teacher(images).chunk(2)
         return {"loss": self.loss(q1, k2, q2, k1)}

@@ -17,7 +17,7 @@ class MomentumMethod(NetworkMethod):
 
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
-        projection_head: on the global average of the bottleneck, (B, channels[-1]).
+        projection_head: on the embedding, the global average of the bottleneck, (B, channels[-1]).
         momentum: of the teacher's parameters.
 
     Attributes:
@@ -25,15 +25,17 @@ class MomentumMethod(NetworkMethod):
         teacher: from images (B, C, *S) to its projections, without gradient.
     """
 
+    collapse_causes = "a learning rate that is too high, or a teacher that follows too fast (momentum)"
+
     def __init__(self, network: nn.Module, projection_head: nn.Module, momentum: float) -> None:
         super().__init__(network)
         self.projection_head = projection_head
         self.momentum = probability("momentum", momentum)
         self.teacher = MomentumTeacher(copy.deepcopy(self._student))
 
-    def project(self, image: Tensor) -> Tensor:
-        """The student's projections (B, D) of images (B, C, *S)."""
-        return self._student(image)
+    def project(self, embedding: Tensor) -> Tensor:
+        """The student's projections of embeddings."""
+        return self.projection_head(embedding)
 
     def after_step(self) -> None:
         """Moves the teacher towards the student."""

@@ -60,6 +60,7 @@ class SuperCL(Method):
         base_temperature: float | None = None,
     ) -> None:
         super().__init__()
+        self.collapse_causes = instance.collapse_causes
         depth = len(instance.stages.channels)
         if not -depth <= level < depth:
             raise ValueError(f"level must index the {depth} maps of the encoder, from {-depth} to {depth - 1}: {level}")
@@ -106,6 +107,10 @@ class SuperCL(Method):
     def embed(self, image: Tensor) -> Tensor:
         """Global average of the bottleneck, (B, channels[-1])."""
         return self.instance.embed(image)
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """What the instance contrast's head makes of the embeddings."""
+        return self.instance.project(embedding)
 
 
 def superpixels_at(view: View, feature_map: Tensor) -> Tensor:

@@ -39,6 +39,8 @@ class SwAV(NetworkMethod):
         prototypes: the layer whose gradients are dropped in the first steps, see ``handlers.DropGradients``.
     """
 
+    collapse_causes = "a learning rate that is too high, or assignments that are too soft (epsilon) or of too few rows"
+
     def __init__(
         self,
         network: nn.Module,
@@ -70,13 +72,17 @@ class SwAV(NetworkMethod):
         Tags are not read.
         """
         crops = [view["image"] for view in views]
-        z = self.projection_head(crop_embeddings(self.stages, crops))
+        z = self.project(crop_embeddings(self.stages, crops))
         scores = self.prototypes(z).chunk(len(crops))
         loss = self.loss(scores, queued=self._queued(scores[0]))
         if self.training:
             for queue, rows in zip(self.queues, z.chunk(len(crops)), strict=False):
                 queue.enqueue(rows)
         return {"loss": loss}
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """What is compared with the prototypes."""
+        return self.projection_head(embedding)
 
     @torch.no_grad()
     def _queued(self, scores: Tensor) -> list[Tensor] | None:

@@ -6,7 +6,7 @@ from monai_cl_ext.metrics.classification_handler import ClassificationScoresHand
 from monai_cl_ext.metrics.classification_metric import ClassificationScore
 from monai_cl_ext.metrics.nearest_neighbors import NearestNeighbors, nearest_neighbor_probabilities
 from monai_cl_ext.metrics.prediction_table import PredictionTable
-from monai_cl_ext.metrics.probe import EmbeddingCollapse, PartitionProbe
+from monai_cl_ext.metrics.probe import EmbeddingCollapse, EmbeddingSpread, PartitionProbe
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 from monai_cl_ext.metrics.segmentation_handler import SegmentationScoresHandler
 from monai_cl_ext.metrics.superpixels import superpixel_report
@@ -15,6 +15,7 @@ __all__ = [
     "ClassificationScore",
     "ClassificationScoresHandler",
     "EmbeddingCollapse",
+    "EmbeddingSpread",
     "NearestNeighbors",
     "PartitionProbe",
     "PredictionTable",

@@ -167,6 +167,29 @@ class EmbeddingCollapse(EmbeddingMetric):
         return scores["effective_rank_score"].item()
 
 
+class EmbeddingSpread(EmbeddingMetric):
+    """Standard deviation of L2-normalized projections over images, 1 where directions are even and 0 where all agree.
+
+    The mean over dimensions of the standard deviation, times the square root of their number (Chen and He 2021,
+    "SimSiam", figure 2). Of the projections, which a loss compares, since a head can collapse before the encoder does.
+
+    The output has the key ``"projections"`` (B, D).
+    """
+
+    required_output_keys = ("projections",)
+
+    def value(self, *columns: Tensor) -> float:
+        """The scaled standard deviation, 0 to 1.
+
+        Raises:
+            ValueError: when there are fewer than two rows.
+        """
+        if len(columns[0]) < 2:
+            raise ValueError("EmbeddingSpread needs at least 2 projections, found 1: hold out more slices")
+        rows = normalize(columns[0].double(), dim=1)
+        return rows.std(dim=0, correction=0).mean().item() * math.sqrt(rows.shape[1])
+
+
 def _batched(column: Tensor | Sequence[Any]) -> Tensor:
     """One tensor with a row for each sample; collated or decollated, MetaTensor or not."""
     tensor = column if isinstance(column, Tensor) else torch.stack([torch.as_tensor(item) for item in column])

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Warns of a pre-training whose embeddings become alike, and says what most often causes it."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+
+PROJECTION_STD, TEACHER_ENTROPY = "projection_std", "teacher_entropy"
+RANGES = {PROJECTION_STD: (0.1, float("inf")), TEACHER_ENTROPY: (0.01, 0.99)}
+MEANINGS = {
+    PROJECTION_STD: "1: projections point in all directions; 0: those of all images are the same",
+    TEACHER_ENTROPY: "1: all outputs are equally likely; 0: each image has a single output",
+}
+
+
+class CollapseWarning:
+    """Warns once when projections or a teacher's outputs have been degenerate several times in a row.
+
+    It watches the metric "projection_std" of each validation (``metrics.EmbeddingSpread``, below 0.1) and the mean over
+    an epoch of the part "teacher_entropy" of the losses, where there is one (below 0.01 or above 0.99). What an epoch
+    adds up stays on the device until its end.
+
+    Args:
+        evaluator: of the embeddings, with the metric.
+        causes: what to name as the likely ones, such as ``method.collapse_causes``; None watches nothing.
+        patience: epochs or validations in a row.
+    """
+
+    def __init__(self, evaluator: Engine, causes: str | None, patience: int = 3) -> None:
+        self.evaluator = evaluator
+        self.causes = causes
+        self.patience = patience
+        self.in_a_row: dict[str, int] = {}
+        self.entropies: list[Tensor] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Watches a trainer, and its evaluator."""
+        if self.causes is None:
+            return
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+        self.evaluator.add_event_handler(Events.COMPLETED, self._validated)
+
+    def _collect(self, engine: Engine) -> None:
+        losses = engine.state.output[0]
+        if TEACHER_ENTROPY in losses:
+            self.entropies.append(losses[TEACHER_ENTROPY])
+
+    def _epoch_completed(self, engine: Engine) -> None:
+        if self.entropies:
+            self._judge(TEACHER_ENTROPY, torch.stack(self.entropies).mean().item())
+            self.entropies = []
+
+    def _validated(self, engine: Engine) -> None:
+        if PROJECTION_STD in engine.state.metrics:
+            self._judge(PROJECTION_STD, engine.state.metrics[PROJECTION_STD])
+
+    def _judge(self, name: str, value: float) -> None:
+        low, high = RANGES[name]
+        self.in_a_row[name] = 0 if low <= value <= high else self.in_a_row.get(name, 0) + 1
+        if self.in_a_row[name] == self.patience:
+            warnings.warn(
+                f"the representation collapses: {name} is {value:.3g} for the {self.patience}th time in a row, expected"
+                f" {f'at least {low}' if high == float('inf') else f'{low} to {high}'} ({MEANINGS[name]}). Likely"
+                f" causes: {self.causes}",
+                stacklevel=2,
+            )
