@@ -236,13 +236,13 @@ def crops(count: int, generator: torch.Generator) -> tuple[list[dict[str, torch.
     return [{"image": one}, distort({"image": one}, generator), distort({"image": other}, generator)], label
 
 
-def trained(kind: type[DiRA], adversary: bool, steps: int = 120) -> dict[str, float]:
+def trained(kind: type[DiRA], adversary: bool, steps: int = 200) -> dict[str, float]:
     """On unseen images: squared error over that of the distorted copy, and how well neighbors agree in their kind."""
     generator = torch.Generator().manual_seed(1)
     torch.manual_seed(1)
     contrast = MoCo(network(), queue_size=256, momentum=0.95)
     method = kind(contrast, Adversary(patch_discriminator(width=8)) if adversary else None)
-    optimizer = torch.optim.Adam([each for each in method.parameters() if each.requires_grad], lr=2e-3)
+    optimizer = torch.optim.Adam([each for each in method.parameters() if each.requires_grad], lr=4e-3)
     for _ in range(steps):
         optimizer.zero_grad()
         method(crops(32, generator)[0], {})["loss"].backward()
@@ -259,5 +259,5 @@ def trained(kind: type[DiRA], adversary: bool, steps: int = 120) -> dict[str, fl
 @pytest.mark.parametrize("adversary", [False, True], ids=["dir", "dira"])
 def test_it_restores_unseen_images_and_tells_what_their_crops_share(adversary):
     learned, broken = (trained(kind, adversary) for kind in (DiRA, Untaught))
-    assert learned["error"] < 0.8 < 1.1 < broken["error"], (learned, broken)
-    assert learned["agreement"] > 0.95 > 0.85 > broken["agreement"], (learned, broken)
+    assert learned["error"] < 0.75 < 1.1 < broken["error"], (learned, broken)
+    assert learned["agreement"] > 0.95 > 0.8 > broken["agreement"], (learned, broken)
