@@ -60,7 +60,7 @@ class Resume:
 
     Args:
         save_dict: what has a state, such as ``{"method": ..., "optimizer": ..., "lr_scheduler": ...}``; the engine
-            itself is added on attaching. Never the DistributedDataParallel wrapper.
+            itself and the ``optimizers`` of a method are added on attaching. Never the DistributedDataParallel wrapper.
         directory: folder of the states, one for each stage; all processes look into the same one.
         resume: whether to go on from a state found in the folder; without one the run starts at the beginning and says
             so. False starts anew and removes the states of the run before when it starts.
@@ -91,7 +91,7 @@ class Resume:
 
     def attach(self, engine: Engine) -> None:
         """Loads the state when asked to, and saves on EPOCH_COMPLETED: attach it last."""
-        objects = {**self.save_dict, "facts": self.facts, "engine": engine}
+        objects = {**self.save_dict, **_own_optimizers(self.save_dict), "facts": self.facts, "engine": engine}
         if rank() == 0:
             remove_leftovers(self.directory, STATE.pattern)
         found = _states(self.directory)
@@ -152,6 +152,15 @@ class Resume:
         self.logger.info("resumed %s: epoch %d of %d", path, engine.state.epoch, engine.state.max_epochs)
         if engine.state.epoch >= engine.state.max_epochs:
             engine.add_event_handler(Events.STARTED, _stop_completed_run, engine.state.epoch)
+
+
+def _own_optimizers(save_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The optimizers that methods hold, each named after both."""
+    return {
+        f"{name}_{own}": optimizer
+        for name, value in save_dict.items()
+        for own, optimizer in getattr(value, "optimizers", {}).items()
+    }
 
 
 def _states(directory: Path) -> list[Path]:

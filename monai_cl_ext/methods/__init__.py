@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods: one file a paper's method, a network with its heads and losses."""
 
+from .adversary import Adversary
 from .bcp import BCP
 from .byol import BYOL
 from .cross_pseudo_supervision import CrossPseudoSupervision
 from .desd import DeSD
 from .dino import DINO
+from .dira import DiRA
 from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
@@ -40,8 +42,10 @@ __all__ = [
     "DINO",
     "PCL",
     "WCL",
+    "Adversary",
     "CrossPseudoSupervision",
     "DeSD",
+    "DiRA",
     "GCLGlobal",
     "GCLLocal",
     "InstanceContrast",

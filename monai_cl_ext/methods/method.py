@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from monai_cl_ext.losses import pair_matrices, sample_tags
 from monai_cl_ext.losses.plain_tensors import plain
@@ -98,8 +99,13 @@ class Method(nn.Module, ABC):
         found = self.rules(tags, sample_tags(len(image), image.device), len(views))
         return None if found is None else pair_matrices(found, len(views) * len(image))
 
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Optimizers that ``after_step`` moves besides the trainer's, by name; a run resumes with their states."""
+        return {}
+
     def after_step(self) -> None:
-        """What must move after each optimizer step (a momentum teacher, a queue); nothing by default."""
+        """What must move after each optimizer step (a teacher, a queue, a second optimizer); nothing by default."""
 
 
 class NetworkMethod(Method):

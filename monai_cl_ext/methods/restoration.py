@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai.networks.layers.factories import Conv
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from monai_cl_ext.methods.method import NetworkMethod
+from monai_cl_ext.networks import Stages
+from monai_cl_ext.numerics import at_least_float32
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -30,8 +32,7 @@ class Restoration(NetworkMethod):
 
     def __init__(self, network: nn.Module, channels: int = 1) -> None:
         super().__init__(network, blocks=None)
-        convolution = Conv[Conv.CONV, self.stages.spatial_dims]
-        self.head = convolution(self.stages.decoder_channels[-1], channels, kernel_size=1)
+        self.head = image_head(self.stages, channels)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss; views are (image, its corrupted copy); tags are not read.
@@ -42,11 +43,29 @@ class Restoration(NetworkMethod):
         Raises:
             ValueError: when the restored image has another shape than the image.
         """
-        image, corrupted = (view["image"].float() for view in views)
-        restored = self.head(self.stages.decode(self.stages.encode(views[1]["image"]))).float()
-        if restored.shape != image.shape:
-            raise ValueError(
-                f"the restored image has the shape {tuple(restored.shape)}, the image {tuple(image.shape)}: give "
-                "Restoration the channels of the images, and a network that keeps their size"
-            )
-        return {"loss": mse_loss(restored, image), "unrestored": mse_loss(corrupted, image)}
+        image, corrupted = (view["image"] for view in views)
+        restored = restored_image(self.stages, self.head, self.stages.encode(corrupted), image)
+        return {
+            "loss": mse_loss(restored, image.to(restored.dtype)),
+            "unrestored": mse_loss(corrupted.float(), image.float()),
+        }
+
+
+def image_head(stages: Stages, channels: int) -> nn.Module:
+    """The 1x1 convolution from a network's last map to an image of so many channels."""
+    return Conv[Conv.CONV, stages.spatial_dims](stages.decoder_channels[-1], channels, kernel_size=1)
+
+
+def restored_image(stages: Stages, head: nn.Module, features: Sequence[Tensor], image: Tensor) -> Tensor:
+    """What decoder and head make of the features of a corrupted image, in float32 at least.
+
+    Raises:
+        ValueError: when it has another shape than the image.
+    """
+    restored = head(stages.decode(features))
+    if restored.shape != image.shape:
+        raise ValueError(
+            f"the restored image has the shape {tuple(restored.shape)}, the image {tuple(image.shape)}: give the "
+            "method the channels of the images, and a network that keeps their size"
+        )
+    return restored.to(at_least_float32(restored.dtype))

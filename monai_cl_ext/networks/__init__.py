@@ -4,6 +4,7 @@
 from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.dino_head import DINOHead
+from monai_cl_ext.networks.discriminator import patch_discriminator
 from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, region_projection
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
 from monai_cl_ext.networks.prototypes import Prototypes
@@ -31,6 +32,7 @@ __all__ = [
     "load_dino_weights",
     "load_pretrained",
     "mlp_head",
+    "patch_discriminator",
     "pointwise_head",
     "region_projection",
     "stages",

@@ -24,11 +24,13 @@ from .operations.color import Grayscale, Hue, Saturation
 from .operations.color_jitter import color_jitter
 from .operations.corruption import BoxErasing, PatchSwapping
 from .operations.crop_resize import CropResize
+from .operations.cutout import BoxCutout
 from .operations.elastic import ElasticDeformation
 from .operations.intensity import Contrast, IntensityScaling, IntensityShift, Solarization
 from .operations.intensity_range import ClampIntensity, UnitRange
 from .operations.mirror import Mirror
 from .operations.noise import AdditiveNoise
+from .operations.one_operation import OneOperation
 from .operations.operation import AffineOperation, IntensityOperation, Operation, SpatialOperation
 from .operations.operation_group import OperationGroup
 from .operations.rotation import Rotation, StepRotation
@@ -37,6 +39,7 @@ from .operations.standardization import Standardization
 from .operations.translation import Translation
 from .policies.basic import basic_policy
 from .policies.crops import crop_policy
+from .policies.distorted import distorted_policy
 from .policies.gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
 from .policies.moco import moco_policy
 from .policies.parts import intensity_part, spatial_part
@@ -54,18 +57,19 @@ from .two_views import TwoViews, TwoViewsD, TwoViewsd, TwoViewsDict
 # fmt: off
 __all__ = [
     # base classes, and what joins operations
-    "AffineOperation", "IntensityOperation", "Operation", "OperationGroup", "SpatialOperation", "ViewPolicy",
+    "AffineOperation", "IntensityOperation", "OneOperation", "Operation", "OperationGroup", "SpatialOperation",
+    "ViewPolicy",
     # operations on coordinates
     "AreaCropResize", "CropResize", "ElasticDeformation", "Mirror", "Rotation", "Scaling", "StepRotation",
     "Translation",
     # operations on intensities
-    "AdditiveNoise", "BoxErasing", "ClampIntensity", "Contrast", "GaussianBlur", "Grayscale", "Hue",
+    "AdditiveNoise", "BoxCutout", "BoxErasing", "ClampIntensity", "Contrast", "GaussianBlur", "Grayscale", "Hue",
     "IntensityScaling", "IntensityShift", "PatchSwapping", "PolynomialBiasField", "Saturation", "Solarization",
     "Standardization", "UnitRange", "color_jitter",
     # policies
-    "basic_policy", "crop_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy", "identity_policy",
-    "intensity_part", "moco_policy", "pcl_policy", "scale_policy", "segmentation_policy", "simclr_policy",
-    "spatial_part", "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
+    "basic_policy", "crop_policy", "distorted_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy",
+    "identity_policy", "intensity_part", "moco_policy", "pcl_policy", "scale_policy", "segmentation_policy",
+    "simclr_policy", "spatial_part", "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
     # from batches to views
     "PrepareImage", "PrepareViews",
     # superpixels

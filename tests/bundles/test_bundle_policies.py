@@ -13,6 +13,7 @@ from monai_cl_ext.transforms import (
     OperationGroup,
     Rotation,
     ViewPolicy,
+    distorted_policy,
     identity_policy,
     intensity_part,
     scale_policy,
@@ -49,6 +50,9 @@ def made_of(policy: ViewPolicy, bundle: str, stage: str) -> list[ViewPolicy]:
         return [intensity_part(policy)] * 2 + [spatial_part(policy)] * 2
     if stage == "pretrain_local":
         return [intensity_part(policy)] * 2
+    if bundle == "dira_segmentation":
+        distorted = distorted_policy(intensity_part(policy)), distorted_policy(policy)
+        return [spatial_part(policy), *distorted]
     return [policy] if bundle == "pretext_segmentation" else [policy] * 2
 
 
@@ -68,7 +72,9 @@ def test_the_strength_weakens_a_bundles_own_policies_down_to_nothing(bundle, con
     assert len(still) == len(full)
     kept = 1 if bundle == "dino_classification" else 0  # photographs are standardized after all
     changing = [policy for policy in full if policy.operations]
-    if bundle == "pretext_segmentation":
+    if bundle == "dira_segmentation":
+        assert [len(policy.operations) for policy in still] == [0, 1, 1]  # the distortion is the task
+    elif bundle == "pretext_segmentation":
         assert fingerprint(still) == fingerprint(full)  # nothing by default but the corruption, which is the task
     else:
         assert len(changing) >= 2 and all(len(policy.operations) == kept for policy in still)

@@ -30,8 +30,10 @@ from monai_cl_ext.methods import (
     DINO,
     PCL,
     WCL,
+    Adversary,
     CrossPseudoSupervision,
     DeSD,
+    DiRA,
     EMASelfTraining,
     GCLGlobal,
     GCLLocal,
@@ -52,7 +54,7 @@ from monai_cl_ext.methods import (
     SwAV,
     UniMatch,
 )
-from monai_cl_ext.networks import DINOHead, MultiCropViT
+from monai_cl_ext.networks import DINOHead, MultiCropViT, patch_discriminator
 from monai_cl_ext.transforms import (
     BoxErasing,
     PatchSwapping,
@@ -61,6 +63,7 @@ from monai_cl_ext.transforms import (
     basic_policy,
     batched_slic,
     crop_policy,
+    distorted_policy,
     gcl_finetune_policy,
     gcl_intensity_policy,
     gcl_policy,
@@ -134,6 +137,17 @@ def segmentation(dims: int, policy: Callable[..., ViewPolicy] = gcl_finetune_pol
 def corrupted(corruption: type, dims: int) -> list[ViewPolicy]:
     operation = corruption(0.5, dims) if corruption is BoxErasing else corruption(2, 0.25, dims)
     return [identity_policy(SIZE, dims), ViewPolicy([operation], spatial_dims=dims)]
+
+
+def distorted(dims: int) -> list[ViewPolicy]:
+    policy = simclr_policy(SIZE, dims, color=False)
+    changed = [distorted_policy(each, swaps=2, patch=0.25) for each in (intensity_part(policy), policy)]
+    return [spatial_part(policy), *changed]
+
+
+def dira(adversary: bool, dims: int) -> DiRA:
+    discriminator = Adversary(patch_discriminator(1, dims, 4)) if adversary else None
+    return DiRA(MoCo(network(dims), queue_size=9), discriminator)
 
 
 def weak_to_strong(dims: int) -> list[ViewPolicy]:
@@ -218,6 +232,12 @@ CALLS = {
             lambda dims: Restoration(network(dims)), partial(corrupted, corruption), {"made_from": [None, 0]}
         )
         for corruption in (BoxErasing, PatchSwapping)
+    },
+    **{
+        f"DiRA with{'' if adversary else 'out'} an adversary": Case(
+            partial(dira, adversary), distorted, {"made_from": [None, 0, None]}
+        )
+        for adversary in (True, False)
     },
     "RotationPrediction": Case(
         lambda dims: RotationPrediction(network(dims)), partial(segmentation, policy=weak_med_policy)

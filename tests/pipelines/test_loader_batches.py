@@ -14,7 +14,7 @@ from torch.utils.data import default_convert
 from monai_cl_ext import data, losses, methods
 from monai_cl_ext.data import NeighborBatchSampler, PartitionBatchSampler, TwoStreamBatchSampler
 from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
-from monai_cl_ext.networks import DINOHead
+from monai_cl_ext.networks import DINOHead, patch_discriminator
 from monai_cl_ext.transforms import PrepareViews, Superpixeld, TwoViewsd, simclr_policy, spatial_part
 
 WITHOUT_GRADIENT = {"nearest_neighbor_components", "sinkhorn"}
@@ -108,6 +108,9 @@ METHODS = {
     "DINO": lambda: methods.DINO(network(), lambda width: DINOHead(width, 16, 8, 8), DINOLoss(16)),
     "DeSD": lambda: methods.DeSD(network(), lambda width: DINOHead(width, 16, 8, 8), DeSDLoss(16)),
     "SwAV": lambda: methods.SwAV(network(), SwAVLoss(), 8, 8, 8, queue_size=12),
+    "DiRA": lambda: methods.DiRA(
+        methods.MoCo(network(), queue_size=8), methods.Adversary(patch_discriminator(width=4))
+    ),
     "PCL": lambda: methods.PCL(network()),
     "WCL": lambda: methods.WCL(network()),
     "EMASelfTraining": lambda: methods.EMASelfTraining(network(), LABELED, 2, warm_up_steps=0),
@@ -129,8 +132,8 @@ METHODS = {
     "UniMatch": lambda: methods.UniMatch(network(), LABELED, 2, threshold=0.5),
 }
 BASES = {
-    "InstanceContrast", "Method", "MomentumMethod", "NetworkMethod", "RandomBoxes", "SemiSupervised", "TwoStages",
-    "weight_decay_groups",
+    "Adversary", "InstanceContrast", "Method", "MomentumMethod", "NetworkMethod", "RandomBoxes", "SemiSupervised",
+    "TwoStages", "weight_decay_groups",
 }  # fmt: skip
 
 

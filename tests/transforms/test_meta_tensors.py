@@ -11,6 +11,7 @@ from operation_cases import channels_of, generator, noise, operations, size_of
 
 from monai_cl_ext import transforms
 from monai_cl_ext.transforms import (
+    BoxCutout,
     BoxErasing,
     IntensityOperation,
     PatchSwapping,
@@ -21,6 +22,7 @@ from monai_cl_ext.transforms import (
     basic_policy,
     batched_slic,
     crop_policy,
+    distorted_policy,
     gcl_finetune_policy,
     gcl_intensity_policy,
     gcl_policy,
@@ -41,6 +43,10 @@ def strong_crops(size, spatial_dims):
     return crop_policy(strong_policy(size, spatial_dims), size, solarize_probability=0.5)
 
 
+def distorted(size, spatial_dims):
+    return distorted_policy(strong_policy(size, spatial_dims), swaps=2, patch=0.25)
+
+
 def half_strong(size, spatial_dims):
     return scale_policy(strong_policy(size, spatial_dims), 0.5)
 
@@ -50,14 +56,15 @@ POLICIES = [
     weak_med_policy,
 ]  # fmt: skip
 POLICIES += [basic_policy, simclr_policy, moco_policy, identity_policy, gcl_intensity_policy]
-MADE_OF_OTHERS = {"crop_policy": strong_crops, "scale_policy": half_strong}
+MADE_OF_OTHERS = {"crop_policy": strong_crops, "distorted_policy": distorted, "scale_policy": half_strong}
 POLICIES += MADE_OF_OTHERS.values()
 each_policy = pytest.mark.parametrize("make", POLICIES, ids=lambda make: make.__name__)
 each_dims = pytest.mark.parametrize("dims", [2, 3])
 
 
 def every_operation(dims: int) -> dict:
-    corrupting = {"erasing": BoxErasing(0.5, dims), "swapping": PatchSwapping(2, 0.25, dims)}
+    cutouts = {name: BoxCutout(name == "outer", spatial_dims=dims) for name in ("inner", "outer")}
+    corrupting = {"erasing": BoxErasing(0.5, dims), "swapping": PatchSwapping(2, 0.25, dims), **cutouts}
     return operations(dims) | corrupting | {"standardization": Standardization([0.5], [0.2])}
 
 

@@ -9,8 +9,10 @@ from operation_cases import channels_of, generator, noise, operations, size_of, 
 
 import monai_cl_ext.transforms as ours
 from monai_cl_ext.transforms import (
+    BoxCutout,
     BoxErasing,
     ClampIntensity,
+    OneOperation,
     Operation,
     OperationGroup,
     PatchSwapping,
@@ -52,7 +54,7 @@ def test_every_operation_is_among_the_cases_or_is_known_to_have_no_case():
     classes = {each for each in vars(ours).values() if inspect.isclass(each) and issubclass(each, Operation)}
     concrete = {each for each in classes if not inspect.isabstract(each)}
     assert concrete == {type(each) for each in operations(2).values()} | {
-        ClampIntensity, UnitRange, Standardization, BoxErasing, PatchSwapping
+        ClampIntensity, UnitRange, Standardization, BoxCutout, BoxErasing, OneOperation, PatchSwapping
     }  # fmt: skip
 
 
@@ -152,7 +154,7 @@ def test_other_strengths_are_refused(strength):
         scale_policy(strong_policy(), strength)
 
 
-@pytest.mark.parametrize("operation", [BoxErasing(), PatchSwapping()])
+@pytest.mark.parametrize("operation", [BoxCutout(), BoxErasing(), PatchSwapping()])
 def test_operations_that_corrupt_have_no_weaker_form(operation):
     with pytest.raises(NotImplementedError, match=type(operation).__name__):
         scale_policy(ViewPolicy([OperationGroup([operation])]), 0.5)

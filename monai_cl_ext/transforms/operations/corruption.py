@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor, prod
 
 import torch
@@ -40,15 +41,8 @@ class BoxErasing(IntensityOperation):
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
         """The image with the box set to 0."""
         check_axes(self, self.spatial_dims, image)
-        fraction, *locations = params.float().split(1, dim=1)
-        erased = torch.ones(1, dtype=torch.bool, device=image.device)
-        for axis, (length, location) in enumerate(zip(image.shape[2:], locations, strict=True)):
-            side = (fraction * length).round()
-            corner = _integer(location, length - side)
-            voxel = torch.arange(length, device=image.device)
-            along = (voxel >= corner) & (voxel < corner + side)
-            erased = erased & along.reshape(-1, 1, *[length if each == axis else 1 for each in range(len(locations))])
-        return image.masked_fill(erased, 0)
+        fraction, location = params.float()[:, None].split([1, self.spatial_dims], dim=2)
+        return image.masked_fill(inside_boxes(fraction.expand_as(location), location, image.shape[2:]), 0)
 
 
 class PatchSwapping(IntensityOperation):
@@ -121,6 +115,24 @@ class PatchSwapping(IntensityOperation):
             corner = (offset + cells[..., axis] * side).long()
             index = index * length + corner[..., None] + voxel // prod(sides[axis + 1 :]) % side
         return index
+
+
+def inside_boxes(fractions: Tensor, locations: Tensor, size: Sequence[int]) -> Tensor:
+    """Which voxels lie in one of N boxes that do not leave the image, boolean (B, 1, *size).
+
+    Args:
+        fractions: sides as fractions of each side of the image, rounded to whole voxels, (B, N, d).
+        locations: along each axis, from 0, the low end, to 1, the high end, (B, N, d).
+        size: spatial size of the image in voxels.
+    """
+    inside = torch.ones(1, dtype=torch.bool, device=fractions.device)
+    for axis, length in enumerate(size):
+        side = (fractions[..., axis : axis + 1] * length).round()
+        corner = _integer(locations[..., axis : axis + 1], length - side)
+        voxel = torch.arange(length, device=fractions.device)
+        along = (voxel >= corner) & (voxel < corner + side)
+        inside = inside & along.reshape(*along.shape[:2], *[length if each == axis else 1 for each in range(len(size))])
+    return inside.any(dim=1, keepdim=True)
 
 
 def _integer(location: Tensor, slack: Tensor | int) -> Tensor:
