@@ -63,7 +63,7 @@ def probe(kind, dataset, steps):
 
 
 def test_it_learns(tmp_path):
-    write_phantom(tmp_path / "phantom", patients=8, seed=0)
+    write_phantom(tmp_path / "phantom", patients=6, seed=0)
     cases = find_cases(tmp_path / "phantom")
     dataset = SliceDataset(cases, volume_transform(image_size=32, pixdim=5.0), progress=False)
     right, broken = probe(OwnMethod, dataset, 80), probe(Broken, dataset, 80)
