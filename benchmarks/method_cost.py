@@ -33,11 +33,7 @@ REFERENCE = "simclr_segmentation pretrain"
 def stages() -> dict[str, list[str]]:
     """Every pre-training stage of a segmentation bundle, by name."""
     bundles = sorted(path for path in BUNDLES.glob("*_segmentation"))
-    return {
-        f"{path.name} {stage}": [path.name, stage]
-        for path in bundles
-        for stage in Bundle(path).pretrain_stages
-    }
+    return {f"{path.name} {stage}": [path.name, stage] for path in bundles for stage in Bundle(path).pretrain_stages}
 
 
 class Timed:
