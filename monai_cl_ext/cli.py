@@ -182,6 +182,22 @@ class Commands:
 
         predict(run, images, output)
 
+    def new_method(self, name: str, output: str = ".") -> None:
+        """Writes a method of your own that works, with its test and its bundle, for your idea to be written in.
+
+        All of it lies in OUTPUT/NAME_segmentation, a bundle that MONAI and studies run. In a checkout of this package
+        the files go where those of its own methods are. Nothing is overwritten.
+
+        Args:
+            name: Of the method, in lower case: my_method, whose class is MyMethod.
+            output: Folder of your bundles, or of a checkout.
+        """
+        from monai_cl_ext.scaffold import new_method
+        from monai_cl_ext.scaffold.next_steps import next_steps
+
+        files = new_method(name, output)
+        print("\n".join([*map(str, files), "", next_steps(name, output)]))
+
     def bundle(self) -> Any:
         """The bundles of this package: bundle list, bundle copy.
 

@@ -39,8 +39,12 @@ def build_bundle(name: str, output: str | Path) -> Path:
     Raises:
         FileNotFoundError: when there is no such bundle; lists those that there are.
     """
-    folder = Path(output) / name
-    for path, text in bundle_files(name).items():
+    return write_files(bundle_files(name), Path(output) / name)
+
+
+def write_files(files: Mapping[str, str], folder: Path) -> Path:
+    """Writes texts to a folder by their paths in it, each atomically; folders are made. Returns the folder."""
+    for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         write_text(folder / path, text)
     return folder
@@ -51,7 +55,11 @@ def bundle_files(name: str) -> Mapping[str, str]:
     """The text of each file of a bundle, by its path in the bundle's folder; raises as :func:`build_bundle`."""
     if name not in bundle_names():
         raise FileNotFoundError(f"found no bundle {name!r} in the package; it has {', '.join(bundle_names())}")
-    own = BUNDLES / name
+    return files_of(BUNDLES / name)
+
+
+def files_of(own: Path) -> dict[str, str]:
+    """The text of each file of the bundle whose own layer lies in a folder, anywhere; the folder's name is its name."""
     layers = [*(SOURCE / layer for layer in (SHARED, *read_config(own / "metadata.json")["layers"])), own]
     header, page = _page(own / "README.md")
     metadata = _metadata(layers, header)
@@ -66,7 +74,7 @@ def bundle_files(name: str) -> Mapping[str, str]:
         **{f"configs/{config}.json": json_text(ordered_config(content)) for config, content in sorted(configs.items())},
         **{place: path.read_text(encoding="utf-8") for place, path in files.items()},
         METADATA: json_text(metadata),
-        "docs/README.md": _readme(page, layers, name, metadata),
+        "docs/README.md": _readme(page, layers, own.name, metadata),
     }
 
 

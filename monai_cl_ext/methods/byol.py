@@ -32,6 +32,10 @@ class BYOL(MomentumMethod):
         prediction_head: from projections (B, features) to predictions; any module of that form may replace it.
     """
 
+    collapse_causes = (
+        "no prediction head, a learning rate that is too high, or a teacher that follows too fast (momentum)"
+    )
+
     def __init__(self, network: nn.Module, hidden: int = 4096, features: int = 256, momentum: float = 0.996) -> None:
         width = stages(network).channels[-1]
         super().__init__(network, mlp_head(width, features, hidden=hidden, batch_norm=True), momentum)
@@ -41,6 +45,6 @@ class BYOL(MomentumMethod):
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of two views, from 0 to 8; tags are not read."""
         images = joined(views)
-        p1, p2 = self.prediction_head(self.project(images)).chunk(2)
+        p1, p2 = self.prediction_head(self.project(self.embed(images))).chunk(2)
         z1, z2 = self.teacher(images).chunk(2)
         return {"loss": self.loss(p1, z2, p2, z1)}

@@ -29,6 +29,8 @@ class SimSiam(NetworkMethod):
         prediction_head: from projections (B, features) to predictions; any module of that form may replace it.
     """
 
+    collapse_causes = "no prediction head, a gradient that passes the targets, or a learning rate that is too high"
+
     def __init__(self, network: nn.Module, features: int = 2048, hidden: int = 512) -> None:
         super().__init__(network)
         self.projection_head = mlp_head(
@@ -44,5 +46,9 @@ class SimSiam(NetworkMethod):
 
     def branches(self, views: Sequence[View]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Projections of both views, then their predictions, (B, features) each."""
-        z = self.projection_head(self.stages.embed(joined(views)))
+        z = self.project(self.embed(joined(views)))
         return *z.chunk(2), *self.prediction_head(z).chunk(2)
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """The projections of embeddings."""
+        return self.projection_head(embedding)

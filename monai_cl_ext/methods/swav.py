@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from monai_cl_ext.arguments import weight
 from monai_cl_ext.distributed import rank, row_counts, world_size
 from monai_cl_ext.losses import SwAVLoss
 from monai_cl_ext.methods.method import NetworkMethod
@@ -56,7 +58,7 @@ class SwAV(NetworkMethod):
         self.prototypes = Prototypes(features, prototypes)
         self.loss = loss
         self.queues = nn.ModuleList(MemoryQueue(queue_size, features) for _ in range(2 if queue_size else 0))
-        self.queue_start = queue_start
+        self.queue_start = weight("queue_start", queue_start)
 
     def check_views(self, count: int) -> None:
         """Refuses fewer views than the two that are assigned."""
@@ -76,7 +78,7 @@ class SwAV(NetworkMethod):
         scores = self.prototypes(z).chunk(len(crops))
         loss = self.loss(scores, queued=self._queued(scores[0]))
         if self.training:
-            for queue, rows in zip(self.queues, z.chunk(len(crops)), strict=False):
+            for queue, rows in zip(self._queues, z.chunk(len(crops)), strict=False):
                 queue.enqueue(rows)
         return {"loss": loss}
 
@@ -92,7 +94,10 @@ class SwAV(NetworkMethod):
         """
         if not self.queues or self.iteration < self.queue_start:
             return None
-        size = len(self.queues[0].rows)
-        if self.iteration * sum(row_counts(len(scores), scores.device)) < size:
+        if self.iteration * sum(row_counts(len(scores), scores.device)) < len(self._queues[0].rows):
             return None
-        return [self.prototypes(queue.rows.tensor_split(world_size())[rank()]) for queue in self.queues]
+        return [self.prototypes(queue.rows.tensor_split(world_size())[rank()]) for queue in self._queues]
+
+    @property
+    def _queues(self) -> list[MemoryQueue]:
+        return cast(list[MemoryQueue], list(self.queues))

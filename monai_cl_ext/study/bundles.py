@@ -20,7 +20,7 @@ from monai_cl_ext.study.layout import EVAL_LAST
 
 FOLDER_VARIABLE = "MONAI_CL_BUNDLES"
 CHECKOUT = Path(__file__).resolve().parents[2] / "bundles"
-LEFT_OUT = ("models", "eval", EVAL_LAST, "data", "runs", "mlruns*", "__pycache__", ".git")
+LEFT_OUT = ("models", "eval", EVAL_LAST, "data", "runs", "mlruns*", "__pycache__", ".pytest_cache", ".git")
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def _refuse_changed_bundles(record: Path, bundles: Sequence[Bundle]) -> None:
     for bundle in bundles:
         if config_hash(bundle) != hashes.get(bundle.folder.name):
             raise ValueError(
-                f"the configs of {bundle.folder} are not those that {record} tells of: "
+                f"the configs or scripts of {bundle.folder} are not those that {record} tells of: "
                 "they have changed since the study began; restore them, or give another --output"
             )
 

@@ -14,6 +14,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.handover import handed_over
+from monai_cl_ext.study.own_code import own_code
 from monai_cl_ext.study.task import Task
 
 STEPS = 6
@@ -40,8 +41,9 @@ def _probe(task: Task) -> float:
     """
     begin = time.perf_counter()
     run = task.runs[0]
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = Bundle(Path(task.bundle), tuple(task.overlays)).copy(Path(folder) / "bundle")
+    copy = Bundle(Path(task.bundle), tuple(task.overlays)).copy
+    with tempfile.TemporaryDirectory() as folder, own_code(Path(folder) / "bundle"):
+        bundle = copy(Path(folder) / "bundle")
         files = [str(bundle.path(name)) for name in bundle.configs(*run.stages)]
         untrained = {name: "" for name in run.data if name == "pretrained"}
         data = {**run.data, **untrained, "bundle_root": str(bundle.folder)}

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.handover import handed_over
+from monai_cl_ext.study.own_code import own_code
 from monai_cl_ext.study.training_bar import TrainingHandler
 
 
@@ -59,13 +60,15 @@ def run_stage(
     if done.is_file():
         return float(done.read_text(encoding="utf-8"))
     start = time.perf_counter()
-    workflow = ConfigWorkflow(files, logging_file=None if progress is None else False, workflow_type=None, **settings)
-    workflow.initialize()
-    if progress is not None and "train#trainer" in str(config["run"]):
-        trainer = workflow.parser.get_parsed_content("train#trainer")
-        progress.attach(trainer)
-    workflow.run()
-    workflow.finalize()
+    with own_code(root):
+        log = None if progress is None else False
+        workflow = ConfigWorkflow(files, logging_file=log, workflow_type=None, **settings)
+        workflow.initialize()
+        if progress is not None and "train#trainer" in str(config["run"]):
+            trainer = workflow.parser.get_parsed_content("train#trainer")
+            progress.attach(trainer)
+        workflow.run()
+        workflow.finalize()
     seconds = time.perf_counter() - start
     write_text(done, f"{seconds:.1f}\n")
     return seconds

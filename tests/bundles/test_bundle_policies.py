@@ -35,7 +35,7 @@ VARIANTS = [
     ("supercl_segmentation", ["pretrain", "instance_wcl"]),
 ]
 CROPS = (
-    "dino_segmentation", "dino_classification", "desd_segmentation", "swav_segmentation"
+    "byol_segmentation", "dino_segmentation", "dino_classification", "desd_segmentation", "swav_segmentation"
 )  # tested with their bundles  # fmt: skip
 
 

@@ -11,17 +11,24 @@ from workflows import SMALL, copy_bundle, parsed, run, workflow
 
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import write_phantom
-from monai_cl_ext.methods import PCL, WCL, MoCo, PartitionContrast, SimCLR, SuperCL
+from monai_cl_ext.methods import BYOL, PCL, WCL, MoCo, MoCoV3, PartitionContrast, SimCLR, SimSiam, SimTriplet, SuperCL
+from monai_cl_ext.transforms import GaussianBlur, Solarization
 
 SMALL = {**SMALL, "batch_size": 4}
 KINDS = {
     "simclr_segmentation": SimCLR,
     "moco_segmentation": MoCo,
+    "moco_v3_segmentation": MoCoV3,
+    "byol_segmentation": BYOL,
+    "simsiam_segmentation": SimSiam,
+    "simtriplet_segmentation": SimTriplet,
     "pcl_segmentation": PCL,
     "wcl_segmentation": WCL,
     "supercl_segmentation": SuperCL,
 }
-WITHOUT_PAIRS = {"moco_segmentation"}
+WITHOUT_PAIRS = {
+    "moco_segmentation", "moco_v3_segmentation", "byol_segmentation", "simsiam_segmentation", "simtriplet_segmentation"
+}  # fmt: skip
 """What repels is no image of the batch, or nothing does."""
 
 
@@ -64,6 +71,31 @@ def test_pretraining_leaves_weights_curves_and_a_batch(name, pretrained):
     assert ("positive" in batch) == (name not in WITHOUT_PAIRS)
     assert name in WITHOUT_PAIRS or batch["positive"].shape == (views * 4, views * 4)
     assert ("superpixels" in batch) == name.startswith("supercl")
+
+
+def test_byols_momentum_rises_to_1_and_its_views_differ(pretrained, phantom):
+    flow = workflow(pretrained["byol_segmentation"], ["pretrain"], dataset_dir=str(phantom), **SMALL)
+    method, seen = flow.parser.get_parsed_content("method"), []
+    flow.parser.get_parsed_content("optimizer").register_step_post_hook(lambda *_: seen.append(method.momentum))
+    flow.run()
+    assert len(seen) == 6 and seen[0] == pytest.approx(0.996) and 0.9997 < seen[-1] < 1
+    assert all(first < second for first, second in zip(seen, seen[1:], strict=False))
+    policies = flow.parser.get_parsed_content("train#views").policies
+    chances = [
+        [each.probability for each in policy.operations if isinstance(each, (GaussianBlur, Solarization))]
+        for policy in policies
+    ]
+    assert chances == [[1.0], [0.1, 0.2]] and all(policy.operations[0].area == (0.08, 1.0) for policy in policies)
+
+
+def test_simtriplets_batches_are_pairs_of_adjacent_slices(phantom, tmp_path):
+    root = copy_bundle("simtriplet_segmentation", tmp_path)
+    flow = workflow(root, ["pretrain"], dataset_dir=str(phantom), **SMALL)
+    dataset, sampler = (flow.parser.get_parsed_content(f"train#{name}") for name in ("dataset", "sampler"))
+    batches = list(sampler)
+    assert len(batches) == 3 and all(len(batch) == 4 for batch in batches)
+    for first, second in (pair for batch in batches for pair in zip(batch[::2], batch[1::2], strict=True)):
+        assert second == first + 1 and dataset.volume[first] == dataset.volume[second]
 
 
 @pytest.mark.slow

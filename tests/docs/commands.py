@@ -77,6 +77,7 @@ class Shell:
         kinds: dict[tuple[str, ...], Callable[[list[str]], None]] = {
             ("python", "-m", "monai.bundle", "run"): self.bundle_run,
             ("python", "-m", "monai_cl_ext"): self.call,
+            ("python", "-m", "pytest"): self.pytest,
             ("monai-cl",): self.call,
             ("torchrun",): self.torchrun,
             ("tensorboard", "--logdir"): lambda rest: require(len(rest) == 1, "expected one folder"),
@@ -130,6 +131,13 @@ class Shell:
         self.checked.append(Call(self.folder, command, dict(arguments)))
         if isinstance(group, BundleCommands) and command == "copy":  # the page goes on in the copy
             group.copy(**{**arguments, "output": str(self.folder / arguments["output"])})
+        if isinstance(group, Commands) and command == "new_method":  # likewise in the new bundle
+            group.new_method(**{**arguments, "output": str(self.folder / arguments.get("output", ""))})
+
+    def pytest(self, words: list[str]) -> None:
+        """The folder or file has tests."""
+        (place,) = (self.folder / word for word in words)
+        require(place.is_file() or any(place.glob("test_*.py")), f"{place} has no tests")
 
     def script(self, path: str, words: list[str]) -> None:
         """The script exists and its parser takes the options; nothing after the parsing is run."""

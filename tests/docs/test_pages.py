@@ -142,6 +142,8 @@ def test_commands_name_what_exists(page, root):
     "python -m monai_cl_ext bundle move gcl_segmentation",
     "python ../../benchmarks/gcl_study.py --dataset DIR --no_such_option 1",
     "python ../../benchmarks/no_such_script.py",
+    "python -m monai_cl_ext new_method gcl",
+    "python -m pytest configs",
     "pip install .[reports]",
     "pip install monai",
     "make tset",

@@ -4,6 +4,7 @@
 import pytest
 import torch
 from contrast_oracles import rows
+from torch.nn.functional import normalize
 
 from monai_cl_ext.losses import (
     BYOLLoss,
@@ -12,6 +13,8 @@ from monai_cl_ext.losses import (
     NTXentLoss,
     SimSiamLoss,
     SimTripletLoss,
+    SwAVLoss,
+    sinkhorn,
 )
 
 lightly = pytest.importorskip("lightly.loss", exc_type=ImportError)
@@ -56,6 +59,24 @@ def test_simtriplet():
     p1, z1, p2, z2, p3, z3 = (rows(6, 5, seed=seed) for seed in range(6))
     expected = sum(cosines((p1, z2), (p2, z1), (p1, z3), (p3, z1))) / 2
     assert_equal(SimTripletLoss()(p1, z1, p2, z2, p3, z3), expected, p1, p2, p3)
+
+
+def scores(count, seed):
+    """Cosines, as prototypes give them."""
+    return normalize(rows(count, 7, seed=seed).detach(), dim=1).requires_grad_()
+
+
+def test_sinkhorn():
+    given = scores(6, 0).detach()
+    torch.testing.assert_close(sinkhorn(given), lightly.swav_loss.sinkhorn(given))
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_swav(queued):
+    crops = [scores(6, seed) for seed in range(4)]
+    queue = [scores(11, seed).detach() for seed in (4, 5)] if queued else None
+    theirs = lightly.SwaVLoss()(crops[:2], crops[2:], queue)
+    assert_equal(SwAVLoss()(crops, queued=queue), theirs, *crops)
 
 
 def test_dino():

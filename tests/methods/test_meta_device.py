@@ -26,6 +26,7 @@ from monai_cl_ext import methods
 from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
 from monai_cl_ext.methods import (
     BCP,
+    BYOL,
     DINO,
     PCL,
     WCL,
@@ -46,6 +47,8 @@ from monai_cl_ext.methods import (
     RotationPrediction,
     SelfTraining,
     SimCLR,
+    SimSiam,
+    SimTriplet,
     SuperCL,
     Supervised,
     SwAV,
@@ -67,6 +70,7 @@ from monai_cl_ext.transforms import (
     identity_policy,
     intensity_part,
     keep_largest_components,
+    moco_policy,
     pcl_policy,
     simclr_policy,
     spatial_part,
@@ -172,6 +176,20 @@ CALLS = {
     "MoCoV3": Case(
         lambda dims: MoCoV3(network(dims), hidden=8), lambda dims: [simclr_policy(SIZE, dims, color=False)] * 2
     ),
+    "BYOL": Case(
+        lambda dims: BYOL(network(dims), 8, 4),
+        lambda dims: [
+            strong_policy(SIZE, dims, color=False, blur_probability=blur, solarize_probability=solarize)
+            for blur, solarize in ((1.0, 0.0), (0.1, 0.2))
+        ],
+    ),
+    **{
+        kind.__name__: Case(
+            lambda dims, kind=kind: kind(network(dims), 8, 4),
+            lambda dims: [moco_policy(SIZE, dims, color=False)] * 2,
+        )
+        for kind in (SimSiam, SimTriplet)
+    },
     "PCL": Case(lambda dims: PCL(network(dims)), lambda dims: [pcl_policy(SIZE, dims)] * 2),
     "PartitionContrast": Case(lambda dims: PartitionContrast(network(dims)), lambda dims: [pcl_policy(SIZE, dims)] * 2),
     "WCL": Case(lambda dims: WCL(network(dims)), lambda dims: [weak_policy(SIZE, dims, color=False)] * 2),

@@ -130,9 +130,9 @@ def test_mistakes_are_named():
         make()(views((32,)), {})
     with pytest.raises(ValueError, match="a queue of 3 rows cannot take 4"):
         make(queue_size=3)(views(), {})
-    for name in ("prototypes", "hidden", "features"):
-        with pytest.raises(ValueError, match=name):
-            make(**{name: 0})
+    for name, value in {"prototypes": 0, "hidden": 0, "features": 0, "queue_start": -1, "queue_size": -1}.items():
+        with pytest.raises(ValueError, match=name.split("_")[-1]):
+            make(**{name: value})
 
 
 def outcome(own):

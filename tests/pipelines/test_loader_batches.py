@@ -12,7 +12,7 @@ from nifti_data import write_volumes
 from torch.utils.data import default_convert
 
 from monai_cl_ext import data, losses, methods
-from monai_cl_ext.data import PartitionBatchSampler, TwoStreamBatchSampler
+from monai_cl_ext.data import NeighborBatchSampler, PartitionBatchSampler, TwoStreamBatchSampler
 from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
 from monai_cl_ext.networks import DINOHead, patch_discriminator
 from monai_cl_ext.transforms import PrepareViews, Superpixeld, TwoViewsd, simclr_policy, spatial_part
@@ -103,6 +103,7 @@ def supervised():
 
 METHODS = {
     "BCP": lambda: methods.BCP(network(), MaskedDiceCELoss(), 3, warm_up_steps=0),
+    "BYOL": lambda: methods.BYOL(network(), 8, 8),
     "CrossPseudoSupervision": lambda: methods.CrossPseudoSupervision(network(), network(1), LABELED, 2),
     "DINO": lambda: methods.DINO(network(), lambda width: DINOHead(width, 16, 8, 8), DINOLoss(16)),
     "DeSD": lambda: methods.DeSD(network(), lambda width: DINOHead(width, 16, 8, 8), DeSDLoss(16)),
@@ -124,6 +125,8 @@ METHODS = {
     "RotationPrediction": lambda: methods.RotationPrediction(network()),
     "SelfTraining": lambda: methods.SelfTraining(supervised(), [], epochs=2, rounds=1),
     "SimCLR": lambda: methods.SimCLR(network()),
+    "SimSiam": lambda: methods.SimSiam(network(), 8, 4),
+    "SimTriplet": lambda: methods.SimTriplet(network(), 8, 4),
     "SuperCL": lambda: methods.SuperCL(methods.SimCLR(network())),
     "Supervised": supervised,
     "UniMatch": lambda: methods.UniMatch(network(), LABELED, 2, threshold=0.5),
@@ -175,6 +178,7 @@ def test_every_method_of_views_from_prepare_views(batch, name):
 
 
 SAMPLERS = {
+    "NeighborBatchSampler": lambda facts: NeighborBatchSampler(facts("volume"), facts("position"), 2, seed=1),
     "PartitionBatchSampler": lambda facts: PartitionBatchSampler(facts("volume"), facts("partition"), 2, seed=1),
     "TwoStreamBatchSampler": lambda facts: TwoStreamBatchSampler(
         [row for row, known in enumerate(facts("class")) if known],

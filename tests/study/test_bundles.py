@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles are found by path and by name, and overlays concern the stages that they name."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from monai_cl_ext.bundles import shared_overlay
 from monai_cl_ext.study.bundles import CHECKOUT, FOLDER_VARIABLE, Bundle, find_bundle
 from monai_cl_ext.study.card import config_hash
+from monai_cl_ext.study.own_code import own_code
 from monai_cl_ext.study.recipe import from_scratch
 
 original = Path.read_text
@@ -106,6 +109,26 @@ def test_the_hash_of_a_bundle_is_that_of_its_configs_and_overlays(bundle, tmp_pa
     assert config_hash(bundle) == before
     (bundle.folder / "configs" / "mixup.json").write_text("{}")
     assert config_hash(bundle) != before
+
+
+def test_code_in_a_bundles_scripts_is_part_of_its_hash(bundle):
+    script = bundle.folder / "scripts" / "method.py"
+    script.parent.mkdir()
+    found = {config_hash(bundle)}
+    for text in ("a = 1", "a = 2"):
+        script.write_text(text)
+        found.add(config_hash(bundle))
+    assert len(found) == 3
+
+
+def test_each_bundle_imports_its_own_scripts(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name / "scripts").mkdir(parents=True)
+        (tmp_path / name / "scripts" / "__init__.py").touch()
+        (tmp_path / name / "scripts" / "part.py").write_text(f"NAME = '{name}'")
+        with own_code(tmp_path / name):
+            assert name == importlib.import_module("scripts.part").NAME
+        assert str(tmp_path / name) not in sys.path and "scripts" not in sys.modules
 
 
 def test_a_config_is_read_once(monkeypatch):
