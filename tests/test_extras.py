@@ -52,6 +52,8 @@ def imports(tree):
 def optional_imports():
     base = listed(SETTINGS["options"]["install_requires"]) | ALWAYS | {"monai_cl_ext"} | sys.stdlib_module_names
     for path in sorted((ROOT / "monai_cl_ext").rglob("*.py")):
+        if "templates" in path.parts:
+            continue  # becomes code of the user's
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for module, top in set(imports(ast.parse(path.read_text(encoding="utf-8")))):
             if module not in base:

@@ -35,7 +35,8 @@ VARIANTS = [
     ("supercl_segmentation", ["pretrain", "instance_wcl"]),
 ]
 CROPS = (
-    "byol_segmentation", "dino_segmentation", "dino_classification", "desd_segmentation", "swav_segmentation"
+    "byol_segmentation", "moco_v3_segmentation", "dino_segmentation", "dino_classification", "desd_segmentation",
+    "swav_segmentation",
 )  # tested with their bundles  # fmt: skip
 
 

@@ -73,19 +73,22 @@ def test_pretraining_leaves_weights_curves_and_a_batch(name, pretrained):
     assert ("superpixels" in batch) == name.startswith("supercl")
 
 
-def test_byols_momentum_rises_to_1_and_its_views_differ(pretrained, phantom):
-    flow = workflow(pretrained["byol_segmentation"], ["pretrain"], dataset_dir=str(phantom), **SMALL)
+@pytest.mark.parametrize("name, momentum, area", [
+    ("byol_segmentation", 0.996, 0.08), ("moco_v3_segmentation", 0.99, 0.2)
+])  # fmt: skip
+def test_the_momentum_rises_to_1_and_the_views_differ(name, momentum, area, pretrained, phantom):
+    flow = workflow(pretrained[name], ["pretrain"], dataset_dir=str(phantom), **SMALL)
     method, seen = flow.parser.get_parsed_content("method"), []
     flow.parser.get_parsed_content("optimizer").register_step_post_hook(lambda *_: seen.append(method.momentum))
     flow.run()
-    assert len(seen) == 6 and seen[0] == pytest.approx(0.996) and 0.9997 < seen[-1] < 1
+    assert len(seen) == 6 and seen[0] == pytest.approx(momentum) and 0.999 < seen[-1] < 1
     assert all(first < second for first, second in zip(seen, seen[1:], strict=False))
     policies = flow.parser.get_parsed_content("train#views").policies
     chances = [
         [each.probability for each in policy.operations if isinstance(each, (GaussianBlur, Solarization))]
         for policy in policies
     ]
-    assert chances == [[1.0], [0.1, 0.2]] and all(policy.operations[0].area == (0.08, 1.0) for policy in policies)
+    assert chances == [[1.0], [0.1, 0.2]] and all(policy.operations[0].area == (area, 1.0) for policy in policies)
 
 
 def test_simtriplets_batches_are_pairs_of_adjacent_slices(phantom, tmp_path):

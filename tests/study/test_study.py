@@ -218,7 +218,7 @@ def test_a_bundle_that_has_changed_is_refused(phantom, tmp_path):
     keep_plan(tmp_path / "study", arguments(phantom, methods=[str(bundle)], **others))
     path = bundle / "configs" / "train.json"
     path.write_text(path.read_text().replace("0.01", "0.02"))
-    with pytest.raises(ValueError, match=r"the configs of .*plain are not those .* restore them"):
+    with pytest.raises(ValueError, match=r"the configs or scripts of .*plain are not those .* restore them"):
         keep_plan(tmp_path / "study", {})
 
 
