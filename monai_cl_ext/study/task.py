@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Thread
@@ -191,6 +191,7 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
         folder: of the cell.
         progress: is attached to each training, see :func:`stage.run_stage`.
     """
+    from monai_cl_ext.study.reused_training import reuse_training
     from monai_cl_ext.study.stage import run_stage
 
     folder = Path(folder).resolve()
@@ -201,10 +202,15 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
         root = folder.parents[len(Path(task.name).parts) - 1]
         bundle = Bundle(Path(task.bundle), tuple(task.overlays)).copy(folder)
         problem = PROBLEMS[task.problem]
-        choices = {setting: choose(root, cells, problem.primary) for setting, cells in task.chosen.items()}
-        for number, run in enumerate(task.runs):
-            settings = {**run.settings, **(choices if number == 0 else {})}
-            run_stage(bundle, run.stages, settings, run.data, name=run.name, progress=progress)
+        chosen = {setting: choose(root, cells, problem.primary) for setting, cells in task.chosen.items()}
+        choices = {setting: float(value) for setting, value in chosen.items()}
+        first, *others = task.runs
+        first = replace(first, settings={**first.settings, **choices})
+        for setting, value in chosen.items():
+            source = root / task.chosen[setting][value]
+            reuse_training(first, Task.read(source / TASK).runs[0], source, folder)
+        for run in (first, *others):
+            run_stage(bundle, run.stages, run.settings, run.data, name=run.name, progress=progress)
         if task.scored:
             tables = problem.score(task.scored, folder, task.scoring, task.slice_axis)
             if task.scores_last:
@@ -219,8 +225,8 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
             shutil.rmtree(states)  # large, and of no use once the cell is done
 
 
-def choose(root: Path, cells: Mapping[str, str], metric: str) -> float:
-    """The value whose cell has the highest mean of a metric over patients; of equal ones the first.
+def choose(root: Path, cells: Mapping[str, str], metric: str) -> str:
+    """The value, as it is in ``cells``, whose cell has the highest mean of a metric over patients; of equal ones the first.
 
     Args:
         root: folder of the study.
@@ -234,7 +240,7 @@ def choose(root: Path, cells: Mapping[str, str], metric: str) -> float:
         scores = read_table(root / name / SCORES)
         mean = scores[scores["metric"] == metric].groupby("patient")["value"].mean().mean()
         means[value] = -math.inf if math.isnan(mean) else mean
-    return float(max(means, key=means.__getitem__))
+    return max(means, key=means.__getitem__)
 
 
 def _digest(path: Path) -> str:

@@ -29,6 +29,7 @@ from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
+from monai_cl_ext.study.reused_training import reuse_training
 from monai_cl_ext.study.scheduler import StudyFailed, alone, run_cells
 from monai_cl_ext.study.scores import read_table
 from monai_cl_ext.study.task import Kind, Run, Task, is_done, run_task, write_task
@@ -350,6 +351,31 @@ def test_training_from_scratch_takes_the_better_learning_rate_on_validation_pati
     final = next(task for task in cells if task.name.startswith("finetune/scratch"))
     settings = json.loads((root / final.name / "train.json").read_text())
     assert len(means) == 2 and settings["learning_rate"] == max(means, key=means.__getitem__)
+
+
+def test_the_training_of_the_chosen_rate_is_not_done_twice(study):
+    cells, root = study
+    final = next(task for task in cells if task.name.startswith("finetune/scratch"))
+    settings = json.loads((root / final.name / "train.json").read_text())
+    choice = root / final.chosen["learning_rate"][str(settings["learning_rate"])]
+    for pattern in ("models/model*.pt", "eval/events*", "train.done"):
+        found = {path.name: path.read_bytes() for path in (root / final.name).glob(pattern)}
+        assert found and found == {path.name: path.read_bytes() for path in choice.glob(pattern)}
+
+
+def test_only_the_same_training_is_taken_over(tmp_path):
+    done, folder = tmp_path / "done", tmp_path / "cell"
+    for path in (done / "models", done / "eval", folder):
+        path.mkdir(parents=True)
+    run = Run(["train"], {"learning_rate": 0.1, "seed": 0}, {"labelled": ["a"]})
+    (done / "models" / "model.pt").write_bytes(b"weights")
+    reuse_training(run, run, done, folder)  # one that is not done
+    (done / "train.done").write_text("3.0")
+    for other in (Run(["train"], {"learning_rate": 0.2, "seed": 0}, run.data), Run(["train"], run.settings, {})):
+        reuse_training(run, other, done, folder)
+    assert not list(folder.iterdir())
+    reuse_training(run, run, done, folder)
+    assert (folder / "models" / "model.pt").read_bytes() == b"weights" and (folder / "train.done").is_file()
 
 
 def test_the_pretrained_weights_are_those_that_the_last_stage_wrote(study):
