@@ -226,7 +226,7 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
 
 
 def choose(root: Path, cells: Mapping[str, str], metric: str) -> str:
-    """The value, as it is in ``cells``, whose cell has the highest mean of a metric over patients; of equal ones the first.
+    """The value, as a key of ``cells``, whose cell has the highest mean of a metric over patients; the first of equals.
 
     Args:
         root: folder of the study.
