@@ -9,6 +9,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from monai_cl_ext.distributed import rank
+
 PROJECTION_STD, TEACHER_ENTROPY = "projection_std", "teacher_entropy"
 RANGES = {PROJECTION_STD: (0.2, float("inf")), TEACHER_ENTROPY: (0.01, 0.99)}
 MEANINGS = {
@@ -18,11 +20,12 @@ MEANINGS = {
 
 
 class CollapseWarning:
-    """Warns once when projections or a teacher's outputs have been degenerate several times in a row.
+    """Warns, once for each, of projections or of a teacher's outputs that were degenerate several times in a row.
 
     It watches the metric "projection_std" of each validation (``metrics.EmbeddingSpread``, below 0.2) and the mean over
     an epoch of the part "teacher_entropy" of the losses, where there is one (below 0.01 or above 0.99). What an epoch
-    adds up stays on the device until its end.
+    adds up stays on the device until its end. Over several processes the first one judges and warns, the entropy by its
+    own rows.
 
     Args:
         evaluator: of the embeddings, with the metric.
@@ -35,6 +38,7 @@ class CollapseWarning:
         self.causes = causes
         self.patience = patience
         self.in_a_row: dict[str, int] = {}
+        self.warned: set[str] = set()
         self.entropies: list[Tensor] = []
 
     def attach(self, engine: Engine) -> None:
@@ -61,11 +65,12 @@ class CollapseWarning:
 
     def _judge(self, name: str, value: float) -> None:
         low, high = RANGES[name]
-        self.in_a_row[name] = 0 if low <= value <= high else self.in_a_row.get(name, 0) + 1
-        if self.in_a_row[name] == self.patience:
+        self.in_a_row[name] = self.in_a_row.get(name, 0) + 1 if value < low or value > high else 0
+        if rank() == 0 and name not in self.warned and self.in_a_row[name] == self.patience:
+            self.warned.add(name)
+            expected = f"at least {low}" if high == float("inf") else f"{low} to {high}"
             warnings.warn(
-                f"the representation collapses: {name} is {value:.3g} for the {self.patience}th time in a row, expected"
-                f" {f'at least {low}' if high == float('inf') else f'{low} to {high}'} ({MEANINGS[name]}). Likely"
-                f" causes: {self.causes}",
+                f"the representation collapses: {name} is {value:.3g}, out of range {self.patience} times in a row,"
+                f" expected {expected} ({MEANINGS[name]}). Likely causes: {self.causes}",
                 stacklevel=2,
             )

@@ -45,7 +45,7 @@ class MoCoLoss(nn.Module):
         image = sample_tags(len(query), query.device)
         queued = image.new_full((len(queue),), -1)
         tag = torch.cat([image, image, queued])
-        candidates = torch.cat([key.detach(), queue.detach().to(key.dtype)])
+        candidates = torch.cat([key.detach(), queue.detach()])
         rules = same(tag), matching(torch.full_like(tag, -1), tag)
         return contrast(query, *rules, temperature=self.temperature, candidates=candidates)
 

@@ -100,8 +100,8 @@ class DINO(Method):
         return self.teacher.network.get_submodule("backbone")(image)
 
     def project(self, embedding: Tensor) -> Tensor:
-        """The logits of the teacher's head."""
-        return self.teacher.network.get_submodule("head")(embedding)
+        """The centered logits of the teacher's head."""
+        return self.teacher.network.get_submodule("head")(embedding) - self.loss.center
 
 
 def _backbone(network: nn.Module) -> tuple[nn.Module, int]:

@@ -31,17 +31,18 @@ class DiRA(Method):
     the paper's first stage.
 
     Args:
-        contrast: of queries and keys; it holds the network.
+        moco: the contrast of queries and keys; it holds the network.
         adversary: the discriminator with its optimizer; None leaves out the last term.
         channels: of the images.
         contrast_weight, restoration_weight, adversarial_weight: of the terms.
     """
 
     views = 3
+    collapse_causes = MoCo.collapse_causes
 
     def __init__(
         self,
-        contrast: MoCo,
+        moco: MoCo,
         adversary: Adversary | None = None,
         channels: int = 1,
         contrast_weight: float = 1.0,
@@ -49,19 +50,19 @@ class DiRA(Method):
         adversarial_weight: float = 0.001,
     ) -> None:
         super().__init__()
-        self.contrast = contrast
-        self.head = image_head(contrast.stages, channels)
+        self.moco = moco
+        self.head = image_head(moco.stages, channels)
         self.adversary = adversary
         self.contrast_weight = weight("contrast_weight", contrast_weight)
         self.restoration_weight = weight("restoration_weight", restoration_weight)
         self.adversarial_weight = weight("adversarial_weight", adversarial_weight)
-        for parameter in contrast.stages.decoder_parameters():
+        for parameter in moco.stages.decoder_parameters():
             parameter.requires_grad_(True)
 
     @property
     def predictor(self) -> nn.Module:
         """The network of the contrast."""
-        return self.contrast.predictor
+        return self.moco.predictor
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
@@ -79,11 +80,11 @@ class DiRA(Method):
             ValueError: when the restored image has another shape than the image.
         """
         image, query, key = (view["image"] for view in views)
-        features = self.contrast.stages.encode(query)
-        restored = restored_image(self.contrast.stages, self.head, features, image)
-        queries = self.contrast.projection_head(features[-1].flatten(2).mean(dim=2))
+        features = self.moco.stages.encode(query)
+        restored = restored_image(self.moco.stages, self.head, features, image)
+        queries = self.project(features[-1].flatten(2).mean(dim=2))
         losses = {
-            "contrast": self.contrast.contrast(queries, self.contrast.teacher(key)),
+            "contrast": self.moco.contrast(queries, self.moco.teacher(key)),
             "restoration": mse_loss(restored, image.to(restored.dtype)),
         }
         loss = self.contrast_weight * losses["contrast"] + self.restoration_weight * losses["restoration"]
@@ -100,13 +101,17 @@ class DiRA(Method):
 
     def after_step(self) -> None:
         """Moves the teacher and the discriminator."""
-        self.contrast.after_step()
+        self.moco.after_step()
         if self.adversary is not None:
             self.adversary.step()
 
     def embed(self, image: Tensor) -> Tensor:
         """Global average of the bottleneck."""
-        return self.contrast.embed(image)
+        return self.moco.embed(image)
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """The queries of embeddings."""
+        return self.moco.project(embedding)
 
 
 def _squares(verdict: Tensor, target: int) -> Tensor:

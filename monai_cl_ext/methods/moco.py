@@ -22,8 +22,8 @@ class MoCo(MomentumMethod):
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
         temperature: divides the cosine similarities; version 1 has 0.07.
-        queue_size: number of keys in the queue; at most as many as there are images, or an image meets its own earlier
-            keys as negatives.
+        queue_size: number K of keys in the queue. Of N images, K^2 / 2 N^2 meet their own earlier key as a negative:
+            rather no more than a quarter of them.
         momentum: of the teacher's parameters.
         features: width of the embedding that is contrasted.
     """

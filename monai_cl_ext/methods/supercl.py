@@ -46,6 +46,7 @@ class SuperCL(Method):
     """
 
     views = 4
+    collapse_causes = InstanceContrast.collapse_causes
 
     def __init__(
         self,
@@ -60,7 +61,6 @@ class SuperCL(Method):
         base_temperature: float | None = None,
     ) -> None:
         super().__init__()
-        self.collapse_causes = instance.collapse_causes
         depth = len(instance.stages.channels)
         if not -depth <= level < depth:
             raise ValueError(f"level must index the {depth} maps of the encoder, from {-depth} to {depth - 1}: {level}")

@@ -178,16 +178,30 @@ class EmbeddingSpread(EmbeddingMetric):
 
     required_output_keys = ("projections",)
 
+    def update(self, output: Any) -> None:
+        """Adds up the rows of one iteration, of which only sums are kept: projections may be wide.
+
+        Raises:
+            ValueError: when projections are not (B, P).
+        """
+        (projections,) = (_batched(column).detach() for column in self._columns(output))
+        if projections.ndim != 2:
+            raise ValueError(f"EmbeddingSpread needs projections (B, P), found {tuple(projections.shape)}")
+        rows = normalize(projections.double(), dim=1)
+        sums = rows.sum(dim=0, keepdim=True), rows.square().sum(dim=0, keepdim=True), rows.new_full((1,), len(rows))
+        self._rows = [tuple(map(torch.add, self._rows[0], sums)) if self._rows else sums]
+
     def value(self, *columns: Tensor) -> float:
         """The scaled standard deviation, 0 to 1.
 
         Raises:
             ValueError: when there are fewer than two rows.
         """
-        if len(columns[0]) < 2:
+        total, squares, count = (column.sum(dim=0) for column in columns)
+        if count < 2:
             raise ValueError("EmbeddingSpread needs at least 2 projections, found 1: hold out more slices")
-        rows = normalize(columns[0].double(), dim=1)
-        return rows.std(dim=0, correction=0).mean().item() * math.sqrt(rows.shape[1])
+        variance = squares / count - (total / count).square()
+        return variance.clamp_min(0).sqrt().mean().item() * math.sqrt(len(variance))
 
 
 def _batched(column: Tensor | Sequence[Any]) -> Tensor:

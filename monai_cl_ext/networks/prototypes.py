@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,9 +17,8 @@ class Prototypes(nn.Linear):
     A linear layer without bias whose rows, like the embeddings, are normalized in each use. The paper overwrites the
     weights with the normalized ones before each step instead. Here the gradient of a row is orthogonal to it and the
     optimizer alone changes the weights: with momentum, and with Adam, nothing accumulates along the row that is then
-    thrown away. Only a row's direction means anything; its length, 1 at first up to the initialization, may grow, which
-    makes later steps turn it less. The scores are float32 at least, even under autocast: they are divided by a small
-    epsilon and temperature.
+    thrown away. Only a row's direction means anything; its length, 1 at first, may grow, which makes later steps turn
+    it less. The scores are float32 at least, even under autocast: they are divided by a small epsilon and temperature.
 
     Args:
         features: width of the embeddings.
@@ -27,6 +27,8 @@ class Prototypes(nn.Linear):
 
     def __init__(self, features: int, prototypes: int = 3000) -> None:
         super().__init__(positive_integer("features", features), positive_integer("prototypes", prototypes), bias=False)
+        with torch.no_grad():
+            self.weight.copy_(F.normalize(self.weight, dim=1))
 
     def forward(self, z: Tensor) -> Tensor:
         """Scores (B, prototypes), from -1 to 1, of embeddings (B, features) of any scale."""

@@ -15,13 +15,14 @@ class MemoryQueue(nn.Module):
     """First-in, first-out memory of embeddings (MoCo, He et al. 2020; SwAV, Caron et al. 2020).
 
     Rows and the place of the next one are buffers, so that a resumed training goes on with them. The first rows are
-    random directions. Over several processes all hold the same rows: those of all, by rank.
+    random directions, the same in each process. Over several processes all hold the same rows: those of all, by rank.
 
     Args:
         size: number K of rows.
         features: width D of the embeddings.
 
     Attributes:
+        size: K.
         rows: (K, D), normalized.
     """
 
@@ -31,7 +32,9 @@ class MemoryQueue(nn.Module):
     def __init__(self, size: int, features: int) -> None:
         super().__init__()
         shape = positive_integer("size", size), positive_integer("features", features)
-        self.register_buffer("rows", F.normalize(torch.randn(shape), dim=1))
+        start = torch.randn(shape, generator=torch.Generator().manual_seed(0), device="cpu")
+        self.size = size
+        self.register_buffer("rows", F.normalize(start, dim=1))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()

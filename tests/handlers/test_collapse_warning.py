@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Collapse is seen and named: of values as they come, and of a training that is made to collapse."""
 
+import math
+
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -36,7 +38,7 @@ def run(entropies=(), spreads=(), causes="the weather", patience=2):
     trainer.run([0, 1], max_epochs=len(entropies or spreads))
 
 
-@pytest.mark.parametrize("values", [(0.05, 0.05), (0.5, 0.0, 0.01, 0.19, 0.0)])
+@pytest.mark.parametrize("values", [(0.05, 0.05), (0.5, 0.0, 0.01, 0.19, 0.5, 0.0, 0.0)])
 def test_projections_that_stay_alike_are_warned_of_once(values, recwarn):
     run(spreads=values)
     (message,) = messages(recwarn)
@@ -51,7 +53,8 @@ def test_a_teacher_whose_outputs_are_all_alike_or_single_is_warned_of(values, re
 
 
 @pytest.mark.parametrize("values", [{"spreads": (0.05, 0.5, 0.05, 0.5)}, {"entropies": (1.0, 0.5, 1.0, 0.3)},
-                                    {"spreads": (0.05, 0.05, 0.05), "causes": None}])  # fmt: skip
+                                    {"spreads": (0.05, 0.05, 0.05), "causes": None},
+                                    {"spreads": (math.nan, math.nan, math.nan)}])  # fmt: skip
 def test_a_moment_is_no_collapse_and_what_cannot_is_not_watched(values, recwarn):
     run(**values)
     assert not messages(recwarn)

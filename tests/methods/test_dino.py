@@ -11,6 +11,7 @@ from torch import nn
 
 from monai_cl_ext.losses import DINOLoss
 from monai_cl_ext.methods import DINO, weight_decay_groups
+from monai_cl_ext.metrics import EmbeddingSpread
 from monai_cl_ext.networks import DINOHead, MultiCropViT, load_pretrained, stages
 
 SIZES = (16, 16, 8, 8, 8)
@@ -64,6 +65,26 @@ def test_it_is_the_loss_of_each_crop_by_itself(sizes):
     expected = loss(outputs, [teacher.head(teacher.backbone(image)) for image in images[:2]], 0.07)
     assert method(views(sizes), {})["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
     torch.testing.assert_close(method.loss.center, loss.center, rtol=0, atol=1e-6)
+
+
+def test_what_all_outputs_share_is_no_collapse():
+    method = method_of(vit()).eval()
+    head, embedding = method.teacher.network.head, torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
+    spread = EmbeddingSpread()
+    spread.update({"projections": method.project(embedding)})
+    head.register_forward_hook(lambda module, inputs, output: output + 100)
+    method.loss.center.fill_(100)
+    shifted = EmbeddingSpread()
+    shifted.update({"projections": method.project(embedding)})
+    assert shifted.compute() == pytest.approx(spread.compute(), abs=1e-3) and spread.compute() > 0.5
+
+
+def test_the_teachers_entropy_is_a_part_between_0_and_1():
+    method = method_of(vit())
+    outputs = [method.teacher([view["image"]])[0] for view in views()[:2]]
+    entropies = [-(row * row.log()).sum() for out in outputs for row in (out / method.teacher_temperature).softmax(1)]
+    expected = torch.stack(entropies).mean() / torch.tensor(12.0).log()
+    assert method(views(), {})["teacher_entropy"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_crops_of_one_size_pass_together_and_the_teacher_sees_the_global_ones():

@@ -59,7 +59,7 @@ def test_the_loss_is_the_weighted_sum_of_the_papers_terms():
     method = dira(contrast_weight=0.5, restoration_weight=3.0, adversarial_weight=0.2).double()
     seen = [{"image": view["image"].double()} for view in views()]
     image, query, key = (view["image"] for view in seen)
-    net, contrast = method.predictor, method.contrast
+    net, contrast = method.predictor, method.moco
     levels = [net.conv_0(query)]
     for down in (net.down_1, net.down_2, net.down_3, net.down_4):
         levels.append(down(levels[-1]))
@@ -102,9 +102,9 @@ def test_encoder_decoder_and_heads_are_trained_and_nothing_else(make, own):
     losses = method(views(), {})
     losses["loss"].backward()
     trained = {name for name, parameter in method.named_parameters() if parameter.grad is not None}
-    net = {f"contrast.stages.network.{name}" for name, _ in method.predictor.named_parameters()}
-    left = {name for name in net if name.startswith(f"contrast.stages.network.{own}")}
-    heads = {name for name, _ in method.named_parameters() if name.startswith(("head.", "contrast.projection_head."))}
+    net = {f"moco.stages.network.{name}" for name, _ in method.predictor.named_parameters()}
+    left = {name for name in net if name.startswith(f"moco.stages.network.{own}")}
+    heads = {name for name, _ in method.named_parameters() if name.startswith(("head.", "moco.projection_head."))}
     assert trained == (net - left) | heads and left and heads
     assert all(parameter.requires_grad == (name in trained) for name, parameter in method.named_parameters())
     assert not losses["discriminator"].requires_grad
@@ -128,7 +128,7 @@ def test_a_step_moves_the_discriminator_the_teacher_and_the_queue():
     optimizer.step()
     method.after_step()
     after = method.state_dict()
-    for part in ("adversary.discriminator", "contrast.teacher.network.0.network.conv_0", "contrast.queue.rows"):
+    for part in ("adversary.discriminator", "moco.teacher.network.0.network.conv_0", "moco.queue.rows"):
         assert any(not torch.equal(after[name], before[name]) for name in after if name.startswith(part)), part
 
 
@@ -151,7 +151,7 @@ def test_mistakes_are_named():
 def test_its_weights_start_an_encoder_and_a_decoder(tmp_path):
     method = dira()
     state = method.predictor.state_dict()
-    note_trained_blocks(state, len(method.contrast.stages.block_prefixes))
+    note_trained_blocks(state, len(method.moco.stages.block_prefixes))
     torch.save(state, tmp_path / "model.pt")
     net = network()
     load_pretrained(net, tmp_path / "model.pt", part="encoder", blocks=None)
