@@ -12,7 +12,7 @@ from torch import Tensor
 from monai_cl_ext.distributed import rank
 
 PROJECTION_STD, TEACHER_ENTROPY = "projection_std", "teacher_entropy"
-RANGES = {PROJECTION_STD: (0.2, float("inf")), TEACHER_ENTROPY: (0.01, 0.99)}
+RANGES = {PROJECTION_STD: (0.1, float("inf")), TEACHER_ENTROPY: (0.01, 0.99)}
 MEANINGS = {
     PROJECTION_STD: "1: projections point in all directions; 0: those of all images are the same",
     TEACHER_ENTROPY: "1: all outputs are equally likely; 0: each image has a single output",
@@ -22,7 +22,7 @@ MEANINGS = {
 class CollapseWarning:
     """Warns, once for each, of projections or of a teacher's outputs that were degenerate several times in a row.
 
-    It watches the metric "projection_std" of each validation (``metrics.EmbeddingSpread``, below 0.2) and the mean over
+    It watches the metric "projection_std" of each validation (``metrics.EmbeddingSpread``, below 0.1) and the mean over
     an epoch of the part "teacher_entropy" of the losses, where there is one (below 0.01 or above 0.99). What an epoch
     adds up stays on the device until its end. Over several processes the first one judges and warns, the entropy by its
     own rows.

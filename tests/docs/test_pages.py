@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser
 from pages import PAGES, ROOT, Block, blocks, commands, inline
 from workflows import SMALL, copy_bundle, run
 
-from monai_cl_ext.bundles import shared_overlay
+from monai_cl_ext.bundles import bundle_names, shared_overlay
 from monai_cl_ext.bundles.commands import BundleCommands
 from monai_cl_ext.cli import Commands
 from monai_cl_ext.data import write_phantom
@@ -90,6 +90,12 @@ def test_examples_run(page, few_patients, tmp_path, monkeypatch, capsys):
         weight = names["encoder"].network.conv_0.conv_0.conv.weight
         assert weight.grad is not None and weight.grad.abs().max() > 0
         assert names["loss"].strategy == "gd"
+
+
+@pytest.mark.parametrize("name", bundle_names())
+def test_the_readmes_tables_have_every_bundle(name):
+    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert any(f"`{name}`" in row for row in rows)
 
 
 def test_the_readmes_example_is_short():
