@@ -131,6 +131,24 @@ def test_each_bundle_imports_its_own_scripts(tmp_path):
         assert str(tmp_path / name) not in sys.path and "scripts" not in sys.modules
 
 
+@pytest.mark.parametrize("files", [["scripts/__init__.py", "scripts/part.py"], ["scripts/part.py"]])
+def test_scripts_imported_from_elsewhere_are_set_aside(files, tmp_path, monkeypatch):
+    for name in ("elsewhere", "bundle"):
+        (tmp_path / name / "scripts").mkdir(parents=True)
+        for file in files:
+            (tmp_path / name / file).write_text(f"NAME = '{name}'")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    part = importlib.import_module("scripts.part")
+    package = sys.modules["scripts"]
+    try:
+        with own_code(tmp_path / "bundle"):
+            assert importlib.import_module("scripts.part").NAME == "bundle"
+        assert sys.modules["scripts.part"] is part and sys.modules["scripts"] is package
+    finally:
+        for name in ("scripts.part", "scripts"):
+            sys.modules.pop(name, None)
+
+
 def test_a_config_is_read_once(monkeypatch):
     reads = []
     monkeypatch.setattr(Path, "read_text", lambda path, *a, **k: reads.append(path) or original(path, *a, **k))
