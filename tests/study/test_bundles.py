@@ -121,6 +121,17 @@ def test_code_in_a_bundles_scripts_is_part_of_its_hash(bundle):
     assert len(found) == 3
 
 
+def test_the_place_of_code_is_part_of_the_hash_and_its_tests_are_not(bundle):
+    scripts, found = bundle.folder / "scripts", []
+    (scripts / "parts").mkdir(parents=True)
+    (scripts / "method.py").write_text("a = 1")
+    for text in ("assert 1", "assert 2"):
+        (scripts / "test_method.py").write_text(text)
+        found.append(config_hash(bundle))
+    (scripts / "method.py").rename(scripts / "parts" / "method.py")
+    assert found[0] == found[1] != config_hash(bundle)
+
+
 def test_each_bundle_imports_its_own_scripts(tmp_path):
     for name in ("first", "second"):
         (tmp_path / name / "scripts").mkdir(parents=True)
