@@ -31,6 +31,13 @@ def positive_integer(name: str, value: int) -> int:
     return int(value)
 
 
+def whole_number(name: str, value: int) -> int:
+    """The integer ``value`` of at least 0, or a ValueError that names ``name``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise ValueError(f"{name} must be an integer of at least 0, found {value!r}")
+    return int(value)
+
+
 def probability(name: str, value: float) -> float:
     """The number ``value`` in [0, 1], or a ValueError that names ``name``."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:

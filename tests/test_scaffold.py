@@ -60,6 +60,7 @@ def test_its_own_tests_pass(bundle, tmp_path):
     with own_code(bundle):
         tests = importlib.import_module(f"scripts.test_{NAME}")
         tests.test_the_encoder_is_trained_and_the_decoder_is_frozen(3)
+        tests.test_a_collapse_of_its_projections_is_watched()
         tests.test_what_attracts_and_what_repels()
         tests.test_it_learns(tmp_path)  # which a broken rule fails, as it asserts itself
 
@@ -68,7 +69,7 @@ def test_its_own_tests_pass(bundle, tmp_path):
 def test_pytest_runs_them_in_the_bundles_folder(bundle):
     options = ["-q", "-p", "no:cacheprovider", "scripts"]
     done = subprocess.run([sys.executable, "-m", "pytest", *options], cwd=bundle, capture_output=True, text=True)
-    assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout
+    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout
 
 
 def test_the_bundle_pretrains_by_the_method(bundle, tmp_path):

@@ -11,7 +11,10 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from monai_cl_ext import distributed
-from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.arguments import positive_integer, whole_number
+
+TOLERANCE = 1.5
+"""Adjacent slices are no farther apart than so many times the smallest step of their volume."""
 
 
 class NeighborBatchSampler(Sampler[list[int]]):
@@ -19,23 +22,24 @@ class NeighborBatchSampler(Sampler[list[int]]):
 
     A pass over the data pairs each volume's slices one by one, from its first or from its second slice on at random, so
     that no slice comes twice in a pass and each meets both of its neighbors over the passes; what is left at an end
-    waits for another pass. Passes, shuffled, fill one step after another; the pairs that fill no whole step are left
-    out, so that a step of all processes holds no slice twice.
+    waits for another pass. Slices between which others are missing are no neighbors. Passes, shuffled, fill one step
+    after another; the pairs that fill no whole step are left out, so that a step of all processes holds no slice twice.
 
     The batches are a pure function of (seed, epoch): call :meth:`set_epoch` before each epoch. Rank and number of
     processes are those of ``torch.distributed`` when iteration starts.
 
     Args:
         volume: volume of each slice, (slices,) integers.
-        position: of each slice in its volume, (slices,) numbers in their order along the slice axis.
+        position: of each slice in its volume, (slices,) numbers along the slice axis that differ within a volume.
         batch_size: rows of a batch of this process, even.
         seed: of the draws.
         batches_per_epoch: of this process; None is one pass.
 
     Raises:
-        ValueError: when the lengths differ, ``batch_size`` is odd, or a pass has too few pairs for a step.
+        ValueError: when the lengths differ, two slices of a volume have one position, ``batch_size`` is odd, or a pass
+            has too few pairs for a step.
 
-    Warns of volumes of one slice, which are not drawn.
+    Warns of volumes of one slice and of slices far from all others, which are not drawn.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class NeighborBatchSampler(Sampler[list[int]]):
         *,
         batches_per_epoch: int | None = None,
     ) -> None:
-        volumes, positions = np.asarray(volume), np.asarray(position)
+        volumes, positions = np.asarray(volume), np.asarray(position, dtype=float)
         if volumes.ndim != 1 or volumes.shape != positions.shape:
             raise ValueError(
                 f"volume and position must be one number a slice, found shapes {volumes.shape} and {positions.shape}"
@@ -55,24 +59,31 @@ class NeighborBatchSampler(Sampler[list[int]]):
         self.batch_size = positive_integer("batch_size", batch_size)
         if self.batch_size % 2:
             raise ValueError(f"batch_size must be even, two rows a pair, found {batch_size}")
-        if seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0, found {seed!r}")
-        self.seed, self.epoch = int(seed), 0
+        self.seed, self.epoch = whole_number("seed", seed), 0
         self.batches_per_epoch = batches_per_epoch
         if batches_per_epoch is not None:
             positive_integer("batches_per_epoch", batches_per_epoch)
-        # Slices in the order of their volumes; of each its volume, its place there and how many there are.
+        # Slices in the order of their volumes; of each its run of adjacent slices, its place there and how many it has.
         self._slices = np.lexsort((positions, volumes))
-        numbers, first, self._row, count = np.unique(
-            volumes[self._slices], return_index=True, return_inverse=True, return_counts=True
+        ordered = volumes[self._slices]
+        numbers, count = np.unique(ordered, return_counts=True)
+        self._volumes, self.left_out = len(numbers), numbers[count == 1].tolist()
+        _, first, self._row, self._count = np.unique(
+            _runs(ordered, positions[self._slices]), return_index=True, return_inverse=True, return_counts=True
         )
-        self._place, self._count = np.arange(len(volumes)) - first[self._row], count
-        self.left_out = numbers[count == 1].tolist()
+        self._place = np.arange(len(volumes)) - first[self._row]
         self._check_enough()
         if self.left_out:
-            names = ", ".join(map(str, self.left_out[:10])) + (", ..." if len(self.left_out) > 10 else "")
             warnings.warn(
-                f"{len(self.left_out)} volume(s) of one slice have no neighbors and are not drawn: {names}",
+                f"{len(self.left_out)} volume(s) of one slice have no neighbors and are not drawn: "
+                f"{_named(self.left_out)}",
+                stacklevel=2,
+            )
+        alone = ordered[(self._count == 1)[self._row] & ~np.isin(ordered, self.left_out)]
+        if len(alone):
+            warnings.warn(
+                f"{len(alone)} slice(s) are farther from all others than {TOLERANCE} times the smallest step of their "
+                f"volume and are not drawn, of the volume(s) {_named(np.unique(alone).tolist())}",
                 stacklevel=2,
             )
 
@@ -116,7 +127,26 @@ class NeighborBatchSampler(Sampler[list[int]]):
         found, needed = self._fewest_pairs(), self._pairs_per_step()
         if found < needed:
             raise ValueError(
-                f"found {found} pair(s) of adjacent slices in {len(self._count)} volume(s), {len(self.left_out)} of "
+                f"found {found} pair(s) of adjacent slices in {self._volumes} volume(s), {len(self.left_out)} of "
                 f"them of one slice; a step of {distributed.world_size()} process(es) needs {needed}: lower batch_size "
                 "or add volumes"
             )
+
+
+def _runs(volumes: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Number of the run of adjacent slices that each slice is in, of slices in their order, (slices,)."""
+    within = volumes[1:] == volumes[:-1]
+    step = np.where(within, np.diff(positions), np.inf)
+    if not (step > 0).all():
+        raise ValueError(
+            "position must be another number for each slice of a volume, found equal ones or NaN in the volume(s) "
+            f"{_named(np.unique(volumes[1:][~(step > 0)]).tolist())}: give the places of the slices along their axis"
+        )
+    numbers, row = np.unique(volumes, return_inverse=True)
+    smallest = np.full(len(numbers), np.inf)
+    np.minimum.at(smallest, row[1:], step)
+    return np.append(0, np.cumsum(~within | (step > TOLERANCE * smallest[row[1:]])))[: len(volumes)]
+
+
+def _named(volumes: list[Any]) -> str:
+    return ", ".join(map(str, volumes[:10])) + (", ..." if len(volumes) > 10 else "")

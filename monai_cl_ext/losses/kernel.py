@@ -63,14 +63,16 @@ def contrast(
         The loss, a scalar of float32 or float64; 0, with zero gradient, where no row has a positive.
 
     Raises:
-        ValueError: when a rule's tags are not on the device of the rows.
+        ValueError: when a rule's tags are not on the device of the rows, or not one for each row and candidate; when
+            candidates are not (M, D), or on another device.
     """
-    _check_devices(z, positive, negative)
+    _check(z, candidates, positive, negative)
     with without_autocast(z.device):
         rows = _normalized(z)
         anchors = range(rows.shape[-2])
         if candidates is not None:
             candidates = _normalized(candidates.detach()).to(rows.dtype)
+            anchors = anchors if len(candidates) else range(0)  # without candidates no row has a positive
         elif rows.ndim == 2:
             gather = RowGather(len(rows), rows.device)
             anchors = gather.own
@@ -109,12 +111,31 @@ def _normalized(rows: Tensor) -> Tensor:
     return F.normalize(rows.to(at_least_float32(rows.dtype)), dim=-1)
 
 
-def _check_devices(z: Tensor, *rules: Rule | None) -> None:
+def _check(z: Tensor, candidates: Tensor | None, *rules: Rule | None) -> None:
     """Tags elsewhere would be copied tile by tile without notice, and each copy would synchronize with the device."""
-    found = {tag.device for rule in rules if rule is not None for tag in rule.tags} - {z.device}
+    tags = [tag for rule in rules if rule is not None for tag in rule.tags]
+    found = {tag.device for tag in tags} - {z.device}
     if found:
         raise ValueError(
             f"tags must be on the device of the rows, {z.device}, found {', '.join(map(str, found))}: move them there"
+        )
+    count, covered = z.shape[-2], "row"
+    if candidates is not None:
+        if z.ndim != 2 or candidates.ndim != 2 or candidates.shape[1] != z.shape[1]:
+            raise ValueError(
+                f"candidates must be (M, D) for rows (N, D), found {tuple(candidates.shape)} for {tuple(z.shape)}: "
+                "give both the same width, and each problem a call of its own"
+            )
+        if candidates.device != z.device:
+            raise ValueError(
+                f"candidates must be on the device of the rows, {z.device}, found {candidates.device}: move them there"
+            )
+        count, covered = count + len(candidates), "row, then of each candidate"
+    lengths = {tag.shape[-1] for tag in tags} - {count}
+    if lengths:
+        raise ValueError(
+            f"tags must have {count} values, one of each {covered}, found {', '.join(map(str, sorted(lengths)))}: give "
+            "every rule tags of all of them"
         )
 
 

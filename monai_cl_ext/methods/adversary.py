@@ -44,7 +44,8 @@ class Adversary(nn.Module):
         super().__init__()
         self.discriminator = discriminator.requires_grad_(False)
         self.optimizer = optimizer(discriminator.parameters())
-        self._gradients: list[Tensor] = []
+        self._gradient: Tensor | None = None  # sum over the micro-batches since the last step
+        self._micro_batches = 0
 
     def forward(self, *inputs: Any) -> Any:
         """The verdict on inputs, for a loss of the method."""
@@ -63,15 +64,17 @@ class Adversary(nn.Module):
         value = loss(partial(functional_call, self.discriminator, weights))
         if self.training and torch.is_grad_enabled():
             gradients = torch.autograd.grad(value, list(weights.values()))
-            self._gradients.append(torch.cat([gradient.flatten() for gradient in gradients]))
+            gradient = torch.cat([part.flatten() for part in gradients])
+            self._gradient = gradient if self._gradient is None else self._gradient.add_(gradient)
+            self._micro_batches += 1
         return value.detach()
 
     def step(self) -> None:
         """One step of the optimizer along the gradients since the last one; every process has to call it."""
-        if not self._gradients:
+        if self._gradient is None:
             return
-        gradient = sum_over_processes(torch.stack(self._gradients).mean(dim=0)) / world_size()
-        self._gradients.clear()
+        gradient = sum_over_processes(self._gradient / self._micro_batches) / world_size()
+        self._gradient, self._micro_batches = None, 0
         weights = list(self.discriminator.parameters())
         for weight, part in zip(weights, gradient.split([weight.numel() for weight in weights]), strict=True):
             weight.grad = part.view_as(weight)

@@ -64,4 +64,4 @@ class DeSD(DINO):
     def _pooled(self, image: Tensor) -> Tensor:
         """Global averages of the student's deepest levels, side by side, (B, sum of their widths)."""
         maps = cast(Stages, self.student.backbone).encode(image)[-len(self.widths) :]
-        return torch.cat([features.flatten(2).mean(dim=2) for features in maps], dim=1)
+        return torch.cat([Stages.pooled(features) for features in maps], dim=1)

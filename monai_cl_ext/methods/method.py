@@ -53,6 +53,9 @@ class Method(nn.Module, ABC):
 
         Returns:
             "loss", the scalar to be minimized, and its parts, each a scalar.
+
+        Raises:
+            ValueError: in training, when heads with batch normalization are given a batch of one image.
         """
 
     def check_views(self, count: int) -> None:
@@ -143,7 +146,19 @@ class NetworkMethod(Method):
 def _taken(method: Method, arguments: tuple) -> tuple:
     """Views and tags as plain tensors: MONAI's metadata would follow every operation of the network."""
     method.check_views(len(arguments[0]))
+    _check_rows(method, arguments[0][0]["image"])
     return tuple(map(plain, arguments))
+
+
+def _check_rows(method: Method, image: Tensor) -> None:
+    """Batch normalization of a head sets the rows of one image apart from nothing but each other."""
+    if len(image) != 1:
+        return
+    if any(isinstance(module, nn.BatchNorm1d) and module.training for module in method.modules()):
+        raise ValueError(
+            f"{type(method).__name__} normalizes its heads over the batch and takes batches of two images or more in "
+            "training, found one image: raise batch_size"
+        )
 
 
 def joined(views: Sequence[View]) -> Tensor:

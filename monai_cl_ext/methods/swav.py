@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.arguments import weight
+from monai_cl_ext.arguments import whole_number
 from monai_cl_ext.distributed import rank, row_counts, world_size
 from monai_cl_ext.losses import SwAVLoss
 from monai_cl_ext.methods.method import NetworkMethod
@@ -58,7 +58,7 @@ class SwAV(NetworkMethod):
         self.prototypes = Prototypes(features, prototypes)
         self.loss = loss
         self.queues = nn.ModuleList(MemoryQueue(queue_size, features) for _ in range(2 if queue_size else 0))
-        self.queue_start = weight("queue_start", queue_start)
+        self.queue_start = whole_number("queue_start", queue_start)
 
     def check_views(self, count: int) -> None:
         """Refuses fewer views than the two that are assigned."""

@@ -45,13 +45,14 @@ def environment(bundles: Sequence[Bundle]) -> dict[str, Any]:
 
 
 def config_hash(bundle: Bundle) -> str:
-    """Of all config files of a bundle, of the overlays of this package that serve it, and of code of its own."""
+    """Of all config files of a bundle, of the package's overlays that serve it, and of its own code but for tests."""
     digest = hashlib.sha256()
     own = {path.stem for path in (bundle.folder / "configs").glob("*.json")}
     for path in sorted(map(bundle.path, {*own, *bundle.known_overlays}), key=lambda path: path.name):
         digest.update(path.name.encode() + path.read_bytes())
     for path in sorted((bundle.folder / "scripts").rglob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+        if not path.name.startswith("test_"):
+            digest.update(path.relative_to(bundle.folder).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 

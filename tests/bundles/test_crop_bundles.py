@@ -56,6 +56,10 @@ def test_the_method_is_the_bundles(name):
         assert method.widths == (32, 64, 128, 128) and len(method.level_heads) == 3
         heads = [*method.level_heads, method.student.head, method.teacher.network.head]
         assert all(isinstance(head.layers[1], torch.nn.BatchNorm1d) for head in heads)
+    loss = (
+        parsed("swav_segmentation", "pretrain", epsilon=0.03, sinkhorn_iterations=5).get_parsed_content("method").loss
+    )
+    assert (loss.epsilon, loss.iterations) == (0.03, 5)
     assert not parsed("swav_segmentation", "pretrain", queue_size=0).get_parsed_content("method").queues
 
 

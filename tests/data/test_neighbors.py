@@ -94,6 +94,17 @@ def test_volumes_of_one_slice_are_named_and_not_drawn():
         assert NeighborBatchSampler(*slices([2, 2]), 2).left_out == []
 
 
+def test_slices_with_others_missing_between_them_are_no_neighbors():
+    volume, position = slices([12, 6])
+    kept = torch.tensor([0, 1, 2, 5, 8, 9, *range(12, 18)])  # slice 5 has no neighbor; 2 and 8 have one each
+    position = position + 1e-7 * torch.rand(18, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match=r"1 slice\(s\) are farther .* are not drawn, of the volume\(s\) 0$"):
+        sampler = NeighborBatchSampler(volume[kept], position[kept], 2)
+    drawn = {tuple(kept[list(pair)].tolist()) for batches in epochs(sampler, 60) for pair in pairs_of(batches)}
+    assert drawn == {(0, 1), (1, 2), (8, 9), *((i, i + 1) for i in range(12, 17))}
+    assert sampler.left_out == []
+
+
 def test_wrong_arguments_are_named(monkeypatch):
     volume, position = slices([6, 6])
     for arguments, message in [
@@ -102,6 +113,8 @@ def test_wrong_arguments_are_named(monkeypatch):
         ((volume, position, 0), "batch_size must be an integer of at least 1"),
         ((volume, position, 2, -1), "seed must be an integer of at least 0"),
         ((volume, position, 10), r"found 4 pair\(s\) .* in 2 volume\(s\), 0 of them of one slice.* needs 5: lower"),
+        ((volume, position.where(position < 1, 0.5), 2), r"found equal ones or NaN in the volume\(s\) 0, 1: give"),
+        ((volume, position.where(position < 1, float("nan")), 2), "found equal ones or NaN"),
         ((*slices([1, 1]), 2), r"found 0 pair\(s\) of adjacent slices in 2 volume\(s\), 2 of them of one slice"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -218,3 +218,32 @@ def test_same_on_a_gpu(form):
     expected.backward()
     torch.testing.assert_close(loss.cpu(), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(on_gpu.grad.cpu(), z.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "z, others, tags, message",
+    [
+        (rows(3, 4), torch.rand(5, 6), 8, r"candidates must be \(M, D\) .* found \(5, 6\) for \(3, 4\): give both"),
+        (rows(3, 4), torch.rand(4), 7, r"candidates must be \(M, D\) .* found \(4,\) for \(3, 4\)"),
+        (rows(2, 3, 4), torch.rand(5, 4), 8, r"candidates must be \(M, D\) .* found \(5, 4\) for \(2, 3, 4\)"),
+        (
+            rows(3, 4),
+            torch.rand(5, 4, device="meta"),
+            8,
+            "candidates must be on the device of the rows, cpu, found meta",
+        ),
+        (rows(3, 4), torch.rand(5, 4), 5, "tags must have 8 values, one of each row, then of each candidate, found 5"),
+        (rows(3, 4), None, 4, "tags must have 3 values, one of each row, found 4: give every rule"),
+    ],
+)
+def test_candidates_and_tags_that_do_not_fit_are_refused(z, others, tags, message):
+    with pytest.raises(ValueError, match=message):
+        contrast(z, same(torch.zeros(tags)), temperature=0.1, candidates=others)
+
+
+@FORMS
+def test_without_a_candidate_the_loss_and_its_gradient_are_zero(form):
+    z = rows(3, 4)
+    loss = contrast(z, same(torch.zeros(3)), temperature=0.1, candidates=torch.rand(0, 4), form=form)
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(z.grad, torch.zeros_like(z))

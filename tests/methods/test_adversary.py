@@ -3,6 +3,7 @@
 
 import copy
 import datetime
+import gc
 import os
 from functools import partial
 
@@ -55,6 +56,15 @@ def test_steps_are_those_of_adam_on_the_discriminators_loss():
         made.step()
     torch.testing.assert_close(weights(made), stepped_by_hand(3), rtol=0, atol=1e-6)
     assert not torch.equal(weights(made), weights(adversary()))
+
+
+def test_gradients_of_micro_batches_take_the_memory_of_one():
+    made = adversary()
+    size = sum(parameter.numel() for parameter in made.parameters())
+    for step in range(4):
+        learned(made, images(seed=step), images(seed=100 + step))
+    held = [each for each in gc.get_objects() if type(each) is torch.Tensor and each.shape == (size,)]
+    assert len(held) == 1
 
 
 def test_gradients_of_micro_batches_are_averaged():

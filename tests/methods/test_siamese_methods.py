@@ -10,7 +10,7 @@ from stripes import neighbors_agree, network, pretrained, seen_through, stripes
 from torch import nn
 
 from monai_cl_ext.losses import BYOLLoss, SimSiamLoss
-from monai_cl_ext.methods import BYOL, SimSiam, SimTriplet
+from monai_cl_ext.methods import BYOL, MoCo, MoCoV3, SimSiam, SimTriplet
 
 MAKE = {
     BYOL: lambda dims=2, **options: BYOL(network(dims), hidden=12, features=8, **options),
@@ -55,6 +55,18 @@ def test_simsiams_loss_is_that_of_predictions_and_the_other_views_projections():
     method = MAKE[SimSiam]()
     (z1, z2), (p1, p2) = heads_applied(method)
     torch.testing.assert_close(method(views(), {})["loss"], SimSiamLoss()(p1, z2, p2, z1))
+
+
+@pytest.mark.parametrize(
+    "make", [MAKE[BYOL], MAKE[SimSiam], MAKE[SimTriplet], lambda: MoCoV3(network(), hidden=12, features=8)]
+)
+def test_one_image_is_no_training_batch_where_heads_normalize_over_it(make):
+    method = make()
+    message = f"{type(method).__name__} normalizes its heads .* found one image: raise batch_size"
+    with pytest.raises(ValueError, match=message):
+        method(views(rows=1), {})
+    assert method.eval().embed(views(rows=1)[0]["image"]).shape[0] == 1
+    assert MoCo(network(), features=8, queue_size=4)(views(rows=1), {})["loss"].isfinite()  # its head does not
 
 
 def test_simtriplet_adds_the_second_view_of_the_neighbor():

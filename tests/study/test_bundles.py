@@ -121,6 +121,17 @@ def test_code_in_a_bundles_scripts_is_part_of_its_hash(bundle):
     assert len(found) == 3
 
 
+def test_the_place_of_code_is_part_of_the_hash_and_its_tests_are_not(bundle):
+    scripts, found = bundle.folder / "scripts", []
+    (scripts / "parts").mkdir(parents=True)
+    (scripts / "method.py").write_text("a = 1")
+    for text in ("assert 1", "assert 2"):
+        (scripts / "test_method.py").write_text(text)
+        found.append(config_hash(bundle))
+    (scripts / "method.py").rename(scripts / "parts" / "method.py")
+    assert found[0] == found[1] != config_hash(bundle)
+
+
 def test_each_bundle_imports_its_own_scripts(tmp_path):
     for name in ("first", "second"):
         (tmp_path / name / "scripts").mkdir(parents=True)
@@ -129,6 +140,24 @@ def test_each_bundle_imports_its_own_scripts(tmp_path):
         with own_code(tmp_path / name):
             assert name == importlib.import_module("scripts.part").NAME
         assert str(tmp_path / name) not in sys.path and "scripts" not in sys.modules
+
+
+@pytest.mark.parametrize("files", [["scripts/__init__.py", "scripts/part.py"], ["scripts/part.py"]])
+def test_scripts_imported_from_elsewhere_are_set_aside(files, tmp_path, monkeypatch):
+    for name in ("elsewhere", "bundle"):
+        (tmp_path / name / "scripts").mkdir(parents=True)
+        for file in files:
+            (tmp_path / name / file).write_text(f"NAME = '{name}'")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    part = importlib.import_module("scripts.part")
+    package = sys.modules["scripts"]
+    try:
+        with own_code(tmp_path / "bundle"):
+            assert importlib.import_module("scripts.part").NAME == "bundle"
+        assert sys.modules["scripts.part"] is part and sys.modules["scripts"] is package
+    finally:
+        for name in ("scripts.part", "scripts"):
+            sys.modules.pop(name, None)
 
 
 def test_a_config_is_read_once(monkeypatch):

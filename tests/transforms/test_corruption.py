@@ -7,8 +7,17 @@ import pytest
 import torch
 from monai.transforms import Compose
 from operation_cases import generator, noise
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from monai_cl_ext.transforms import BoxErasing, PatchSwapping, PrepareViews, RandPolicyd, ViewPolicy, identity_policy
+from monai_cl_ext.transforms import (
+    BoxCutout,
+    BoxErasing,
+    PatchSwapping,
+    PrepareViews,
+    RandPolicyd,
+    ViewPolicy,
+    identity_policy,
+)
 
 SIZES = {2: (24, 30), 3: (24, 30, 20)}
 OPERATIONS = {
@@ -82,6 +91,38 @@ def test_the_papers_box():
     assert torch.equal(erased[:, 0], erased[:, 1])
     assert (erased[:, 0].flatten(1).sum(dim=1) == 100 * 100).all()
     assert (BoxErasing(1.0).apply(image, BoxErasing(1.0).make_params(3, generator())) == 0).all()
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that an operation makes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.elements = max(self.elements, result.numel())
+        return result
+
+
+@each_dims
+@pytest.mark.parametrize("outside", [False, True])
+def test_many_boxes_take_the_memory_of_one(outside, dims):
+    operation, image = BoxCutout(outside, (0.2, 0.4), boxes=6, stop=0.3, spatial_dims=dims), numbered(5, dims)
+    params = operation.make_params(5, generator())
+    with Largest() as largest:
+        found = operation.apply(image, params)
+    assert largest.elements <= image.numel()
+    sides, places = params[:, 1:].reshape(5, 2, 6, dims).unbind(1)
+    inside = torch.zeros(image.shape, dtype=torch.bool)
+    for row, box in itertools.product(range(5), range(6)):
+        at = []
+        for side, place, length in zip(sides[row, box], places[row, box], SIZES[dims], strict=True):
+            voxels = round(float(side * length))
+            corner = min(int(place * (length - voxels + 1)), length - voxels)
+            at.append(slice(corner, corner + voxels))
+        inside[(row, 0, *at)] = True
+    assert torch.equal(found, image.masked_fill(~inside if outside else inside, 0))
 
 
 def swapped_by_hand(operation, image, params):

@@ -83,7 +83,12 @@ class Stages(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Global average of the bottleneck, (B, channels[-1]), of the images (B, C, *S)."""
-        return self.encode(x)[-1].flatten(2).mean(dim=2)
+        return self.pooled(self.encode(x)[-1])
+
+    @staticmethod
+    def pooled(features: Tensor) -> Tensor:
+        """Global average (B, C) of a map (B, C, *S)."""
+        return features.flatten(2).mean(dim=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same as :meth:`embed`."""

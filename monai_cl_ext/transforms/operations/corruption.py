@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from math import floor, prod
 
 import torch
@@ -125,14 +126,18 @@ def inside_boxes(fractions: Tensor, locations: Tensor, size: Sequence[int]) -> T
         locations: along each axis, from 0, the low end, to 1, the high end, (B, N, d).
         size: spatial size of the image in voxels.
     """
-    inside = torch.ones(1, dtype=torch.bool, device=fractions.device)
+    batch, boxes, dims = fractions.shape
+    along = []  # of each axis, which of its voxels each box covers, (B, N, 1, ..., length, ..., 1)
     for axis, length in enumerate(size):
         side = (fractions[..., axis : axis + 1] * length).round()
         corner = _integer(locations[..., axis : axis + 1], length - side)
         voxel = torch.arange(length, device=fractions.device)
-        along = (voxel >= corner) & (voxel < corner + side)
-        inside = inside & along.reshape(*along.shape[:2], *[length if each == axis else 1 for each in range(len(size))])
-    return inside.any(dim=1, keepdim=True)
+        covered = (voxel >= corner) & (voxel < corner + side)
+        along.append(covered.reshape(batch, boxes, *[length if each == axis else 1 for each in range(dims)]))
+    inside = torch.zeros(batch, *size, dtype=torch.bool, device=fractions.device)
+    for box in range(boxes):  # one after another: the masks of all boxes at once would be N times as large
+        inside |= reduce(torch.logical_and, [covered[:, box] for covered in along])
+    return inside[:, None]
 
 
 def _integer(location: Tensor, slack: Tensor | int) -> Tensor:

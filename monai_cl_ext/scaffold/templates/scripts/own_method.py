@@ -26,6 +26,8 @@ class OwnMethod(NetworkMethod):
     # YOUR IDEA, first place: how many views of each image the method takes. The list "policies" in pretrain.json has
     # one policy for each.
     views = 2
+    # What makes all projections alike most often; the warning of a collapse names it.
+    collapse_causes = "a learning rate or a temperature that is too high, or views that have too little in common"
 
     def __init__(self, network: nn.Module, temperature: float = 0.1, features: int = 128) -> None:
         super().__init__(network)  # trains the encoder and freezes the decoder; blocks=3 trains three of its blocks too
@@ -38,9 +40,13 @@ class OwnMethod(NetworkMethod):
         # YOUR IDEA, third place: what is embedded. self.stages.encode(image) gives all feature maps, and
         # self.stages.decode(features, blocks=3) those of the decoder.
         images = torch.cat([view["image"] for view in views])  # (2 B, C, *S), view by view
-        z = self.head(self.stages.embed(images))  # (2 B, features)
+        z = self.project(self.embed(images))  # (2 B, features)
         samples = sample_tags(len(images) // len(views), z.device)
         return {"loss": contrast(z, *self.rules(tags, samples, len(views)), temperature=self.temperature)}
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """What the loss compares of embeddings (B, channels[-1]); a warning tells when it is alike for all images."""
+        return self.head(embedding)
 
     def rules(self, tags: Tags, samples: Tensor, views: int) -> tuple[Rule, Rule | None]:
         """Which pairs of rows attract, and which repel; the report page draws them.

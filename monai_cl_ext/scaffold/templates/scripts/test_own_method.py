@@ -26,6 +26,14 @@ def test_the_encoder_is_trained_and_the_decoder_is_frozen(dims):
     assert trained == {"conv_0", "down_1", "down_2", "down_3", "down_4"}
 
 
+def test_a_collapse_of_its_projections_is_watched():
+    method, image = OwnMethod(network()), torch.rand(4, 1, 16, 16)
+    compared = []
+    method.head.register_forward_hook(lambda head, inputs, result: compared.append(result))
+    projected = method.project(method.embed(image))
+    assert torch.equal(projected, compared[0]) and method.collapse_causes
+
+
 def test_what_attracts_and_what_repels():
     tags = {"partition": torch.tensor([0, 1, 0, -1])}
     positive, negative = OwnMethod(network()).pairs([{"image": torch.rand(4, 1, 16, 16)}] * 2, tags)
@@ -58,7 +66,7 @@ def probe(kind, dataset, steps):
     method.eval()
     with torch.no_grad():
         for batch in DataLoader(dataset, 64):
-            metric.update({"embeddings": method.head(method.embed(batch["image"])), **batch})
+            metric.update({"embeddings": method.project(method.embed(batch["image"])), **batch})
     return metric.compute()
 
 
