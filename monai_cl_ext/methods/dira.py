@@ -82,7 +82,7 @@ class DiRA(Method):
         image, query, key = (view["image"] for view in views)
         features = self.moco.stages.encode(query)
         restored = restored_image(self.moco.stages, self.head, features, image)
-        queries = self.project(features[-1].flatten(2).mean(dim=2))
+        queries = self.project(self.moco.stages.pooled(features[-1]))
         losses = {
             "contrast": self.moco.contrast(queries, self.moco.teacher(key)),
             "restoration": mse_loss(restored, image.to(restored.dtype)),

@@ -82,7 +82,7 @@ class SuperCL(Method):
         """
         features = self.instance.stages.encode(joined(views))
         map1, map2 = features[self.level].chunk(4)[:2]
-        spatial = features[-1].flatten(2).mean(dim=2).chunk(2)[1]
+        spatial = self.instance.stages.pooled(features[-1]).chunk(2)[1]
         losses, embeddings = self.instance.contrast(spatial, tags)
         parts = {"instance": losses["loss"]}
         loss = parts["instance"]
