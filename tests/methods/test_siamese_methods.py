@@ -66,7 +66,8 @@ def test_one_image_is_no_training_batch_where_heads_normalize_over_it(make):
     with pytest.raises(ValueError, match=message):
         method(views(rows=1), {})
     assert method.eval().embed(views(rows=1)[0]["image"]).shape[0] == 1
-    assert MoCo(network(), features=8, queue_size=4)(views(rows=1), {})["loss"].isfinite()  # its head does not
+    larger = [{"image": torch.rand(1, 1, 32, 32)} for _ in range(2)]  # whose bottleneck is more than a pixel
+    assert MoCo(network(), features=8, queue_size=4)(larger, {})["loss"].isfinite()  # its head does not
 
 
 def test_simtriplet_adds_the_second_view_of_the_neighbor():

@@ -244,13 +244,13 @@ assert sys.modules["monai_cl_ext.networks.stages"].stages is stages
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_map_is_pooled_over_its_spatial_axes(dims):
     features = torch.rand(2, 5, *range(3, 3 + dims), dtype=torch.float64)
     torch.testing.assert_close(Stages.pooled(features), features.mean(dim=tuple(range(2, 2 + dims))))
 
 
+@pytest.mark.slow
 def test_the_name_stages_is_the_function_whatever_is_imported_first():
     done = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
