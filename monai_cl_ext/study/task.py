@@ -208,7 +208,8 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
         first = replace(first, settings={**first.settings, **choices})
         for setting, value in chosen.items():
             source = root / task.chosen[setting][value]
-            reuse_training(first, Task.read(source / TASK).runs[0], source, folder)
+            if Task.read(source / TASK).runs[0] == first:
+                reuse_training(first.name, source, folder)
         for run in (first, *others):
             run_stage(bundle, run.stages, run.settings, run.data, name=run.name, progress=progress)
         if task.scored:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -363,18 +363,31 @@ def test_the_training_of_the_chosen_rate_is_not_done_twice(study):
         assert found and found == {path.name: path.read_bytes() for path in choice.glob(pattern)}
 
 
-def test_only_the_same_training_is_taken_over(tmp_path):
+def test_no_other_draw_takes_a_training_over(phantom, tmp_path):
+    plan = make_plan(**arguments(phantom, draws=2, scratch_learning_rates=[0.003]))
+    cells = {task.name: task for task in tasks(plan, tmp_path)}
+    choice, *draws = (
+        cells[f"{kind}/scratch/labelled_1_{what}_fold_0"].runs[0]
+        for kind, what in (
+            ("choice", "learning_rate_0.003"), ("finetune", "draw_0_seed_0"), ("finetune", "draw_1_seed_0")
+        )
+    )  # fmt: skip
+    first, second = (replace(run, settings={**run.settings, "learning_rate": 0.003}) for run in draws)
+    assert choice == first != second
+
+
+def test_only_a_training_that_is_done_and_kept_its_weights_is_taken_over(tmp_path):
     done, folder = tmp_path / "done", tmp_path / "cell"
     for path in (done / "models", done / "eval", folder):
         path.mkdir(parents=True)
-    run = Run(["train"], {"learning_rate": 0.1, "seed": 0}, {"labelled": ["a"]})
     (done / "models" / "model.pt").write_bytes(b"weights")
-    reuse_training(run, run, done, folder)  # one that is not done
+    reuse_training("train", done, folder)
+    (done / "models" / "model.pt").rename(done / "kept")
     (done / "train.done").write_text("3.0")
-    for other in (Run(["train"], {"learning_rate": 0.2, "seed": 0}, run.data), Run(["train"], run.settings, {})):
-        reuse_training(run, other, done, folder)
+    reuse_training("train", done, folder)
     assert not list(folder.iterdir())
-    reuse_training(run, run, done, folder)
+    (done / "kept").rename(done / "models" / "model.pt")
+    reuse_training("train", done, folder)
     assert (folder / "models" / "model.pt").read_bytes() == b"weights" and (folder / "train.done").is_file()
 
 
