@@ -22,7 +22,7 @@ class MomentumMethod(NetworkMethod):
 
     Attributes:
         momentum: a number that a schedule may set at any time.
-        teacher: from images (B, C, *S) to its projections, without gradient.
+        teacher: from images (B, C, *S) to its projections, without gradient; it has no decoder.
     """
 
     collapse_causes = "a learning rate that is too high, or a teacher that follows too fast (momentum)"
@@ -31,7 +31,7 @@ class MomentumMethod(NetworkMethod):
         super().__init__(network)
         self.projection_head = projection_head
         self.momentum = probability("momentum", momentum)
-        self.teacher = MomentumTeacher(copy.deepcopy(self._student))
+        self.teacher = MomentumTeacher(nn.Sequential(self.stages.encoder_copy(), copy.deepcopy(projection_head)))
 
     def project(self, embedding: Tensor) -> Tensor:
         """The student's projections of embeddings."""

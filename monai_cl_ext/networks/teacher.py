@@ -38,18 +38,17 @@ class MomentumTeacher(nn.Module):
         """Sets each parameter to momentum * teacher + (1 - momentum) * student, matched by name, on the device.
 
         Args:
-            student: a network of the same parameters.
+            student: a network that has all of the teacher's parameters; what else it has, such as a decoder, stays out.
             momentum: from 0, a copy of the student, to 1, an unchanged teacher; it may differ from call to call.
 
         Raises:
-            ValueError: when the names of the parameters differ, or momentum is out of range.
+            ValueError: when the student lacks a parameter, or momentum is out of range.
         """
         own, other = dict(self.network.named_parameters()), dict(student.named_parameters())
-        if own.keys() != other.keys():
-            unlike = sorted(own.keys() ^ other.keys())
+        if missing := sorted(own.keys() - other.keys()):
             raise ValueError(
-                f"teacher and student must have the same parameters, {len(unlike)} belong to one only, such as"
-                f" {unlike[:4]}: make one a copy of the other"
+                f"the student must have all of the teacher's parameters, it lacks {len(missing)}, such as {missing[:4]}"
+                ": make one a copy of the other"
             )
         get_ema_multi_avg_fn(momentum)(list(own.values()), [other[name] for name in own], None)
 

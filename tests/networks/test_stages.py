@@ -251,6 +251,16 @@ def test_a_map_is_pooled_over_its_spatial_axes(dims):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_copy_of_the_encoder_embeds_alike_and_holds_nothing_else(kind):
+    seen = stages(NETWORKS[kind](2)).eval()
+    copied, image = seen.encoder_copy(), torch.rand(2, 1, 64, 64)
+    torch.testing.assert_close(copied(image), seen(image), rtol=0, atol=0)
+    decoder = {id(parameter) for parameter in seen.decoder_parameters()}
+    kept = {name for name, parameter in seen.named_parameters() if id(parameter) not in decoder}
+    assert decoder and {name for name, _ in copied.named_parameters()} <= kept
+
+
 def test_the_name_stages_is_the_function_whatever_is_imported_first():
     done = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

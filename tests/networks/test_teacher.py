@@ -41,8 +41,11 @@ def test_parameters_meet_by_name_whatever_their_order():
     teacher.update(nn.ModuleDict({"b": student["b"], "a": student["a"]}), 0.0)
     for name, parameter in teacher.network.named_parameters():
         assert torch.equal(parameter, student.get_parameter(name))
-    with pytest.raises(ValueError, match="2 belong to one only.*a.bias"):
+    with pytest.raises(ValueError, match="it lacks 2, such as .*a.bias"):
         teacher.update(nn.ModuleDict({"b": student["b"]}), 0.0)
+    more = nn.ModuleDict({**student, "c": nn.Linear(2, 2)})
+    teacher.update(more, 0.0)
+    assert "c" not in teacher.network
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.5])

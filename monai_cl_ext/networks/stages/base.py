@@ -94,6 +94,17 @@ class Stages(nn.Module):
         """The same as :meth:`embed`."""
         return self.embed(x)
 
+    def encoder_copy(self) -> Stages:
+        """A copy without decoder and output layer, for a teacher that embeds and does no more."""
+        copied = copy.deepcopy(self)
+        output = () if self.output_prefix is None else (self.output_prefix,)
+        left_out = [copied.network.get_submodule(name) for name in chain(*self.block_prefixes, output)]
+        for parent in list(copied.modules()):  # a DynUNet names its blocks twice
+            for name, child in list(parent.named_children()):
+                if any(child is module for module in left_out):
+                    setattr(parent, name, nn.Identity())
+        return copied
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the encoder."""
         return self._parameters_of(self.encoder_prefixes)
