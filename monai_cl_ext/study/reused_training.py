@@ -13,8 +13,8 @@ def reuse_training(name: str, source: Path, folder: Path) -> None:
     """Takes over the training of a cell for another cell, whose training is the same.
 
     The cells of the first draw are trained once for each learning rate and scored on validation patients; the one that
-    is scored on test patients has the training of the best of them. Its weights, its record and its time are copied.
-    Nothing happens where the other cell has not kept its weights.
+    is scored on test patients has the training of the best of them. Its weights and what lies beside them, its record
+    and its time are copied. Nothing happens where the other cell has not kept its weights.
 
     Args:
         name: of the run, such as "train".
@@ -22,11 +22,11 @@ def reuse_training(name: str, source: Path, folder: Path) -> None:
         folder: of the other cell.
     """
     done = f"{name}.done"
-    weights = sorted((source / "models").glob("model*.pt"))
-    if not weights or not (source / done).is_file() or (folder / done).exists():
+    kept = [path for path in sorted((source / "models").glob("*")) if path.is_file()]
+    if not kept or not (source / done).is_file() or (folder / done).exists():
         return
     records = [path for path in sorted((source / "eval").glob("*")) if path.is_file()]
-    for path in [*weights, *records, source / done]:  # what tells that it is done comes last
+    for path in [*kept, *records, source / done]:  # what tells that it is done comes last
         target = folder / path.relative_to(source)
         target.parent.mkdir(exist_ok=True)
         with atomic(target) as part:

@@ -42,7 +42,7 @@ def test_the_papers_weights_and_optimizer(tmp_path):
     first = parsed(NAME, "pretrain_dir").get_parsed_content("method")
     second = parsed(NAME, "pretrain_dira", pretrained="").get_parsed_content("method")
     for method in (first, second):
-        assert type(method) is DiRA and method.contrast.loss.temperature == 0.2
+        assert type(method) is DiRA and method.moco.loss.temperature == 0.2
         weights = method.contrast_weight, method.restoration_weight, method.adversarial_weight
         assert weights == (1, 10, 0.001)
     assert first.adversary is None and second.adversary.discriminator[0].conv.out_channels == 32
