@@ -25,7 +25,7 @@ class DiRA(Method):
     contrast, the second view its key. The decoder restores the image from the copy's features, through a 1x1
     convolution that is thrown away, and a discriminator tells restored images from real ones. With the weights l,
 
-        L = l_contrast L_contrast + l_restoration |restored - image|^2 + l_adversarial (D(restored) - 1)^2,
+        L = l_contrast L_contrast + l_restoration (restored - image)^2 + l_adversarial (D(restored) - 1)^2,
 
     and the discriminator minimizes ((D(image) - 1)^2 + D(restored)^2) / 2; all are means. Without an adversary it is
     the paper's first stage.

@@ -204,13 +204,13 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
         problem = PROBLEMS[task.problem]
         chosen = {setting: choose(root, cells, problem.primary) for setting, cells in task.chosen.items()}
         choices = {setting: float(value) for setting, value in chosen.items()}
-        first, *others = task.runs
-        first = replace(first, settings={**first.settings, **choices})
+        runs = list(task.runs)
         for setting, value in chosen.items():
+            runs[0] = replace(runs[0], settings={**runs[0].settings, **choices})
             source = root / task.chosen[setting][value]
-            if Task.read(source / TASK).runs[0] == first:
-                reuse_training(first.name, source, folder)
-        for run in (first, *others):
+            if Task.read(source / TASK).runs[0] == runs[0]:
+                reuse_training(runs[0].name, source, folder)
+        for run in runs:
             run_stage(bundle, run.stages, run.settings, run.data, name=run.name, progress=progress)
         if task.scored:
             tables = problem.score(task.scored, folder, task.scoring, task.slice_axis)

@@ -17,7 +17,7 @@ FREE = {
     "network", "trained", "resume", "val_interval", "log_interval", "num_workers", "initialize", "run",
     "trained_blocks",  # what the file of weights tells
     "validation_patients", "test_patients", "split_seed", "labelled_patients", "draw", "table",  # as patients
-    "columns",
+    "columns", "adversary", "policies",  # components
 }  # fmt: skip
 POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
 """What overlays with policies read; some bundles' own policies do not."""
@@ -27,7 +27,7 @@ CHANGES = {
     "level": -2, "blocks": 2, "pretext": "inpainting", "box": 0.3, "patch": 0.1, "probe": "finetune", "momentum": 0.9,
     "pretrained": "", "pretrained_blocks": 1, "limits": [0, 2], "num_heads": 4, "patch_size": 4,
     "hidden_size": 96, "slice_axis": 1, "image_size": [64, 64], "local_crop": [0.1, 0.4], "area": [0.3, 0.9],
-    "channels": 1, "view_superpixels": {"_target_": "torch.nn.Identity"}, "learning_rate": 0.123,
+    "channels": 1, "view_superpixels": {"_target_": "torch.nn.Identity"}, "learning_rate": 0.123, "batch_size": 22,
 }  # fmt: skip
 """Other values of settings that cannot be any number."""
 
@@ -37,10 +37,11 @@ class Data:
 
     patients = [f"p{number}" for number in range(6)]
     data = [{"image": name, "patient": name} for name in patients]
-    volume, partition = torch.arange(6).repeat_interleave(4), torch.arange(4).repeat(6)
+    volume, partition = torch.arange(6).repeat_interleave(8), torch.arange(4).repeat_interleave(2).repeat(6)
+    position = ((torch.arange(8) + 1) / 8).repeat(6)
 
     def __len__(self) -> int:
-        return 24
+        return 48
 
 
 def guarded(bundle: str, stage: str, settings: dict) -> object:
@@ -86,7 +87,8 @@ def test_resume_guards_every_setting_that_shapes_a_run(bundle, stage):
     assert set(asked) - used <= POLICY and len(used) > 5
     tasks = {"box": "inpainting", "swaps": "context_restoration", "patch": "context_restoration"}
     for name in sorted(used - {"pretrained"}):
-        settings = {"pretext": tasks[name]} if name in tasks else {}
+        settings = {"pretext": tasks[name]} if name in tasks and bundle.startswith("pretext") else {}
+        settings |= {"local_crops": 1} if name == "local_crop" else {}  # without any the crop shapes nothing
         value = 32 if name == "image_size" and bundle == "dino_classification" else other(name, asked[name])
         changed = guarded(bundle, stage, {**settings, name: value})
         assert changed != guarded(bundle, stage, settings), name
