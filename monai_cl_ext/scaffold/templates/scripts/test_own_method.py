@@ -13,11 +13,13 @@ from scripts.own_method import OwnMethod
 
 
 def network(dims=2):
+    """A small U-Net of images with ``dims`` axes."""
     return BasicUNet(dims, 1, 4, features=[8, 8, 16, 16, 32, 8], norm="batch")
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_the_encoder_is_trained_and_the_decoder_is_frozen(dims):
+    """Gradients reach the encoder alone."""
     net = network(dims)
     views = [{"image": torch.rand(4, 1, *[16] * dims)} for _ in range(OwnMethod.views)]
     tags = {"volume": torch.tensor([0, 0, 1, 1]), "partition": torch.tensor([0, 1, 0, -1])}
@@ -27,6 +29,7 @@ def test_the_encoder_is_trained_and_the_decoder_is_frozen(dims):
 
 
 def test_a_collapse_of_its_projections_is_watched():
+    """``project`` gives what the loss compares."""
     method, image = OwnMethod(network()), torch.rand(4, 1, 16, 16)
     compared = []
     method.head.register_forward_hook(lambda head, inputs, result: compared.append(result))
@@ -35,6 +38,7 @@ def test_a_collapse_of_its_projections_is_watched():
 
 
 def test_what_attracts_and_what_repels():
+    """Views of a slice and slices of one partition attract, all others repel."""
     tags = {"partition": torch.tensor([0, 1, 0, -1])}
     positive, negative = OwnMethod(network()).pairs([{"image": torch.rand(4, 1, 16, 16)}] * 2, tags)
     assert positive[0].tolist() == [False, False, True, False, True, False, True, False]
@@ -71,6 +75,7 @@ def probe(kind, dataset, steps):
 
 
 def test_it_learns(tmp_path):
+    """Embeddings come to tell the partition, and do not where the rule is broken."""
     write_phantom(tmp_path / "phantom", patients=6, seed=0)
     cases = find_cases(tmp_path / "phantom")
     dataset = SliceDataset(cases, volume_transform(image_size=32, pixdim=5.0), progress=False)
