@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,8 +47,27 @@ def atomic(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, sentence, str(path)) from error
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path``, which becomes it when the block ends and is removed when the block fails.
+
+    ``path`` may not be there yet. What a killed process leaves behind is for :func:`remove_leftovers`.
+
+    Raises:
+        OSError: when it cannot be made; there is no folder then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that had the same number
+    try:
+        temporary.mkdir()
+        yield temporary
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_leftovers(folder: Path, names: str) -> None:
-    """Removes the temporary files that killed processes left in a folder.
+    """Removes the temporary files and folders that killed processes left in a folder.
 
     Args:
         folder: where the files were to be written; nothing is done when it is missing.
@@ -58,7 +78,7 @@ def remove_leftovers(folder: Path, names: str) -> None:
             found = TEMPORARY.fullmatch(path.name)
             if found and re.fullmatch(names, found["target"]) and not _lives_elsewhere(int(found["process"])):
                 with suppress(OSError):  # one that cannot be removed is in nobody's way
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,6 +21,12 @@ def real_data() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="session", autouse=True)
+def store_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps prepared volumes out of the user's cache."""
+    os.environ["MONAI_CL_EXT_STORE"] = str(tmp_path_factory.mktemp("store"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips the GPU tests where there is none."""
     import torch

@@ -9,6 +9,8 @@ from monai_cl_ext.data.neighbors import NeighborBatchSampler
 from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.papers import folded_split, released_patients, released_split
 from monai_cl_ext.data.partitions import slice_partitions
+from monai_cl_ext.data.patch_places import RandomPatches
+from monai_cl_ext.data.patches import PatchDataset
 from monai_cl_ext.data.phantom import Phantom, PhantomVolume, write_phantom
 from monai_cl_ext.data.picture_dataset import PictureDataset
 from monai_cl_ext.data.pictures import classes_of, find_pictures
@@ -17,6 +19,7 @@ from monai_cl_ext.data.sampler import PartitionBatchSampler
 from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.spacing import AxisSpacingd
 from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients, unlabelled_cases
+from monai_cl_ext.data.store import default_store
 
 __all__ = [
     "AxisSpacingd",
@@ -24,13 +27,16 @@ __all__ = [
     "MixedSlices",
     "NeighborBatchSampler",
     "PartitionBatchSampler",
+    "PatchDataset",
     "Phantom",
     "PhantomVolume",
     "PictureDataset",
+    "RandomPatches",
     "SliceDataset",
     "TwoStreamBatchSampler",
     "beside_slices",
     "classes_of",
+    "default_store",
     "draw_patients",
     "find_cases",
     "find_pictures",

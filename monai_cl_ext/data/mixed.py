@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labeled and unlabeled slices in one dataset, and batches that hold a fixed number of each."""
+"""Labeled and unlabeled slices or patches in one dataset, and batches that hold a fixed number of each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from monai_cl_ext import distributed
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.data.patches import PatchDataset
 from monai_cl_ext.data.slices import SliceDataset
 
 IGNORED = 255
@@ -20,51 +21,64 @@ IGNORED = 255
 
 
 class MixedSlices(Dataset[dict[str, Any]]):
-    """Slices with labels, followed by slices without, whose label map is 255 everywhere.
+    """Slices or patches with labels, followed by others without, whose label map is 255 everywhere.
 
-    An item is that of :class:`SliceDataset`; volumes are counted on over both parts. Self-training puts predicted
-    labels in place of the ignored ones by :meth:`give_labels`.
+    An item is that of :class:`SliceDataset` or :class:`PatchDataset`; volumes are counted on over both parts.
+    Self-training puts predicted labels of slices in place of the ignored ones by :meth:`give_labels`.
 
     Args:
-        labelled: slices with "label".
-        unlabelled: slices of other volumes; a label that they have is not shown.
+        labelled: slices or patches with "label".
+        unlabelled: the same of other volumes; a label that they have is not shown.
 
     Attributes:
-        volume, partition, position: of each slice, as in ``SliceDataset``.
+        volume, partition: of each row, as in the parts.
         files, patients: of each volume, those of the labeled part first.
-        labelled_rows, unlabelled_rows: indices of the slices of each part.
+        labelled_rows, unlabelled_rows: indices of the rows of each part.
         with_labels: as long as there are slices with a label, given or predicted, for a sampler of these alone.
 
     Raises:
-        ValueError: when the two differ in the size of their slices or in what their items hold.
+        ValueError: when the two differ in the size of their images or in what their items hold.
     """
 
-    def __init__(self, labelled: SliceDataset, unlabelled: SliceDataset) -> None:
+    def __init__(self, labelled: SliceDataset | PatchDataset, unlabelled: SliceDataset | PatchDataset) -> None:
         first, second = labelled[0], unlabelled[0]
         found, expected = ({**item, "label": None}.keys() for item in (second, first))
         if found != expected or second["image"].shape != first["image"].shape:
             raise ValueError(
-                f"unlabeled slices hold {sorted(found)} with images {tuple(second['image'].shape)} (C, H, W), "
+                f"unlabeled rows hold {sorted(found)} with images {tuple(second['image'].shape)} (C, *S), "
                 f"labeled ones {sorted(expected)} with {tuple(first['image'].shape)}: prepare both alike"
             )
         self.labelled, self.unlabelled = labelled, unlabelled
         self.files = [*labelled.files, *unlabelled.files]
         self.patients = [*labelled.patients, *unlabelled.patients]
-        self.volume = torch.cat([labelled.volume, unlabelled.volume + len(labelled.files)])
-        self.partition = torch.cat([labelled.partition, unlabelled.partition])
-        self.position = torch.cat([labelled.position, unlabelled.position])
         self.labelled_rows = range(len(labelled))
         self.unlabelled_rows = range(len(labelled), len(labelled) + len(unlabelled))
         self._ignored = torch.full((1, *first["image"].shape[1:]), IGNORED, dtype=torch.uint8)
         self._predicted: Tensor | None = None
         self.with_labels = _WithLabels(self)
 
+    @property
+    def volume(self) -> Tensor:
+        """The volume of each row, int64 (rows,)."""
+        return torch.cat([self.labelled.volume, self.unlabelled.volume + len(self.labelled.files)])
+
+    @property
+    def partition(self) -> Tensor:
+        """The partition of each row, int64 (rows,)."""
+        return torch.cat([self.labelled.partition, self.unlabelled.partition])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose patches are served."""
+        for part in (self.labelled, self.unlabelled):
+            if isinstance(part, PatchDataset):
+                part.set_epoch(epoch)
+
     def __len__(self) -> int:
-        """Number of slices of both parts."""
+        """Number of rows of both parts."""
         return self.unlabelled_rows.stop
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One slice with its label or the ignored one."""
+        """One row with its label or the ignored one."""
         if index < len(self.labelled):
             return self.labelled[index]
         index -= len(self.labelled)
@@ -76,8 +90,13 @@ class MixedSlices(Dataset[dict[str, Any]]):
         """Takes predicted classes (slices, 1, H, W) for all unlabeled slices, in place of earlier ones.
 
         Raises:
-            ValueError: when they do not fit the slices.
+            ValueError: when they do not fit the slices, or the rows are patches.
         """
+        if isinstance(self.unlabelled, PatchDataset):
+            raise ValueError(
+                "predicted labels belong to slices that stay the same, found patches, which are others in each epoch; "
+                "train with a method that predicts as it trains, such as EMASelfTraining"
+            )
         expected = (len(self.unlabelled), *self._ignored.shape)
         if tuple(label.shape) != expected:
             raise ValueError(f"labels must have the shape {expected}, one a slice, found {tuple(label.shape)}")

@@ -3,33 +3,30 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from monai.transforms import Compose, RandomizableTrait
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from monai_cl_ext.arguments import one_of, positive_integer
-from monai_cl_ext.data.cropping import warn_of_cut_classes
 from monai_cl_ext.data.partitions import PARTITION_RULES, slice_partitions
+from monai_cl_ext.data.prepared import prepared_volumes
 from monai_cl_ext.data.preprocessing import volume_transform
-from monai_cl_ext.data.volume import Volume, read_volume
-
-MANY_VOLUMES = 20
-SHOWN = 3
+from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
 
 
 class SliceDataset(Dataset[dict[str, Any]]):
     """All slices of a list of volumes.
 
     Each volume is read and prepared once, when the dataset is made, and kept as float16 (label: uint8) with the slice
-    axis first; so scale intensities to about [0, 1] in ``transform``.
+    axis first; so scale intensities to about [0, 1] in ``transform``. They are kept in memory, or in a store on disk,
+    where later runs and other processes find them again: its arrays are mapped, so that memory does not grow with the
+    number of volumes.
 
     An item is {"image": float32 (C, H, W), "label"?: uint8 (1, H, W), "superpixel"?: int32 (1, H, W), "volume": int,
     "position": float, "partition": int}. Slice i of n has position (i + 1) / n; "volume" counts the kept volumes from
@@ -45,13 +42,15 @@ class SliceDataset(Dataset[dict[str, Any]]):
         superpixels: map from a slice as it is served to integers (1, H, W) from 0 on, such as
             ``transforms.Superpixel()``; it is called once for each slice, by several threads, and the maps are kept in
             one byte a pixel, in two where the numbers need it.
+        store: folder of the store, such as ``default_store()``; None keeps the volumes in memory.
         workers: threads that prepare volumes; None is one a core, at most eight.
         progress: shows a bar where there are many volumes.
 
     Attributes:
         volume, partition: of each slice, int64 (slices,).
         position: of each slice, float64 (slices,).
-        files, patients, spacings: of each kept volume; spacing in the units of the affine, axes as in the volume.
+        files, patients: of each kept volume.
+        spacings: of each kept volume, in the units of the affine, axes as in the volume.
 
     Raises:
         FileNotFoundError, PermissionError: when a file is absent or may not be read.
@@ -71,127 +70,84 @@ class SliceDataset(Dataset[dict[str, Any]]):
         partition_rule: str = "even",
         *,
         superpixels: Callable[[Tensor], Tensor] | None = None,
+        store: str | Path | None = None,
         workers: int | None = None,
         progress: bool = True,
     ) -> None:
         self.slice_axis = one_of("slice_axis", slice_axis, (0, 1, 2))
         self.partitions = positive_integer("partitions", partitions)
-        one_of("partition_rule", partition_rule, PARTITION_RULES)
+        self.partition_rule = one_of("partition_rule", partition_rule, PARTITION_RULES)
         if transform is None:
             transform = volume_transform(slice_axis=slice_axis)
-        _refuse_random(transform)
-        volumes = self._read_all(list(data), transform, superpixels, workers or min(os.cpu_count() or 1, 8), progress)
-        self.files = [volume.file for volume in volumes]
-        self.patients = [volume.patient for volume in volumes]
-        self.spacings = [volume.spacing for volume in volumes]
-        counts = [len(volume.image) for volume in volumes]
-        self.volume = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-        self.position = torch.cat([torch.arange(1, n + 1, dtype=torch.float64) / n for n in counts])
-        self.partition = torch.cat([slice_partitions(n, self.partitions, partition_rule) for n in counts])
-        for file, n in zip(self.files, counts, strict=True):
-            if n < self.partitions:
-                warnings.warn(
-                    f"{file}: {n} slice(s) for {self.partitions} partitions, so some partitions are empty; "
-                    "the volume is kept, but batches of all partitions cannot draw from it",
-                    stacklevel=2,
-                )
-        labels = [volume.label for volume in volumes if volume.label is not None]
-        maps = [volume.superpixel for volume in volumes if volume.superpixel is not None]
-        images = [volume.image for volume in volumes]
-        del volumes
-        self._label = _joined(labels) if labels else None
-        self._superpixel = _joined(maps) if maps else None
-        self._image = _joined(images)
+        maps = None if superpixels is None else SuperpixelMaps(superpixels)
+        self._volumes = prepared_volumes(data, transform, slice_axis, maps, store, workers, progress)
+        self.files, self.patients = self._volumes.files, self._volumes.patients
+        self._check_sizes()
+        self._counts = self._volumes.shapes[:, 0]
+        self._ends = np.cumsum(self._counts)
+        for number in np.flatnonzero(self._counts < self.partitions):
+            warnings.warn(
+                f"{self.files[number]}: {self._counts[number]} slice(s) for {self.partitions} partitions, so some "
+                "partitions are empty; the volume is kept, but batches of all partitions cannot draw from it",
+                stacklevel=2,
+            )
 
     def __len__(self) -> int:
         """Number of slices of all volumes."""
-        return len(self._image)
+        return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One slice with its tags."""
-        item: dict[str, Any] = {"image": self._image[index].float()}
-        if self._label is not None:
-            item["label"] = self._label[index].clone()
-        if self._superpixel is not None:
-            item["superpixel"] = self._superpixel[index].to(torch.int32, copy=True)
-        item["volume"] = self.volume[index].item()
-        item["position"] = self.position[index].item()
-        item["partition"] = self.partition[index].item()
+        """One slice with its tags.
+
+        Raises:
+            IndexError: when there is no such slice.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"slice {index} of {len(self)}")
+        index %= len(self)
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        count = int(self._counts[number])
+        place = index - int(self._ends[number]) + count
+        arrays = self._volumes.arrays
+        item: dict[str, Any] = {"image": torch.from_numpy(arrays.image(number)[place].copy()).float()}
+        if self._volumes.labels:
+            item["label"] = torch.from_numpy(arrays.label(number)[place].copy())
+        if self._volumes.superpixels:
+            item["superpixel"] = torch.from_numpy(arrays.superpixel(number)[place].copy()).int()
+        item["volume"] = number
+        item["position"] = (place + 1) / count
+        item["partition"] = int(self._partitions_of(count)[place])
         return item
 
-    def _read_all(
-        self,
-        data: list[Mapping[str, Any]],
-        transform: Callable[..., Any],
-        superpixels: Callable[[Tensor], Tensor] | None,
-        workers: int,
-        progress: bool,
-    ) -> list[Volume]:
-        _check_data(data)
-        with ThreadPoolExecutor(workers) as pool:
-            read = pool.map(lambda case: read_volume(case, transform, self.slice_axis, superpixels), data)
-            bar = tqdm(read, "Volumes", len(data), leave=False, disable=not progress or len(data) < MANY_VOLUMES)
-            try:
-                volumes = list(bar)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        kept = [volume for volume in volumes if not volume.constant]
-        dropped = [volume.file for volume in volumes if volume.constant]
-        if dropped:
-            warnings.warn(
-                f"{len(dropped)} of {len(volumes)} volume(s) are dropped, since all their voxels, or nearly all, have "
-                f"one intensity: {', '.join(dropped[:SHOWN])}{' and more' if len(dropped) > SHOWN else ''}",
-                stacklevel=3,
-            )
-        warn_of_cut_classes([volume.file for volume in kept], [volume.cut for volume in kept])
-        if not kept:
+    @property
+    def volume(self) -> Tensor:
+        """The volume of each slice, int64 (slices,)."""
+        return torch.from_numpy(np.repeat(np.arange(len(self._counts)), self._counts))
+
+    @property
+    def position(self) -> Tensor:
+        """The position of each slice in its volume, float64 (slices,)."""
+        return torch.cat([torch.arange(1, n + 1, dtype=torch.float64) / n for n in self._counts.tolist()])
+
+    @property
+    def partition(self) -> Tensor:
+        """The partition of each slice, int64 (slices,)."""
+        return torch.cat([self._partitions_of(n) for n in self._counts.tolist()])
+
+    @property
+    def spacings(self) -> list[tuple[float, ...]]:
+        """The spacing of each volume."""
+        return list(map(tuple, self._volumes.spacings.tolist()))
+
+    def _partitions_of(self, slices: int) -> Tensor:
+        return slice_partitions(slices, self.partitions, self.partition_rule)
+
+    def _check_sizes(self) -> None:
+        """Refuses volumes whose slices differ in size."""
+        sizes = self._volumes.shapes[:, 1:]
+        for number in np.flatnonzero((sizes != sizes[0]).any(axis=1))[:1]:
             raise ValueError(
-                f"data: expected at least one volume with contrast, found {len(volumes)} constant one(s); "
-                "check the files"
+                f"{self.files[number]}: its slices are {tuple(sizes[number].tolist())} (channels, height, width) after "
+                f"the transform, those of {self.files[0]} {tuple(sizes[0].tolist())}; crop or pad all to one size, "
+                "e.g. with ResizeWithPadOrCropd"
             )
-        expected = tuple(kept[0].image.shape[1:])
-        for volume in kept:
-            found = tuple(volume.image.shape[1:])
-            if found != expected:
-                raise ValueError(
-                    f"{volume.file}: its slices are {found} (channels, height, width) after the transform, those of "
-                    f"{kept[0].file} {expected}; crop or pad all to one size, e.g. with ResizeWithPadOrCropd"
-                )
-        return kept
-
-
-def _check_data(data: list[Mapping[str, Any]]) -> None:
-    if not data:
-        raise ValueError("data: expected at least one volume, found none; check the data folder and the split")
-    for case in data:
-        if "image" not in case:
-            raise ValueError(f'data: expected an "image" in each case, found {dict(case)}; add it or drop the case')
-    without = [case for case in data if not case.get("label")]
-    if without and len(without) < len(data):
-        raise ValueError(
-            f"data: {len(data) - len(without)} case(s) have a label and {len(without)} have none, the first being "
-            f'{without[0]["image"]}; give labels to all, or drop the key "label"'
-        )
-
-
-def _refuse_random(transform: Callable[..., Any]) -> None:
-    for step in transform.flatten().transforms if isinstance(transform, Compose) else [transform]:
-        if isinstance(step, RandomizableTrait):
-            raise ValueError(
-                f"transform: {type(step).__name__} is random, but is applied once to each volume; "
-                "keep the deterministic steps here and augment batches instead"
-            )
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    """The parts along the first axis, in one block that workers share; each part is freed once it is copied."""
-    widest = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize)
-    block = torch.empty(sum(len(part) for part in parts), *parts[0].shape[1:], dtype=widest)
-    first = 0
-    parts.reverse()
-    while parts:
-        part = parts.pop()
-        block[first : first + len(part)] = part
-        first += len(part)
-    return block

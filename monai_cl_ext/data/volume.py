@@ -12,50 +12,42 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from monai_cl_ext.data.cropping import ClassCounts, cut_away
-from monai_cl_ext.data.file_names import case_name, files_of
+from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.foreground import some_voxels
 from monai_cl_ext.data.intensities import is_sparse
 from monai_cl_ext.data.loading import refuse_other_shape
 from monai_cl_ext.errors import MISTAKES, first_cause, raised_here, root_cause
 
-MAP_TYPES = (torch.uint8, torch.int16, torch.int32)  # torch knows neither maximum nor promotion of uint16
+Transform = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 class Volume(NamedTuple):
     """A prepared volume.
 
     Attributes:
-        file, patient: where it came from.
         spacing: in the units of the affine, axes as in the volume.
         image: float16 (slices, C, H, W).
         label: uint8 (slices, 1, H, W), or None.
-        superpixel: the smallest of uint8, int16 and int32 that holds it, (slices, 1, H, W), or None.
+        foreground: some voxels of each foreground class, (voxels, 4): class and place in the label, or None.
         constant: whether all voxels have one intensity, or nearly all; such a volume may hold nothing else.
         cut: what cropping cuts away of the label.
     """
 
-    file: str
-    patient: str
     spacing: tuple[float, ...]
     image: Tensor
     label: Tensor | None
-    superpixel: Tensor | None
+    foreground: Tensor | None
     constant: bool
     cut: ClassCounts
 
 
-def read_volume(
-    case: Mapping[str, Any],
-    transform: Callable[..., Any],
-    slice_axis: int,
-    superpixels: Callable[[Tensor], Tensor] | None,
-) -> Volume:
+def read_volume(case: Mapping[str, Any], transform: Transform, slice_axis: int) -> Volume:
     """Prepares one volume.
 
     Args:
         case: {"image": path or paths of the channels, "label"?: path, "patient"?: id}.
         transform: of the whole volume, ends in channel-first tensors.
         slice_axis: axis of the volume that counts the slices.
-        superpixels: map from a slice (C, H, W) float32 to integers (1, H, W) from 0 on, or None.
 
     Raises:
         FileNotFoundError, PermissionError: when a file is absent or may not be read.
@@ -68,7 +60,7 @@ def read_volume(
     try:
         loaded = steps(given, end=1)
         if isinstance(transform, Compose) and _is_sparse(loaded.get("image")):  # others may pad as they load
-            return Volume(file, "", (), torch.empty(0), None, None, constant=True, cut={})
+            return Volume((1.0, 1.0, 1.0), torch.empty(0), None, None, constant=True, cut={})
         prepared = steps(loaded, start=1)
     except Exception as error:
         failure = error_with_files(error, case)
@@ -90,9 +82,9 @@ def read_volume(
     label = _compact_label(prepared["label"], image, case, slice_axis) if case.get("label") else None
     pixels = _compact_image(image, file, slice_axis)
     constant = bool(pixels.amin() == pixels.amax())
-    maps = None if superpixels is None or constant else _compact_superpixels(pixels, superpixels, file)
     cut = _cut_away(loaded["label"], prepared["label"]) if case.get("label") else {}
-    return Volume(file, str(case.get("patient", case_name(file))), spacing, pixels, label, maps, constant, cut)
+    foreground = None if label is None else some_voxels(label)
+    return Volume(spacing, pixels, label, foreground, constant, cut)
 
 
 def _is_sparse(image: Any) -> bool:
@@ -148,30 +140,6 @@ def _compact_label(label: Tensor, image: Tensor, case: Mapping[str, Any], slice_
             f"{plain.max():g}; renumber the classes, and resample labels with mode nearest"
         )
     return _slices_first(classes, slice_axis)
-
-
-def _compact_superpixels(pixels: Tensor, superpixels: Callable[[Tensor], Tensor], file: str) -> Tensor:
-    """The map of each slice as the dataset serves the slice."""
-    maps = torch.empty(len(pixels), 1, *pixels.shape[2:], dtype=torch.int32)
-    for number, image in enumerate(pixels):
-        try:
-            found = _plain(superpixels(image.float()))
-        except Exception as error:
-            raise ValueError(
-                f"{file}: superpixels of slice {number} failed ({type(error).__name__}: {error}); "
-                "check the image and the arguments of superpixels"
-            ) from error
-        whole = not (found.dtype.is_floating_point or found.dtype.is_complex or found.dtype == torch.bool)
-        if not whole or found.shape != maps.shape[1:] or found.amin() < 0:
-            lowest = f" from {found.amin()} on" if whole and found.numel() else ""
-            raise ValueError(
-                f"{file}: superpixels must map a slice (C, H, W) to integers {tuple(maps.shape[1:])} from 0 on, found "
-                f"{found.dtype} {tuple(found.shape)}{lowest} for slice {number}; "
-                "give a function such as transforms.Superpixel"
-            )
-        maps[number] = found
-    highest = int(maps.amax())
-    return maps.to(next(dtype for dtype in MAP_TYPES if highest <= torch.iinfo(dtype).max))
 
 
 def _file_shape(volume: Tensor) -> tuple[int, ...]:

@@ -186,4 +186,4 @@ def cut_of(case: dict[str, Any], prepare: Any, slice_axis: int) -> Any:
     """What preparing a case as a training does cuts away of its label."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told already when the case was examined
-        return read_volume(case, prepare, slice_axis, None).cut
+        return read_volume(case, prepare, slice_axis).cut

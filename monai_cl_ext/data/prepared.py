@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prepares the volumes of a dataset once, in memory or in a store on disk, and serves their arrays."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from monai.transforms import Compose, RandomizableTrait
+from tqdm import tqdm
+
+from monai_cl_ext.data.cropping import warn_of_cut_classes
+from monai_cl_ext.data.file_names import case_name, files_of, some
+from monai_cl_ext.data.in_memory import InMemory
+from monai_cl_ext.data.keeper import Arrays, Facts, Keeper
+from monai_cl_ext.data.store import Store
+from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
+from monai_cl_ext.data.told import listening
+from monai_cl_ext.data.volume import Transform
+
+MANY_VOLUMES = 20
+
+
+class PreparedVolumes(NamedTuple):
+    """Volumes that are ready to be cut.
+
+    Attributes:
+        files, patients: of each volume.
+        shapes: (volumes, 4), slices, C, H and W of each.
+        spacings: (volumes, 3), in the units of the affine.
+        labels, superpixels: whether the arrays have them.
+        arrays: of the volumes.
+    """
+
+    files: list[str]
+    patients: list[str]
+    shapes: np.ndarray
+    spacings: np.ndarray
+    labels: bool
+    superpixels: bool
+    arrays: Arrays
+
+
+def prepared_volumes(
+    data: Sequence[Mapping[str, Any]],
+    transform: Transform,
+    slice_axis: int,
+    superpixels: SuperpixelMaps | None,
+    store: str | Path | None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> PreparedVolumes:
+    """Prepares all volumes but those of one intensity.
+
+    Args:
+        data: {"image", "label"?, "patient"?} of each volume; all with a label or none.
+        transform: deterministic, of a whole volume.
+        slice_axis: axis of the volume that counts the slices.
+        superpixels: makes their maps, or None.
+        store: folder of a store; None keeps volumes in memory.
+        workers: threads that prepare volumes; None is one a core, at most eight.
+        progress: shows a bar where there are many volumes.
+
+    Raises:
+        FileNotFoundError, PermissionError: when a file is absent or may not be read.
+        ValueError: when there are no volumes with contrast, or one cannot be prepared. The message names the file.
+
+    Warns of volumes of one intensity, and of the share of each class that cropping cuts away.
+    """
+    data = list(data)
+    _check_data(data)
+    _refuse_random(transform)
+    keeper = _keeper(store, transform, slice_axis, superpixels)
+    facts = _kept(keeper, data, workers or min(os.cpu_count() or 1, 8), progress)
+    for found in facts:
+        for category, message in found.told:
+            warnings.warn(message, category, stacklevel=4)
+    names = [files_of(case["image"])[0] for case in data]
+    places = [place for place, found in enumerate(facts) if not found.constant]
+    dropped = [name for name, found in zip(names, facts, strict=True) if found.constant]
+    if dropped:
+        warnings.warn(
+            f"{len(dropped)} of {len(data)} volume(s) are dropped, since all their voxels, or nearly all, have "
+            f"one intensity: {some(dropped)}",
+            stacklevel=4,
+        )
+    warn_of_cut_classes([names[place] for place in places], [facts[place].cut for place in places])
+    if not places:
+        raise ValueError(
+            f"data: expected at least one volume with contrast, found {len(dropped)} constant one(s); check the files"
+        )
+    return PreparedVolumes(
+        [names[place] for place in places],
+        [str(data[place].get("patient", case_name(names[place]))) for place in places],
+        np.array([facts[place].shape for place in places]),
+        np.array([facts[place].spacing for place in places]),
+        bool(data[0].get("label")),
+        superpixels is not None,
+        keeper.arrays(places),
+    )
+
+
+def _keeper(store: str | Path | None, transform: Transform, slice_axis: int, maps: SuperpixelMaps | None) -> Keeper:
+    return InMemory(transform, slice_axis, maps) if store is None else Store(store, transform, slice_axis, maps)
+
+
+def _kept(keeper: Keeper, data: list[Mapping[str, Any]], workers: int, progress: bool) -> list[Facts]:
+    """The facts of all volumes. Each process begins elsewhere: several that share a store share its making."""
+    first = os.getpid() % len(data)
+    places = [*range(first, len(data)), *range(first)]
+    with listening(), ThreadPoolExecutor(workers) as pool:
+        found = pool.map(lambda place: keeper.keep(place, data[place]), places)
+        bar = tqdm(found, "Volumes", len(data), leave=False, disable=not progress or len(data) < MANY_VOLUMES)
+        try:
+            facts = dict(zip(places, bar, strict=True))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [facts[place] for place in range(len(data))]
+
+
+def _check_data(data: list[Mapping[str, Any]]) -> None:
+    if not data:
+        raise ValueError("data: expected at least one volume, found none; check the data folder and the split")
+    for case in data:
+        if "image" not in case:
+            raise ValueError(f'data: expected an "image" in each case, found {dict(case)}; add it or drop the case')
+    without = [case for case in data if not case.get("label")]
+    if without and len(without) < len(data):
+        raise ValueError(
+            f"data: {len(data) - len(without)} case(s) have a label and {len(without)} have none, the first being "
+            f'{without[0]["image"]}; give labels to all, or drop the key "label"'
+        )
+
+
+def _refuse_random(transform: Transform) -> None:
+    for step in transform.flatten().transforms if isinstance(transform, Compose) else [transform]:
+        if isinstance(step, RandomizableTrait):
+            raise ValueError(
+                f"transform: {type(step).__name__} is random, but is applied once to each volume; "
+                "keep the deterministic steps here and augment batches instead"
+            )

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hashes of the content of files, remembered as long as size and time of change stay the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.opening import open_file
+from monai_cl_ext.data.store.folder import KEY_DIGITS
+from monai_cl_ext.files import write_text
+
+TWO_FILES = (".hdr", ".img", ".mhd", ".nhdr")  # a header whose voxels lie in a file of the same name
+
+
+def case_content(case: Mapping[str, Any], memory: Path) -> str:
+    """A hash of all that the image and the label of a case hold.
+
+    Args:
+        case: {"image": path, or those of the channels, "label"?: path}; a path may be a folder.
+        memory: folder in which hashes are remembered.
+
+    Raises:
+        FileNotFoundError, PermissionError, OSError: when a file cannot be read.
+        ValueError: when the image or the label is no path.
+    """
+    parts = []
+    for key in ("image", "label"):
+        paths = case.get(key)
+        if paths is not None and not isinstance(paths, (str, Path, list, tuple)):
+            raise ValueError(
+                f"data: a store takes files, found a {type(paths).__name__} as {key!r}; write it to a file, or give "
+                "store=None to keep volumes in memory"
+            )
+        files = files_of(paths) if paths else []
+        parts.append([[_content(path, memory) for path in _belonging(Path(file))] for file in files])
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:KEY_DIGITS]
+
+
+def _belonging(path: Path) -> list[Path]:
+    """The files of a path: itself, its two files, or all of a folder."""
+    path = path.expanduser().absolute()
+    if path.is_dir():
+        return sorted(found for found in path.rglob("*") if found.is_file())
+    if path.name.lower().endswith(TWO_FILES):
+        return sorted(found for found in path.parent.iterdir() if found.name.split(".")[0] == path.name.split(".")[0])
+    return [path]
+
+
+def _content(path: Path, memory: Path) -> str:
+    """A file's hash: the one remembered for this path, size and time, or that of its bytes."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        open_file(path).close()  # says what is wrong
+        raise
+    mark = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
+    name = hashlib.sha256(mark.encode()).hexdigest()[:KEY_DIGITS]
+    place = memory / name[:2] / name
+    with suppress(OSError):
+        if len(known := place.read_text("ascii")) == KEY_DIGITS:
+            return known
+    open_file(path).close()  # refuses what is no file with something in it
+    with open(path, "rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()[:KEY_DIGITS]
+    with suppress(OSError):  # a store that cannot be written to is read all the same
+        place.parent.mkdir(exist_ok=True)
+        write_text(place, content)
+    return content

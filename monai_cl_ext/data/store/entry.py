@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A prepared volume in a store: a folder with its facts and its arrays, there as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.keeper import Facts
+from monai_cl_ext.data.store.folder import VOLUME
+from monai_cl_ext.data.told import KEPT, Told
+from monai_cl_ext.data.volume import Volume
+from monai_cl_ext.files import atomic, atomic_folder, write_text
+
+
+class Entry(NamedTuple):
+    """What a store knows of a volume.
+
+    Attributes:
+        facts: of the volume.
+        sizes: bytes of each of its files of arrays.
+    """
+
+    facts: Facts
+    sizes: dict[str, int]
+
+
+def case_files(case: Mapping[str, Any]) -> list[str]:
+    """The files of a case, those of the image first."""
+    return [file for key in ("image", "label") if case.get(key) for file in files_of(case[key])]
+
+
+def read_entry(folder: Path, files: list[str]) -> Entry | None:
+    """The entry of a folder; None where there is none, or where a file of arrays has lost bytes.
+
+    Args:
+        folder: of the volume.
+        files: of the case that asks; what is told again names these.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / VOLUME).read_text(encoding="utf-8"))
+        sizes = content["sizes"]
+        if any((folder / name).stat().st_size != size for name, size in sizes.items()):
+            return None
+        cut = {int(number): (int(lost), int(all_)) for number, (lost, all_) in content["cut"].items()}
+        told = [(KEPT[kind], _renamed(message, content["files"], files)) for kind, message in content["told"]]
+        facts = Facts(tuple(content["shape"]), tuple(content["spacing"]), content["constant"], cut, told)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Entry(facts, sizes)
+
+
+def write_entry(folder: Path, volume: Volume, case: Mapping[str, Any], told: Told) -> Entry:
+    """Writes a prepared volume to a folder that is not there yet.
+
+    Raises:
+        OSError: when it cannot be written; there is no folder then.
+    """
+    facts = Facts(tuple(volume.image.shape), volume.spacing, volume.constant, volume.cut, told)
+    with atomic_folder(folder) as temporary:
+        arrays = {"image.npy": volume.image, "label.npy": volume.label, "foreground.npy": volume.foreground}
+        present = {} if volume.constant else {name: values for name, values in arrays.items() if values is not None}
+        sizes = {name: _save(temporary / name, values) for name, values in present.items()}
+        content = {
+            "files": case_files(case),
+            "shape": list(facts.shape),
+            "spacing": list(facts.spacing),
+            "constant": facts.constant,
+            "cut": {str(number): list(counts) for number, counts in facts.cut.items()},
+            "told": [[kind.__name__, message] for kind, message in told if kind.__name__ in KEPT],
+            "sizes": sizes,
+        }
+        write_text(temporary / VOLUME, json.dumps(content, indent=1))
+    return Entry(facts, sizes)
+
+
+def write_map(path: Path, maps: Tensor) -> None:
+    """Writes superpixel maps beside the arrays of their volume.
+
+    Raises:
+        OSError: when they cannot be written; there is no file then.
+    """
+    with atomic(path) as temporary:
+        _save(temporary, maps)
+
+
+def _save(path: Path, values: Tensor) -> int:
+    """Writes an array, and returns the size of its file."""
+    with open(path, "wb") as file:
+        np.save(file, values.contiguous().numpy())
+    return path.stat().st_size
+
+
+def _renamed(message: str, before: list[str], now: list[str]) -> str:
+    """What was told, with the files that have the same content now."""
+    for old, new in zip(before, now, strict=False):
+        message = message.replace(old, new)
+    return message

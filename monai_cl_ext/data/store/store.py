@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps prepared volumes on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.keeper import Facts
+from monai_cl_ext.data.store.arrays import StoredArrays
+from monai_cl_ext.data.store.content import case_content
+from monai_cl_ext.data.store.entry import Entry, case_files, read_entry, write_entry, write_map
+from monai_cl_ext.data.store.folder import FILES, LOCKS, SETTINGS, refused, store_folder
+from monai_cl_ext.data.store.settings import described, settings_key
+from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
+from monai_cl_ext.data.told import heard
+from monai_cl_ext.data.volume import Transform, read_volume
+from monai_cl_ext.files import remove_leftovers, write_text
+
+
+class Store:
+    """Prepares volumes into a folder, and finds there what was prepared before by whichever process.
+
+    A volume is known by the content of its files and by how it is prepared: a changed file, setting or version gives
+    another entry. Of two processes that want the same volume one prepares it, and the other waits for it.
+
+    Args:
+        folder: of the store, made when missing.
+        transform, slice_axis: as in :func:`read_volume`.
+        superpixels: makes their maps, or None.
+
+    Raises:
+        ValueError: when it cannot be told what the transform does.
+        OSError: when the folder cannot be made.
+    """
+
+    def __init__(
+        self, folder: str | Path, transform: Transform, slice_axis: int, superpixels: SuperpixelMaps | None
+    ) -> None:
+        self.store = store_folder(folder)
+        self.transform, self.slice_axis, self.superpixels = transform, slice_axis, superpixels
+        description = described([transform, slice_axis])
+        self.folder = self.store / settings_key(description)
+        self.map_file = "" if superpixels is None else f"superpixel_{settings_key(described(superpixels))}.npy"
+        self.contents: dict[int, str] = {}
+        with self._writing():
+            for folder_ in (self.folder, self.store / FILES, self.store / LOCKS):
+                folder_.mkdir(exist_ok=True)
+            remove_leftovers(self.folder, ".*")
+            if not (self.folder / SETTINGS).is_file():
+                write_text(self.folder / SETTINGS, json.dumps(description, indent=1))
+        with suppress(OSError):  # it was used now
+            os.utime(self.folder / SETTINGS)
+
+    def keep(self, place: int, case: Mapping[str, Any]) -> Facts:
+        """Prepares the volume of a case, unless the store has it."""
+        content = case_content(case, self.store / FILES)
+        self.contents[place] = content
+        folder = self.folder / content
+        entry = read_entry(folder, case_files(case))
+        if entry is None or not self._has_maps(folder, entry):
+            with self._locked(content):  # by now another process may have prepared it
+                entry = read_entry(folder, case_files(case)) or self._prepare(folder, case)
+                if not self._has_maps(folder, entry):
+                    self._make_maps(folder, files_of(case["image"])[0])
+        return entry.facts
+
+    def arrays(self, places: Sequence[int]) -> StoredArrays:
+        """The arrays of the volumes at these places, counted from 0."""
+        return StoredArrays(self.folder, [self.contents[place] for place in places], self.map_file)
+
+    def _prepare(self, folder: Path, case: Mapping[str, Any]) -> Entry:
+        with heard() as told:
+            volume = read_volume(case, self.transform, self.slice_axis)
+        with self._writing():
+            if folder.exists():
+                warnings.warn(f"{folder}: a damaged entry of the store is made anew; check the disk", stacklevel=2)
+                shutil.rmtree(folder)
+            return write_entry(folder, volume, case, told)
+
+    def _has_maps(self, folder: Path, entry: Entry) -> bool:
+        return self.superpixels is None or entry.facts.constant or (folder / self.map_file).is_file()
+
+    def _make_maps(self, folder: Path, file: str) -> None:
+        assert self.superpixels is not None
+        image = torch.from_numpy(np.load(folder / "image.npy"))
+        maps = self.superpixels(image, file)
+        with self._writing():
+            write_map(folder / self.map_file, maps)
+
+    @contextmanager
+    def _locked(self, content: str) -> Iterator[None]:
+        """Keeps other processes and threads from preparing the volume meanwhile."""
+        lock = FileLock(self.store / LOCKS / f"{self.folder.name}_{content[:2]}")
+        with self._writing():
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Tells of the store in errors of the disk."""
+        try:
+            yield
+        except OSError as error:
+            raise refused(error, self.store) from error
