@@ -16,7 +16,7 @@ from fire.parser import DefaultParseValue
 
 from monai_cl_ext.errors import mistake
 
-GROUPS = ("bundle", "study")  # commands that have commands of their own
+GROUPS = ("bundle", "store", "study")  # commands that have commands of their own
 INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
 
 
@@ -206,6 +206,15 @@ class Commands:
         from monai_cl_ext.bundles.commands import BundleCommands
 
         return BundleCommands()
+
+    def store(self) -> Any:
+        """The store of prepared volumes: store list, store remove.
+
+        Each has its own help: store remove --help.
+        """
+        from monai_cl_ext.data.store.commands import StoreCommands
+
+        return StoreCommands()
 
     def study(self) -> Any:
         """Label-efficiency studies: study plan, study run, study report.

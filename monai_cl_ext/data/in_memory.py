@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.foreground import some_voxels
 from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
 from monai_cl_ext.data.told import heard
@@ -36,8 +37,8 @@ class InMemory:
             volume = read_volume(case, self.transform, self.slice_axis)
             if not volume.constant:
                 self.parts[place] = {"image": volume.image}
-                if volume.label is not None and volume.foreground is not None:
-                    self.parts[place] |= {"label": volume.label, "foreground": volume.foreground}
+                if volume.label is not None:
+                    self.parts[place]["label"] = volume.label
                 if self.superpixels is not None:
                     self.parts[place]["superpixel"] = self.superpixels(volume.image, files_of(case["image"])[0])
         return Facts(tuple(volume.image.shape), volume.spacing, volume.constant, volume.cut, told)
@@ -58,6 +59,7 @@ class Blocks:
         shapes = {kind: [part[kind].shape for part in parts] for kind in parts[0]}
         self._shapes = shapes
         self._starts = {kind: np.cumsum([0, *map(math.prod, shapes[kind])]) for kind in shapes}
+        self._foreground: dict[int, np.ndarray] = {}
         self._blocks = {kind: _joined([part.pop(kind) for part in parts]) for kind in shapes}
 
     def image(self, number: int) -> np.ndarray:
@@ -70,7 +72,9 @@ class Blocks:
 
     def foreground(self, number: int) -> np.ndarray:
         """int32 (voxels, 4): class, slice, row and column of some voxels of each foreground class."""
-        return self._array("foreground", number)
+        if number not in self._foreground:
+            self._foreground[number] = some_voxels(torch.from_numpy(self.label(number))).numpy()
+        return self._foreground[number]
 
     def superpixel(self, number: int) -> np.ndarray:
         """Of one to four bytes, (slices, 1, H, W)."""

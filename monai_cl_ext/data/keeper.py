@@ -31,7 +31,7 @@ class Facts(NamedTuple):
 
 
 class Arrays(Protocol):
-    """The arrays of volumes by their numbers; they may not be written to."""
+    """The arrays of volumes by their numbers; nobody writes to them."""
 
     def image(self, number: int) -> np.ndarray:
         """Float16 (slices, C, H, W)."""

@@ -45,7 +45,8 @@ class PatchDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         volume, partition: of each row, int64 (rows,); partition -1 where it is not known beforehand.
-        pair, place_in_pair: of each row, int64 (rows,): rows of one pair are neighbors, in places 0 and 1.
+        neighborhood, place: of each row, int64 (rows,), for ``NeighborBatchSampler``: the pair of neighbors that it is
+            in, and 0 or 1; only where ``patches`` draws neighbors.
         files, patients: of each kept volume.
         spacings: of each kept volume, in the units of the affine, axes as in the volume.
 
@@ -98,11 +99,11 @@ class PatchDataset(Dataset[dict[str, Any]]):
         arrays, shape = self._volumes.arrays, self._shapes[number]
         foreground = arrays.foreground(number) if self.patches.foreground else None
         start = self.patches.start(shape, self.epoch, index, row, foreground)
-        item: dict[str, Any] = {"image": self._cut(arrays.image(number), start).float()}
+        item: dict[str, Any] = {"image": self._cut(arrays.image(number), start, torch.float32)}
         if self._volumes.labels:
-            item["label"] = self._cut(arrays.label(number), start)
+            item["label"] = self._cut(arrays.label(number), start, torch.uint8)
         if self._volumes.superpixels:
-            item["superpixel"] = self._cut(arrays.superpixel(number), start).int()
+            item["superpixel"] = self._cut(arrays.superpixel(number), start, torch.int32)
         center = (start + (self.patches.lengths + 1) / 2) / shape
         item["volume"] = number
         item["position"] = torch.from_numpy(self._in_order(center))
@@ -121,12 +122,18 @@ class PatchDataset(Dataset[dict[str, Any]]):
         return torch.from_numpy(np.concatenate([self.patches.partitions_of(shape) for shape in self._shapes]))
 
     @property
-    def pair(self) -> Tensor:
-        """The pair of neighbors that each row is in, int64 (rows,)."""
+    def neighborhood(self) -> Tensor:
+        """The pair of neighbors that each row is in, int64 (rows,).
+
+        Raises:
+            ValueError: when rows are no neighbors.
+        """
+        if not self.patches.neighbors:
+            raise ValueError("patches are drawn without neighbors; give RandomPatches neighbors=True")
         return torch.arange(len(self)) // 2
 
     @property
-    def place_in_pair(self) -> Tensor:
+    def place(self) -> Tensor:
         """The place of each row in its pair, int64 (rows,)."""
         return torch.arange(len(self)) % 2
 
@@ -144,18 +151,18 @@ class PatchDataset(Dataset[dict[str, Any]]):
         """Numbers of each axis, the slice axis first, in the order of the volume's axes."""
         return np.insert(values[1:], self.patches.slice_axis, values[0])
 
-    def _cut(self, array: np.ndarray, start: np.ndarray) -> Tensor:
-        """The patch (C, *S) of an array (slices, C, H, W)."""
+    def _cut(self, array: np.ndarray, start: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """A copy of the patch (C, *S) of an array (slices, C, H, W), in the memory order of the array."""
         shape = np.array([array.shape[0], *array.shape[2:]])
         ends = np.minimum(start + self.patches.lengths, shape)
         first = np.maximum(start, 0)
         slices, rows, columns = (slice(begin, end) for begin, end in zip(first, ends, strict=True))
-        patch = torch.from_numpy(array[slices, :, rows, columns].copy())
+        patch = torch.from_numpy(array)[slices, :, rows, columns]
         if (shape < self.patches.lengths).any():
             before, after = first - start, start + self.patches.lengths - ends
             margins = [0, 0, *(int(margin) for pair in zip(before, after, strict=True) for margin in pair)]
             patch = torch.nn.functional.pad(patch, [*margins[6:8], *margins[4:6], 0, 0, *margins[2:4]])
-        return patch.movedim(0, self.patches.slice_axis + 1).contiguous()
+        return patch.to(dtype, copy=True).movedim(0, self.patches.slice_axis + 1)
 
     def _check_volumes(self) -> None:
         channels = self._volumes.shapes[:, 1]

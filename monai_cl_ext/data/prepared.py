@@ -110,8 +110,8 @@ def _keeper(store: str | Path | None, transform: Transform, slice_axis: int, map
 
 
 def _kept(keeper: Keeper, data: list[Mapping[str, Any]], workers: int, progress: bool) -> list[Facts]:
-    """The facts of all volumes. Each process begins elsewhere: several that share a store share its making."""
-    first = os.getpid() % len(data)
+    """The facts of all volumes. Processes that share a store share its making, since each begins elsewhere."""
+    first = os.getpid() % len(data) if isinstance(keeper, Store) else 0
     places = [*range(first, len(data)), *range(first)]
     with listening(), ThreadPoolExecutor(workers) as pool:
         found = pool.map(lambda place: keeper.keep(place, data[place]), places)

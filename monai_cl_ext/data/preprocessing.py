@@ -59,17 +59,20 @@ def volume_transform(
     return Compose(transforms)
 
 
-def beside_slices(name: str, value: float | Sequence[float], slice_axis: int) -> list[float]:
-    """A size in pixels or a spacing in the plane of the slices, for MONAI: -1, leave alone, stands at the slice axis.
+def beside_slices(name: str, value: float | Sequence[float], slice_axis: int, spatial_dims: int = 2) -> list[float]:
+    """A size in voxels or a spacing for each axis of a volume, as MONAI takes it.
+
+    Of slices it is given in their plane, and -1, leave alone, stands at the slice axis; of 3D patches for all axes.
 
     Args:
         name: "image_size" or "pixdim".
-        value: two numbers, or one for both axes of the plane.
+        value: as many numbers as ``spatial_dims``, or one for all.
         slice_axis: axis of the volume that counts the slices.
+        spatial_dims: 2 for slices, 3 for patches.
 
     Raises:
-        ValueError: when ``value`` is neither one number above 0 nor two; a size must be whole.
+        ValueError: when ``value`` has another number of numbers, or one that is not above 0; a size must be whole.
     """
     check: Callable[[str, Any], float] = positive_integer if name == "image_size" else positive_number
-    pair = per_axis(name, value, 2, check)
-    return [*pair[:slice_axis], -1, *pair[slice_axis:]]
+    numbers = per_axis(name, value, one_of("spatial_dims", spatial_dims, (2, 3)), check)
+    return list(numbers) if spatial_dims == 3 else [*numbers[:slice_axis], -1, *numbers[slice_axis:]]

@@ -49,6 +49,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
     Attributes:
         volume, partition: of each slice, int64 (slices,).
         position: of each slice, float64 (slices,).
+        neighborhood, place: of each slice, for ``NeighborBatchSampler``: its volume and its position.
         files, patients: of each kept volume.
         spacings: of each kept volume, in the units of the affine, axes as in the volume.
 
@@ -109,11 +110,11 @@ class SliceDataset(Dataset[dict[str, Any]]):
         count = int(self._counts[number])
         place = index - int(self._ends[number]) + count
         arrays = self._volumes.arrays
-        item: dict[str, Any] = {"image": torch.from_numpy(arrays.image(number)[place].copy()).float()}
+        item: dict[str, Any] = {"image": torch.from_numpy(arrays.image(number)[place]).float()}
         if self._volumes.labels:
-            item["label"] = torch.from_numpy(arrays.label(number)[place].copy())
+            item["label"] = torch.from_numpy(arrays.label(number)[place]).clone()
         if self._volumes.superpixels:
-            item["superpixel"] = torch.from_numpy(arrays.superpixel(number)[place].copy()).int()
+            item["superpixel"] = torch.from_numpy(arrays.superpixel(number)[place]).to(torch.int32, copy=True)
         item["volume"] = number
         item["position"] = (place + 1) / count
         item["partition"] = int(self._partitions_of(count)[place])
@@ -128,6 +129,16 @@ class SliceDataset(Dataset[dict[str, Any]]):
     def position(self) -> Tensor:
         """The position of each slice in its volume, float64 (slices,)."""
         return torch.cat([torch.arange(1, n + 1, dtype=torch.float64) / n for n in self._counts.tolist()])
+
+    @property
+    def neighborhood(self) -> Tensor:
+        """The volume of each slice: in it, slices of the next places are neighbors."""
+        return self.volume
+
+    @property
+    def place(self) -> Tensor:
+        """The position of each slice."""
+        return self.position
 
     @property
     def partition(self) -> Tensor:

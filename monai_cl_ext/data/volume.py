@@ -13,7 +13,6 @@ from torch import Tensor
 
 from monai_cl_ext.data.cropping import ClassCounts, cut_away
 from monai_cl_ext.data.file_names import files_of
-from monai_cl_ext.data.foreground import some_voxels
 from monai_cl_ext.data.intensities import is_sparse
 from monai_cl_ext.data.loading import refuse_other_shape
 from monai_cl_ext.errors import MISTAKES, first_cause, raised_here, root_cause
@@ -28,7 +27,6 @@ class Volume(NamedTuple):
         spacing: in the units of the affine, axes as in the volume.
         image: float16 (slices, C, H, W).
         label: uint8 (slices, 1, H, W), or None.
-        foreground: some voxels of each foreground class, (voxels, 4): class and place in the label, or None.
         constant: whether all voxels have one intensity, or nearly all; such a volume may hold nothing else.
         cut: what cropping cuts away of the label.
     """
@@ -36,7 +34,6 @@ class Volume(NamedTuple):
     spacing: tuple[float, ...]
     image: Tensor
     label: Tensor | None
-    foreground: Tensor | None
     constant: bool
     cut: ClassCounts
 
@@ -60,7 +57,7 @@ def read_volume(case: Mapping[str, Any], transform: Transform, slice_axis: int) 
     try:
         loaded = steps(given, end=1)
         if isinstance(transform, Compose) and _is_sparse(loaded.get("image")):  # others may pad as they load
-            return Volume((1.0, 1.0, 1.0), torch.empty(0), None, None, constant=True, cut={})
+            return Volume((1.0, 1.0, 1.0), torch.empty(0), None, constant=True, cut={})
         prepared = steps(loaded, start=1)
     except Exception as error:
         failure = error_with_files(error, case)
@@ -83,8 +80,7 @@ def read_volume(case: Mapping[str, Any], transform: Transform, slice_axis: int) 
     pixels = _compact_image(image, file, slice_axis)
     constant = bool(pixels.amin() == pixels.amax())
     cut = _cut_away(loaded["label"], prepared["label"]) if case.get("label") else {}
-    foreground = None if label is None else some_voxels(label)
-    return Volume(spacing, pixels, label, foreground, constant, cut)
+    return Volume(spacing, pixels, label, constant, cut)
 
 
 def _is_sparse(image: Any) -> bool:

@@ -7,6 +7,7 @@ from monai_cl_ext.networks.dino_head import DINOHead
 from monai_cl_ext.networks.discriminator import patch_discriminator
 from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, region_projection
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
+from monai_cl_ext.networks.on_device import on_device
 from monai_cl_ext.networks.prototypes import Prototypes
 from monai_cl_ext.networks.queue import MemoryQueue
 from monai_cl_ext.networks.stages import Stages, stages
@@ -32,6 +33,7 @@ __all__ = [
     "load_dino_weights",
     "load_pretrained",
     "mlp_head",
+    "on_device",
     "patch_discriminator",
     "pointwise_head",
     "region_projection",

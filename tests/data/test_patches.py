@@ -167,13 +167,15 @@ def test_neighbors_lie_half_a_patch_aside(tmp_path):
         first, second = (begin(found[row], shape, size) for row in (index, index + 1))
         axis = int(np.argmax(np.array(shape) / size))
         assert np.abs(first - second).tolist() == [4 if each == axis else 0 for each in range(3)]
-    sampler = NeighborBatchSampler(found.pair, found.place_in_pair, batch_size=8)
+    sampler = NeighborBatchSampler(found.neighborhood, found.place, batch_size=8)
     for batch in sampler:
         assert [row // 2 for row in batch[::2]] == [row // 2 for row in batch[1::2]]
         assert all(row % 2 == 0 for row in batch[::2])
 
 
 def test_neighbors_need_room_and_even_rows(tmp_path):
+    with pytest.raises(ValueError, match="drawn without neighbors"):
+        _ = patches(volumes(tmp_path, (9, 9, 9)), 8).neighborhood
     with pytest.raises(ValueError, match=r"p0\.nii\.gz: no larger than a patch"):
         patches(volumes(tmp_path, (8, 8, 8)), 8, neighbors=True)
     with pytest.raises(ValueError, match="per_volume must be even"):

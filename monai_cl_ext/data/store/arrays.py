@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,19 +14,25 @@ import numpy as np
 OPEN_ARRAYS = 64
 """Files that a process keeps mapped; each takes part in its memory."""
 
+OF_SUPERPIXELS = {1: np.uint8, 2: np.int16, 4: np.int32}
+
 
 class StoredArrays:
     """The arrays of volumes, each a file that all processes map; a copy for a worker takes none along.
 
+    Whoever writes to one writes to memory of its own.
+
     Args:
         folder: of volumes that were prepared alike.
         contents: names of the volumes in it.
+        shapes: (slices, C, H, W) of each.
         map_file: name of the file of superpixel maps in each, or empty.
     """
 
-    def __init__(self, folder: Path, contents: Sequence[str], map_file: str) -> None:
+    def __init__(self, folder: Path, contents: Sequence[str], shapes: np.ndarray, map_file: str) -> None:
         self.folder, self.map_file = str(folder), map_file
         self._contents = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(len(contents), -1)
+        self._shapes = shapes
         self._open: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
 
     def image(self, number: int) -> np.ndarray:
@@ -60,9 +67,20 @@ class StoredArrays:
     def _mapped(self, number: int, file: str) -> np.ndarray:
         path = Path(self.folder, self._contents[number].tobytes().hex(), file)
         try:
-            return np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+            if file == "foreground.npy":
+                return np.load(path, mmap_mode="c")
+            # What else np.load reads of the header is known, and reading it takes longer than mapping the file.
+            shape = self._shapes[number].tolist() if file == "image.npy" else self._map_shape(number)
+            size, voxels = path.stat().st_size, math.prod(shape)
+            dtype = {"image.npy": np.float16, "label.npy": np.uint8}.get(file) or OF_SUPERPIXELS[size // voxels]
+            offset = size - voxels * np.dtype(dtype).itemsize
+            return np.memmap(path, dtype, mode="c", offset=offset, shape=tuple(shape))
+        except (OSError, ValueError, KeyError) as error:
             raise ValueError(
                 f"{path}: a prepared volume has left the store ({error}) since the data set was made; make it again, "
                 "and let nobody remove volumes of a running training"
             ) from error
+
+    def _map_shape(self, number: int) -> list[int]:
+        slices, _, height, width = self._shapes[number].tolist()
+        return [slices, 1, height, width]

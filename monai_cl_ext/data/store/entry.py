@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.foreground import some_voxels
 from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.store.folder import VOLUME
 from monai_cl_ext.data.told import KEPT, Told
@@ -64,9 +65,10 @@ def write_entry(folder: Path, volume: Volume, case: Mapping[str, Any], told: Tol
     """
     facts = Facts(tuple(volume.image.shape), volume.spacing, volume.constant, volume.cut, told)
     with atomic_folder(folder) as temporary:
-        arrays = {"image.npy": volume.image, "label.npy": volume.label, "foreground.npy": volume.foreground}
-        present = {} if volume.constant else {name: values for name, values in arrays.items() if values is not None}
-        sizes = {name: _save(temporary / name, values) for name, values in present.items()}
+        arrays = {} if volume.constant else {"image.npy": volume.image}
+        if volume.label is not None:
+            arrays |= {"label.npy": volume.label, "foreground.npy": some_voxels(volume.label)}
+        sizes = {name: _save(temporary / name, values) for name, values in arrays.items()}
         content = {
             "files": case_files(case),
             "shape": list(facts.shape),

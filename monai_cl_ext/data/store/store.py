@@ -53,7 +53,7 @@ class Store:
         description = described([transform, slice_axis])
         self.folder = self.store / settings_key(description)
         self.map_file = "" if superpixels is None else f"superpixel_{settings_key(described(superpixels))}.npy"
-        self.contents: dict[int, str] = {}
+        self.kept: dict[int, tuple[str, tuple[int, ...]]] = {}
         with self._writing():
             for folder_ in (self.folder, self.store / FILES, self.store / LOCKS):
                 folder_.mkdir(exist_ok=True)
@@ -66,7 +66,6 @@ class Store:
     def keep(self, place: int, case: Mapping[str, Any]) -> Facts:
         """Prepares the volume of a case, unless the store has it."""
         content = case_content(case, self.store / FILES)
-        self.contents[place] = content
         folder = self.folder / content
         entry = read_entry(folder, case_files(case))
         if entry is None or not self._has_maps(folder, entry):
@@ -74,11 +73,13 @@ class Store:
                 entry = read_entry(folder, case_files(case)) or self._prepare(folder, case)
                 if not self._has_maps(folder, entry):
                     self._make_maps(folder, files_of(case["image"])[0])
+        self.kept[place] = content, entry.facts.shape
         return entry.facts
 
     def arrays(self, places: Sequence[int]) -> StoredArrays:
         """The arrays of the volumes at these places, counted from 0."""
-        return StoredArrays(self.folder, [self.contents[place] for place in places], self.map_file)
+        contents, shapes = zip(*(self.kept[place] for place in places), strict=True)
+        return StoredArrays(self.folder, contents, np.array(shapes), self.map_file)
 
     def _prepare(self, folder: Path, case: Mapping[str, Any]) -> Entry:
         with heard() as told:

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists what a store holds, and removes what is no longer wanted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_cl_ext.data.store.folder import FILES, LOCKS, SETTINGS, VOLUME
+
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Holding:
+    """The volumes that were prepared alike.
+
+    Attributes:
+        folder: where they lie.
+        volumes: their number.
+        size: bytes on disk.
+        idle_days: since a dataset was last made of them.
+        steps: names of the transforms that prepared them.
+        shape, spacing: of one of them, (slices, C, H, W) and in the units of the affine.
+        place: folder of the files of that one.
+    """
+
+    folder: Path
+    volumes: int
+    size: int
+    idle_days: float
+    steps: list[str]
+    shape: list[int]
+    spacing: list[float]
+    place: str
+
+
+def holdings(store: Path) -> list[Holding]:
+    """What a store holds, the longest unused first; nothing where there is no store."""
+    found = [_holding(path.parent) for path in store.glob(f"*/{SETTINGS}")]
+    return sorted(found, key=lambda holding: -holding.idle_days)
+
+
+def remove(store: Path, names: Collection[str] = (), idle_days: float | None = None) -> list[Holding]:
+    """Removes volumes that were prepared alike, by the name of their folder or because nobody has used them for long.
+
+    Args:
+        store: the folder.
+        names: of folders; all of them have to be there.
+        idle_days: removes what no dataset was made of for so many days.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        ValueError: when the store has no such folder; lists those that it has.
+    """
+    found = {holding.folder.name: holding for holding in holdings(store)}
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise ValueError(f"store {store}: has no {unknown[0]!r}; it has {', '.join(found) or 'nothing'}")
+    chosen = [
+        holding
+        for name, holding in found.items()
+        if name in names or (idle_days is not None and holding.idle_days >= idle_days)
+    ]
+    for holding in chosen:
+        (holding.folder / SETTINGS).unlink()  # what is half removed counts for nothing
+        shutil.rmtree(holding.folder)
+    if chosen and not holdings(store):
+        for folder in (FILES, LOCKS):
+            shutil.rmtree(store / folder, ignore_errors=True)
+    return chosen
+
+
+def _holding(folder: Path) -> Holding:
+    volumes = [path for path in folder.iterdir() if path.is_dir() and (path / VOLUME).is_file()]
+    size = sum(file.stat().st_size for file in _files(folder))
+    one: dict[str, Any] = {}
+    with suppress(OSError, ValueError, IndexError):
+        one = json.loads((volumes[0] / VOLUME).read_text(encoding="utf-8"))
+    files = one.get("files") or [""]
+    return Holding(
+        folder,
+        len(volumes),
+        size,
+        (time.time() - (folder / SETTINGS).stat().st_mtime) / DAY,
+        _steps(folder / SETTINGS),
+        one.get("shape", []),
+        one.get("spacing", []),
+        str(Path(files[0]).parent),
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _steps(file: Path) -> list[str]:
+    """Names of the classes of a Compose, as its description has them; of anything else the one name."""
+    try:
+        transform = json.loads(file.read_text(encoding="utf-8"))["value"][0]
+        steps = transform[1].get("transforms") if isinstance(transform, list) else None
+        return [str(step[0] if isinstance(step, list) else step).rpartition(".")[2] for step in steps or [transform]]
+    except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+        return []

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moves a module to its device in the memory format of its images."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from monai_cl_ext.arguments import one_of
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def on_device(module: Module, device: str | torch.device, spatial_dims: int = 2) -> Module:
+    """The module on a device, channels last.
+
+    Args:
+        module: a network, or a method with one.
+        device: where to.
+        spatial_dims: of the images that it is given, 2 or 3.
+
+    Raises:
+        ValueError: when its convolutions are for images of other dimensions.
+    """
+    one_of("spatial_dims", spatial_dims, (2, 3))
+    check_dimensions(module, spatial_dims)
+    memory_format = torch.channels_last_3d if spatial_dims == 3 else torch.channels_last
+    return module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def check_dimensions(module: nn.Module, spatial_dims: int) -> None:
+    """Refuses a network for images of other dimensions.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    found = {layer.weight.ndim - 2 for layer in module.modules() if isinstance(layer, _ConvNd)}
+    if not found or spatial_dims in found:
+        return
+    remedy = (
+        "add configs/volumes.json to the config files, or set spatial_dims to 3 with three numbers as image_size"
+        if spatial_dims == 2
+        else "build it with spatial_dims 3, or leave out configs/volumes.json"
+    )
+    raise ValueError(
+        f"network_def: the network takes images of {max(found)} dimensions, but is given "
+        f"{'slices' if spatial_dims == 2 else 'patches of volumes'} (spatial_dims {spatial_dims}); {remedy}"
+    )

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every bundle of segmentation on 3D patches, by one overlay: pre-training, training, evaluation, inference."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from monai.inferers import SlidingWindowInferer
+from monai.networks.nets import BasicUNet
+from workflows import BUNDLES, copy_bundle, message_of, read, run, workflow
+
+from monai_cl_ext.csv_files import read_rows
+from monai_cl_ext.data import PatchDataset, write_phantom
+
+TINY = {
+    "device": "$torch.device('cpu')",
+    "image_size": [32, 16, 16],
+    "pixdim": [6.0, 6.0, 6.0],
+    "network_def#features": [4, 4, 8, 8, 8, 4],
+    "validation_patients": 2,
+    "test_patients": 2,
+    "epochs": 1,
+    "batches_per_epoch": 2,
+    "log_interval": 1,
+    "batch_size": 4,
+}
+SEGMENTATION = sorted(path.name for path in BUNDLES.glob("*_segmentation"))
+TRAINED = [name for name in SEGMENTATION if not read(name, "metadata")["pretrain_stages"]]
+PRETRAINED = [name for name in SEGMENTATION if name not in TRAINED]
+OWN_SETTINGS = {
+    "gcl_segmentation": {"volumes_per_batch": 1, "pixdim": [6.0, 6.0, 3.0]},
+    "pretext_segmentation": {"swaps": 2, "patch": 0.2}, "dino_segmentation": {"local_size": [16, 16, 16]},
+    "desd_segmentation": {"local_size": [16, 16, 16]}, "swav_segmentation": {"local_size": [16, 16, 16]},
+    "dira_segmentation": {"queue_size": 8, "swaps": 2, "patch": 0.25}, "moco_segmentation": {"queue_size": 8},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory) -> Path:
+    return write_phantom(tmp_path_factory.mktemp("phantom") / "data", patients=8, seed=0)
+
+
+def network() -> BasicUNet:
+    return BasicUNet(3, 1, 4, features=TINY["network_def#features"], norm="batch")
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_pretraining_leaves_the_weights_of_the_stock_3d_network(name, phantom, tmp_path):
+    root = copy_bundle(name, tmp_path)
+    for stage in read(name, "metadata")["pretrain_stages"]:
+        settings = {**TINY, **OWN_SETTINGS.get(name, {})}
+        flow = run(root, [stage, "volumes"], dataset_dir=str(phantom), **settings)
+        dataset = flow.parser.get_parsed_content("train#dataset")
+        assert isinstance(dataset, PatchDataset) and dataset[0]["image"].shape == (1, 32, 16, 16)
+        state = torch.load(root / "models" / f"model_{stage}.pt", weights_only=True)
+        network().load_state_dict(state, strict=True)
+        start = flow.parser.get_parsed_content("method").predictor.state_dict()
+        assert all(torch.equal(value, start[key]) for key, value in state.items())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_evaluation_and_inference_of_volumes(name, phantom, tmp_path):
+    root = copy_bundle(name, tmp_path)
+    settings = {"dataset_dir": str(phantom), **TINY, "labelled_patients": 2}
+    flow = run(root, ["train", "volumes"], **settings)
+    network().load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True), strict=True)
+    assert isinstance(flow.parser.get_parsed_content("validate#inferer"), SlidingWindowInferer)
+    assert all(torch.isfinite(value) for value in flow.trainer.state.output[0].values())
+    if name in ("supervised_segmentation", "bcp_segmentation"):
+        served_as_evaluated(root, phantom, settings)
+
+
+def served_as_evaluated(root: Path, phantom: Path, settings: dict) -> None:
+    """What inference writes is what evaluation scored, on the grid of the file."""
+    flow = workflow(root, ["train", "evaluate", "volumes"], **settings)
+    evaluator = flow.parser.get_parsed_content("validate#evaluator")
+    predicted = {}
+
+    @evaluator.on(Events.ITERATION_COMPLETED)
+    def keep_predictions(engine) -> None:
+        for item in engine.state.output:
+            predicted[Path(item["image"].meta["filename_or_obj"]).name] = item["pred"].clone()
+
+    flow.run()
+    flow.finalize()
+    rows = read_rows(root / "eval" / "metrics.csv")
+    assert len(rows) == len(predicted) * 3 and all(0 <= float(row["dice"]) <= 1 for row in rows)
+    sizes = {key: settings[key] for key in ("device", "image_size", "pixdim", "network_def#features")}
+    images = [case["image"] for case in flow.parser.get_parsed_content("split")["test"]]
+    run(root, ["inference", "volumes"], "infer", dataset_dir=str(phantom), datalist=images, **sizes)
+    for image in images:
+        (served,) = (root / "eval").rglob(f"{Path(image).name.split('.')[0]}_trans.nii.gz")
+        np.testing.assert_array_equal(np.asarray(nib.load(served).dataobj), predicted[Path(image).name][0].numpy())
+
+
+@pytest.mark.parametrize("name, stage", [
+    ("simclr_segmentation", "pretrain"), ("bcp_segmentation", "train"), ("cps_segmentation", "train")
+])  # fmt: skip
+@pytest.mark.parametrize("dims, told", [(2, "add configs/volumes.json"), (3, "leave out configs/volumes.json")])
+def test_a_network_of_other_dimensions_is_refused(name, stage, dims, told, phantom, tmp_path):
+    root = copy_bundle(name, tmp_path)
+    configs = [stage] if dims == 2 else [stage, "volumes"]
+    size = {"image_size": [32, 32], "pixdim": [6.0, 6.0]} if dims == 2 else {}
+    labels = {"labelled_patients": 2} if stage == "train" else {}
+    settings = {**TINY, **size, **labels, "network_def#spatial_dims": 5 - dims}
+    with pytest.raises(RuntimeError) as raised:
+        workflow(root, configs, dataset_dir=str(phantom), **settings)
+    assert told in message_of(raised)
+
+
+def test_an_image_size_of_two_numbers_is_refused(phantom, tmp_path):
+    root = copy_bundle("supervised_segmentation", tmp_path)
+    with pytest.raises(RuntimeError) as raised:
+        workflow(root, ["train", "volumes"], dataset_dir=str(phantom), **{**TINY, "image_size": [32, 32]})
+    assert "image_size must be one number, or three" in message_of(raised)
+
+
+@pytest.mark.slow
+def test_simtriplets_patches_are_pairs_of_neighbors(phantom, tmp_path):
+    root = copy_bundle("simtriplet_segmentation", tmp_path)
+    flow = workflow(root, ["pretrain", "volumes"], dataset_dir=str(phantom), **TINY)
+    for batch in flow.parser.get_parsed_content("train#sampler"):
+        assert all(second == first + 1 for first, second in zip(batch[::2], batch[1::2], strict=True))
