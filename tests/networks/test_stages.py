@@ -43,10 +43,10 @@ def test_decoding_what_was_encoded_is_the_network(kind, dims, size):
     check_decoding(*built(kind, dims, size=size))
 
 
-@pytest.mark.parametrize("kind", [*ADDED, "dynunet_deep", "swin"])
+@pytest.mark.parametrize("kind", [*ADDED, "dynunet_deep"])
 @torch.no_grad()
 def test_decoding_what_was_encoded_is_the_network_of_volumes(kind):
-    check_decoding(*built(kind, 3, size=(32, 32, 64)))
+    check_decoding(*built(kind, 3, size=(16, 32, 16)))
 
 
 @each
