@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import MaskedDiceCELoss
+from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.random_boxes import RandomBoxes
 from monai_cl_ext.methods.two_stages import TwoStages
 from monai_cl_ext.types import Losses, Tags, View
@@ -68,9 +69,10 @@ class BCP(TwoStages):
         outside = self.boxes(rows.labelled)
         if self.warming_up:
             image, label = rows.labelled.roll(1, 0), rows.label.roll(1, 0)
-            logits = self.network(torch.lerp(image, rows.labelled, outside))
+            maps = maps_of(self.network(torch.lerp(image, rows.labelled, outside)), image)
             outside = outside.expand_as(rows.label)
-            return {"loss": self.loss(logits, rows.label, outside) + self.loss(logits, label, 1 - outside)}
+            supervised = supervised_loss(self.loss, maps, rows.label, outside)
+            return {"loss": supervised + supervised_loss(self.loss, maps, label, 1 - outside)}
         if len(rows.unlabelled) != len(rows.labelled):
             raise ValueError(
                 f"BCP pastes each of {len(rows.labelled)} labeled rows into an unlabeled one and needs as many of "
@@ -80,9 +82,14 @@ class BCP(TwoStages):
         unlabelled = rows.unlabelled.roll(1, 0)  # another partner in each direction, as in the paper
         inwards = torch.lerp(rows.labelled, rows.unlabelled, outside)
         outwards = torch.lerp(unlabelled, rows.labelled, outside)
-        first, second = self.network(torch.cat([inwards, outwards])).chunk(2)
+        maps = maps_of(self.network(torch.cat([inwards, outwards])), inwards)
+        first = [logits[: len(inwards)] for logits in maps]
+        second = [logits[len(inwards) :] for logits in maps]
         outside = outside.expand_as(rows.label)
-        supervised = self.loss(first, rows.label, 1 - outside) + self.loss(second, rows.label, outside)
-        consistency = self.loss(first, pseudo, outside) + self.loss(second, pseudo.roll(1, 0), 1 - outside)
+        inside = 1 - outside
+        supervised = supervised_loss(self.loss, first, rows.label, inside)
+        supervised = supervised + supervised_loss(self.loss, second, rows.label, outside)
+        consistency = supervised_loss(self.loss, first, pseudo, outside)
+        consistency = consistency + supervised_loss(self.loss, second, pseudo.roll(1, 0), inside)
         loss = supervised + self.consistency_weight * consistency
         return {"loss": loss, "supervised": supervised, "consistency": consistency}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from monai_cl_ext.losses import CrossPseudoSupervisionLoss
+from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -47,9 +48,10 @@ class CrossPseudoSupervision(SemiSupervised):
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The supervised losses of both networks, the cross pseudo-supervision and their weighted sum."""
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
-        first, second = self.network(rows.image), self.second(rows.image)
-        supervised = self.loss(first[:count], rows.label) + self.loss(second[:count], rows.label)
-        consistency = self.cross_supervision(first[count:], second[count:])
+        both = [maps_of(network(rows.image), rows.image) for network in (self.network, self.second)]
+        first, second = (supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label) for maps in both)
+        supervised = first + second
+        consistency = self.cross_supervision(*(maps[0][count:] for maps in both))
         loss = supervised + self.consistency_weight * consistency
         return {"loss": loss, "supervised": supervised, "consistency": consistency}
 

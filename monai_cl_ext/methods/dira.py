@@ -51,13 +51,13 @@ class DiRA(Method):
     ) -> None:
         super().__init__()
         self.moco = moco
+        for parameter in moco.stages.decoder_parameters():
+            parameter.requires_grad_(True)
         self.head = image_head(moco.stages, channels)
         self.adversary = adversary
         self.contrast_weight = weight("contrast_weight", contrast_weight)
         self.restoration_weight = weight("restoration_weight", restoration_weight)
         self.adversarial_weight = weight("adversarial_weight", adversarial_weight)
-        for parameter in moco.stages.decoder_parameters():
-            parameter.requires_grad_(True)
 
     @property
     def predictor(self) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.two_stages import TwoStages
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -25,9 +26,10 @@ class EMASelfTraining(TwoStages):
         """The loss on labels, that on pseudo-labels after the warm-up, and their weighted sum."""
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         if self.warming_up:
-            return {"loss": self.loss(self.network(rows.labelled), rows.label)}
-        logits = self.network(rows.image)
-        supervised = self.loss(logits[:count], rows.label)
-        consistency = self.loss(logits[count:], self.pseudo_labels(rows.unlabelled))
+            return {"loss": supervised_loss(self.loss, maps_of(self.network(rows.labelled), rows.image), rows.label)}
+        maps = maps_of(self.network(rows.image), rows.image)
+        supervised = supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label)
+        pseudo = self.pseudo_labels(rows.unlabelled)
+        consistency = supervised_loss(self.loss, [logits[count:] for logits in maps], pseudo)
         loss = supervised + self.consistency_weight * consistency
         return {"loss": loss, "supervised": supervised, "consistency": consistency}

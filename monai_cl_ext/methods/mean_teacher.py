@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_cl_ext.arguments import probability, weight
+from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks.teacher import MomentumTeacher
 from monai_cl_ext.types import Losses, Tags, View
@@ -48,11 +49,11 @@ class MeanTeacher(SemiSupervised):
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The supervised loss, the squared error and their weighted sum."""
-        rows = self.rows_of(views[0], tags)
-        logits = self.network(rows.image)
-        supervised = self.loss(logits[: self.labelled_per_batch], rows.label)
-        student = logits[self.labelled_per_batch :].float().softmax(1)
-        teacher = self.teacher(self.noisy(rows.unlabelled)).float().softmax(1)
+        rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
+        maps = maps_of(self.network(rows.image), rows.image)
+        supervised = supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label)
+        student = maps[0][count:].float().softmax(1)
+        teacher = maps_of(self.teacher(self.noisy(rows.unlabelled)), rows.image)[0].float().softmax(1)
         consistency = F.mse_loss(student, teacher)
         loss = supervised + self.consistency_weight * consistency
         return {"loss": loss, "supervised": supervised, "consistency": consistency}

@@ -11,6 +11,7 @@ from monai.networks import one_hot
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_integer, positive_number
+from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.supervised import Supervised
 from monai_cl_ext.seeds import EpochGenerator, mix_seed
 from monai_cl_ext.types import Losses, Tags, View
@@ -49,7 +50,8 @@ class Mixup(Supervised):
         image = views[0]["image"]
         label = one_hot(self.target_of(views[0], tags), self.num_classes, dtype=image.dtype)
         params = self.make_params(len(image), image.device)
-        return {"loss": self.loss(self.network(mixed(image, params)), mixed(label, params))}
+        maps = maps_of(self.network(mixed(image, params)), image)
+        return {"loss": supervised_loss(self.loss, maps, mixed(label, params))}
 
     def make_params(self, batch_size: int, device: torch.device | str = "cpu") -> Tensor:
         """Weight l of each image and the index of its partner, float32 (B, 2), drawn on the CPU."""

@@ -34,10 +34,12 @@ class MixedRows:
 class SemiSupervised(Supervised):
     """Training with labels of the first rows of a batch, and with the images alone of the others.
 
-    ``data.TwoStreamBatchSampler`` makes such batches.
+    ``data.TwoStreamBatchSampler`` makes such batches. With deep supervision every map learns the labels, and
+    the pseudo-labels that a method gives the loss; what networks agree on is their finest map. ``UniMatch`` refuses
+    such networks.
 
     Args:
-        network: from images (B, C, *S) to logits (B, classes, *S).
+        network: from images (B, C, *S) to logits (B, classes, *S), in training also to several maps of them.
         loss: of the logits and the classes (L, 1, *S) of labeled rows.
         labelled_per_batch: number of labeled rows, L.
         consistency_weight: of the loss of unlabeled rows.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.method import Method
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -14,8 +15,11 @@ from monai_cl_ext.types import Losses, Tags, View
 class Supervised(Method):
     """Training with labels, from scratch or from pre-trained weights.
 
+    A network with deep supervision, such as MONAI's DynUNet, is trained with all of its maps: the loss is the sum of
+    theirs, with weights 1, 1/2, 1/4 ..., or those of a ``monai.losses.DeepSupervisionLoss`` given as the loss.
+
     Args:
-        network: from images (B, C, *S) to logits.
+        network: from images (B, C, *S) to logits; in training to several maps of them, where it has deep supervision.
         loss: of the logits and the target.
         target: what is learned, by its name in the view ("label": class indices (B, 1, *S), or masks (B, K, *S) of K
             regions that may overlap, as BraTS has) or among the tags ("class", (B,)).
@@ -40,7 +44,9 @@ class Supervised(Method):
         Raises:
             KeyError: when the batch has no such target.
         """
-        return {"loss": self.loss(self.network(views[0]["image"]), self.target_of(views[0], tags))}
+        image = views[0]["image"]
+        maps = maps_of(self.network(image), image)
+        return {"loss": supervised_loss(self.loss, maps, self.target_of(views[0], tags))}
 
     def target_of(self, view: View, tags: Tags) -> Tensor:
         """The target of a view, int64 class indices or float32 masks; a KeyError where there is none."""

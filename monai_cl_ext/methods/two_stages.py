@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import probability, weight
+from monai_cl_ext.methods.deep_supervision import maps_of
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks.teacher import MomentumTeacher
 
@@ -52,7 +53,7 @@ class TwoStages(SemiSupervised):
 
     def pseudo_labels(self, image: Tensor) -> Tensor:
         """The teacher's most likely classes, refined, int64 (U, 1, *S)."""
-        labels = self.teacher(image).argmax(1, keepdim=True)
+        labels = maps_of(self.teacher(image), image)[0].argmax(1, keepdim=True)
         return labels if self.refine is None else self.refine(labels)
 
     def after_step(self) -> None:

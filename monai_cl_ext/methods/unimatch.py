@@ -11,6 +11,7 @@ from torch.nn.functional import dropout2d, dropout3d
 
 from monai_cl_ext.arguments import positive_integer, probability
 from monai_cl_ext.losses import MaskedDiceCELoss
+from monai_cl_ext.methods.deep_supervision import only_map
 from monai_cl_ext.methods.random_boxes import RandomBoxes
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks import stages
@@ -67,7 +68,7 @@ class UniMatch(SemiSupervised):
 
         Raises:
             KeyError: when the batch has no labels.
-            ValueError: when it has fewer than two unlabeled rows.
+            ValueError: when it has fewer than two unlabeled rows, or the network has deep supervision.
         """
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         if len(rows.unlabelled) < 2:
@@ -88,8 +89,9 @@ class UniMatch(SemiSupervised):
         """Mean loss of the strong views, each with boxes of the next image of the batch."""
         masks = [self.boxes(image) for image in images]
         mixed = [torch.lerp(image.roll(1, 0), image, mask) for image, mask in zip(images, masks, strict=True)]
+        predicted = only_map(self, self.network(torch.cat(mixed)), images[0])
         losses = []
-        for logits, mask in zip(self.network(torch.cat(mixed)).chunk(len(mixed)), masks, strict=True):
+        for logits, mask in zip(predicted.chunk(len(mixed)), masks, strict=True):
             mixed_label = torch.where(mask > 0, label, label.roll(1, 0))
             losses.append(
                 self.pseudo_label_loss(logits, mixed_label, torch.lerp(confident.roll(1, 0), confident, mask))

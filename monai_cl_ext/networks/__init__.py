@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of stock networks, backbones of papers, heads, prototypes, EMA teacher, and checked loading of weights."""
 
-from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet
+from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, UAMTVNet
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.dino_head import DINOHead
 from monai_cl_ext.networks.discriminator import patch_discriminator
@@ -27,6 +27,7 @@ __all__ = [
     "PCLUNet",
     "Prototypes",
     "Stages",
+    "UAMTVNet",
     "ViTClassifier",
     "crop_embeddings",
     "load_backbone",

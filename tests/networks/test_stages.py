@@ -6,78 +6,30 @@ import pickle
 import pydoc
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
-from monai.networks.nets import AttentionUnet, BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet, VNet
-from monai.networks.nets.unet import CheckpointUNet
+from monai.networks.nets import AutoEncoder, BasicUNet, VNet
+from staged_networks import NETWORKS, SHAPES, SIZES, built, unetr
 from torch import Tensor, nn
 
-from monai_cl_ext.networks import GCLUNet, PCLUNet, Stages, load_pretrained, stages
+from monai_cl_ext.networks import GCLUNet, Stages, load_pretrained, stages
 
-
-def swin(dims, **arguments):
-    arguments = {"depths": (2, 1, 1, 1), "num_heads": (3, 3, 6, 6), "window_size": 4, "feature_size": 12} | arguments
-    return SwinUNETR(1, 3, spatial_dims=dims, **arguments)
-
-
-NETWORKS = {
-    "gcl": lambda dims: GCLUNet(1, 3, spatial_dims=dims),
-    "basic": lambda dims: BasicUNet(dims, 1, 3, (4, 4, 8, 12, 16, 6), norm=("batch", {})),
-    "basic_upsample": lambda dims: BasicUNet(dims, 1, 3, (4, 4, 8, 12, 16, 6), upsample="nontrainable"),
-    "segresnet": lambda dims: SegResNet(dims, 8, 1, 3, dropout_prob=0.2, blocks_down=(1, 2, 1), blocks_up=(1, 2)),
-    "segresnet_bare": lambda dims: SegResNet(dims, 8, 1, 3, blocks_down=(1, 1), blocks_up=(1,), use_conv_final=False),
-    "dynunet": lambda dims: DynUNet(dims, 1, 3, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=(4, 6, 8, 10)),
-    "dynunet_residual": lambda dims: DynUNet(dims, 1, 3, [3] * 3, [1, 2, 2], [2, 2], filters=(4, 6, 8), res_block=True),
-    "dynunet_deep": lambda dims: DynUNet(
-        dims, 1, 3, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=(4, 6, 8, 10), deep_supervision=True, deep_supr_num=2
-    ),
-    "pcl": lambda dims: PCLUNet(1, 3, 2, spatial_dims=dims),
-    "unet": lambda dims: UNet(dims, 1, 3, (4, 6, 8, 10), (2, 1, 2)),
-    "unet_residual": lambda dims: UNet(dims, 1, 3, (4, 6, 8, 10), (2, 2, 2), num_res_units=2, norm="batch"),
-    "unet_shallow": lambda dims: UNet(dims, 1, 3, (4, 6), (2,), num_res_units=1),
-    "unet_checkpointed": lambda dims: CheckpointUNet(dims, 1, 3, (4, 6, 8), (2, 2), num_res_units=1),
-    "attention": lambda dims: AttentionUnet(dims, 1, 3, (4, 6, 8, 10), (2, 2, 2)),
-    "attention_shallow": lambda dims: AttentionUnet(dims, 1, 3, (4, 6), (2,)),
-    "swin": swin,
-    "swin_v2": lambda dims: swin(dims, use_v2=True, normalize=False, patch_norm=True, depths=(1, 1, 1, 1)),
-}
-# widths of the features, widths of the decoder's maps, and how many times smaller than the image these maps are
-SHAPES = {
-    "gcl": ((16, 32, 64, 128, 128, 128), (128, 128, 64, 32, 16), (16, 8, 4, 2, 1)),
-    "basic": ((4, 4, 8, 12, 16), (12, 8, 4, 6), (8, 4, 2, 1)),
-    "basic_upsample": ((4, 4, 8, 12, 16), (12, 8, 4, 6), (8, 4, 2, 1)),
-    "segresnet": ((8, 16, 32), (16, 8), (2, 1)),
-    "segresnet_bare": ((8, 16), (8,), (1,)),
-    "dynunet": ((4, 6, 8, 10), (8, 6, 4), (4, 2, 1)),
-    "dynunet_residual": ((4, 6, 8), (6, 4), (2, 1)),
-    "dynunet_deep": ((4, 6, 8, 10), (8, 6, 4), (4, 2, 1)),
-    "pcl": ((2, 4, 8, 16, 32), (16, 8, 4, 2), (8, 4, 2, 1)),
-    "unet": ((4, 6, 8, 10), (6, 4, 3), (2, 2, 1)),
-    "unet_residual": ((4, 6, 8, 10), (6, 4, 3), (4, 2, 1)),
-    "unet_shallow": ((4, 6), (3,), (1,)),
-    "unet_checkpointed": ((4, 6, 8), (4, 3), (2, 1)),
-    "attention": ((4, 6, 8, 10), (8, 6, 4), (4, 2, 1)),
-    "attention_shallow": ((4, 6), (4,), (1,)),
-    "swin": ((1, 12, 24, 48, 96, 192), (96, 48, 24, 12, 12), (16, 8, 4, 2, 1)),
-    "swin_v2": ((1, 12, 24, 48, 96, 192), (96, 48, 24, 12, 12), (16, 8, 4, 2, 1)),
-}
+pytestmark = pytest.mark.filterwarnings("ignore:MONAI's VNet drops whole images")
+ADDED = ("unetr", "unetr_plain", "vnet", "uamt")
 
 
 def each(function):
     return pytest.mark.parametrize("dims", [2, 3])(pytest.mark.parametrize("kind", NETWORKS)(function))
 
 
-def built(kind, dims, seed=0):
-    torch.manual_seed(seed)
-    return NETWORKS[kind](dims), torch.randn(2, 1, *((32, 64) if dims == 2 else (32, 32, 64)))
+def each_at_two_sizes(function):
+    sizes = [(dims, size) for dims in SIZES for size in SIZES[dims]]
+    return pytest.mark.parametrize("dims,size", sizes)(pytest.mark.parametrize("kind", NETWORKS)(function))
 
 
-@pytest.mark.slow
-@each
-@torch.no_grad()
-def test_decoding_what_was_encoded_is_the_network(kind, dims):
-    net, image = built(kind, dims)
+def check_decoding(net, image):
     seen = stages(net.eval())
     features = seen.encode(image)
     assert torch.equal(seen.output(seen.decode(features)), net(image))
@@ -85,10 +37,45 @@ def test_decoding_what_was_encoded_is_the_network(kind, dims):
 
 
 @pytest.mark.slow
+@each_at_two_sizes
+@torch.no_grad()
+def test_decoding_what_was_encoded_is_the_network(kind, dims, size):
+    check_decoding(*built(kind, dims, size=size))
+
+
+@pytest.mark.parametrize("kind", [*ADDED, "dynunet_deep"])
+@torch.no_grad()
+def test_decoding_what_was_encoded_is_the_network_of_volumes(kind):
+    check_decoding(*built(kind, 3, size=(16, 32, 16)))
+
+
+@each
+def test_stages_leave_the_network_and_its_state_alone(kind, dims):
+    net, image = built(kind, dims)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    seen = stages(net.eval())
+    seen.encoder_copy()
+    assert seen.bottleneck_size(image.shape[2:]) and seen.network is net
+    assert list(net.state_dict()) == list(before)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.slow
 @each
 @torch.no_grad()
-def test_widths_sizes_and_embedding(kind, dims):
-    net, image = built(kind, dims)
+def test_a_loaded_encoder_embeds_as_its_source(kind, dims):
+    (source, image), (net, _) = built(kind, dims, size=(32,) * dims), built(kind, dims, seed=1, size=(32,) * dims)
+    report = load_pretrained(net, source.state_dict(), part="encoder")
+    seen, prefixes = stages(net.eval()), stages(source.eval()).encoder_prefixes
+    assert report.fraction == 1 and torch.equal(seen.embed(image), stages(source).embed(image))
+    assert report.matched and all(any(name.startswith(f"{prefix}.") for prefix in prefixes) for name in report.matched)
+
+
+@pytest.mark.slow
+@each_at_two_sizes
+@torch.no_grad()
+def test_widths_sizes_and_embedding(kind, dims, size):
+    net, image = built(kind, dims, size=size)
     seen = stages(net.eval())
     features = seen.encode(image)
     channels, decoder_channels, scales = SHAPES[kind]
@@ -105,9 +92,9 @@ def test_widths_sizes_and_embedding(kind, dims):
 
 
 @pytest.mark.slow
-@each
-def test_parameters_of_the_parts_are_those_that_their_results_use(kind, dims):
-    net, image = built(kind, dims)
+@each_at_two_sizes
+def test_parameters_of_the_parts_are_those_that_their_results_use(kind, dims, size):
+    net, image = built(kind, dims, size=size)
     seen = stages(net.train())
 
     def used(result):
@@ -138,12 +125,14 @@ def test_prefixes_part_the_tensors(kind, dims):
         owners.setdefault(id(tensor), set()).update(within)  # DynUNet names a tensor twice
     counts = [len(owner) for owner in owners.values()]
     assert max(counts) == 1, "no tensor is in two parts"
-    # The one keeps an output layer that it does not use, the other has heads beside its result.
-    if kind not in ("segresnet_bare", "dynunet_deep"):
+    # An output layer that is not used, heads beside the result, norms for the cross-attention that there is not.
+    if kind not in ("segresnet_bare", "dynunet_deep", "unetr", "unetr_plain"):
         assert min(counts) == 1, "every tensor is in one"
 
 
-@pytest.mark.parametrize("kind", ["pcl", "unet", "unet_residual", "unet_checkpointed", "attention", "swin", "swin_v2"])
+@pytest.mark.parametrize(
+    "kind", ["pcl", "unet", "unet_residual", "unet_checkpointed", "attention", "swin", "swin_v2", *ADDED]
+)
 def test_what_the_parts_compute_is_what_loading_them_brings(kind):
     source, image = built(kind, 2)
     source.train()(image)  # moves running statistics
@@ -208,9 +197,9 @@ def test_unknown_class_lists_the_known_and_a_user_can_add_it():
             super().__init__()
             self.first, self.last = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 5, 3, stride=2, padding=1)
 
-    known = "AttentionUnet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, SegResNet, SwinUNETR, UNet"
-    with pytest.raises(TypeError, match=f"{known}, found VNet"):
-        stages(VNet(spatial_dims=2))
+    known = "AttentionUnet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, ResNet, SegResNet, SwinUNETR, UAMTVNet, UNETR, UNet"
+    with pytest.raises(TypeError, match=f"{known}, VNet, found AutoEncoder"):
+        stages(AutoEncoder(2, 1, 1, (4, 8), (2, 2)))
     stages.register(Mine, lambda net: Stages(net, encoder=("first", "last"), blocks=(), output="last"))
     assert stages(Mine()).embed(torch.zeros(2, 1, 4, 4)).shape == (2, 5)
 
@@ -220,6 +209,31 @@ def test_subclass_of_a_known_class_is_known():
         pass
 
     assert stages(Renamed(2, 1, 2, (4, 4, 4, 4, 4, 4))).channels == (4, 4, 4, 4, 4)
+
+
+def test_unetr_says_which_size_it_takes():
+    seen = stages(unetr(3, (32, 16, 16)))
+    assert seen.bottleneck_size((32, 16, 16)) == (2, 1, 1)
+    for image in (torch.zeros(1, 1, 16, 16, 32), torch.zeros(1, 1, 32, 32, 16)):
+        with pytest.raises(ValueError, match=r"size \(32, 16, 16\) .* found .*crop or resize"):
+            seen.encode(image)
+    with pytest.raises(ValueError, match=r"size \(32, 16, 16\) .* found \(32, 32, 32\)"):
+        seen.bottleneck_size(32)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"dropout_dim": 2}])
+def test_a_vnet_that_drops_whole_images_is_warned_of(arguments):
+    net = VNet(2, **arguments)
+    assert set(net.down_tr128.dropout(torch.ones(64, 4, 2, 2)).flatten(1).std(1).tolist()) == {0.0}, "MONAI's trap"
+    with pytest.warns(UserWarning, match="VNet drops whole images of a batch in 2D.*dropout_prob_down=None"):
+        stages(net)
+    for module in net.modules():
+        if isinstance(module, nn.Dropout3d):
+            module.p = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stages(net)
+        stages(VNet(3))
 
 
 def test_what_cannot_be_done_is_said():
@@ -253,8 +267,9 @@ def test_a_map_is_pooled_over_its_spatial_axes(dims):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_copy_of_the_encoder_embeds_alike_and_holds_nothing_else(kind):
-    seen = stages(NETWORKS[kind](2)).eval()
-    copied, image = seen.encoder_copy(), torch.rand(2, 1, 64, 64)
+    net, image = built(kind, 2, size=(64, 64))
+    seen = stages(net).eval()
+    copied = seen.encoder_copy()
     torch.testing.assert_close(copied(image), seen(image), rtol=0, atol=0)
     decoder = {id(parameter) for parameter in seen.decoder_parameters()}
     kept = {name for name, parameter in seen.named_parameters() if id(parameter) not in decoder}
@@ -267,7 +282,7 @@ def test_the_name_stages_is_the_function_whatever_is_imported_first():
     assert pydoc.locate("monai_cl_ext.networks.stages") is stages  # how a configuration finds it
 
 
-@pytest.mark.parametrize("kind", ["gcl", "basic", "segresnet", "unet", "attention"])
+@pytest.mark.parametrize("kind", ["gcl", "basic", "segresnet", "unet", "attention", "unetr", "uamt"])
 def test_stages_can_be_pickled_and_copied(kind):
     net, image = built(kind, 2)
     seen = stages(net.eval())

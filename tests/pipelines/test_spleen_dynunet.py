@@ -20,7 +20,6 @@ from monai.transforms import (
     Spacingd,
 )
 from nifti_data import SIZE, write_volumes
-from torch import nn
 
 from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.handlers import EpochSeed, SaveWeights
@@ -72,18 +71,6 @@ def dyn_unet(heads=0, classes=2):
     )  # fmt: skip
 
 
-class AllHeads(nn.Module):
-    """The tutorial's loss of every map that deep supervision gives."""
-
-    def __init__(self):
-        super().__init__()
-        self.loss = DiceCELoss(to_onehot_y=True, softmax=True)
-
-    def forward(self, logits, label):
-        maps = logits.unbind(1) if logits.ndim == 6 else [logits]
-        return sum(0.5**level * self.loss(each, label) for level, each in enumerate(maps))
-
-
 def test_pretraining_training_and_inference(volumes, tmp_path):
     torch.manual_seed(0)
     loader = DataLoader(Dataset(volumes, transform()), batch_size=2)
@@ -96,7 +83,7 @@ def test_pretraining_training_and_inference(volumes, tmp_path):
     net = dyn_unet(heads=2)
     load_pretrained(net, tmp_path / "model_pretrain.pt", part="encoder")
     assert torch.equal(net.bottleneck.conv1.conv.weight, source.predictor.bottleneck.conv1.conv.weight)
-    method = Supervised(net, AllHeads())
+    method = Supervised(net, DiceCELoss(to_onehot_y=True, softmax=True))
     views, lost = PrepareViews([identity_policy(spatial_dims=3)]), []
     trainer = MethodTrainer("cpu", 2, loader, method, torch.optim.SGD(method.parameters(), lr=0.1), views)
     trainer.add_event_handler("ITERATION_COMPLETED", lambda engine: lost.append(engine.state.output[0]["loss"].item()))

@@ -27,6 +27,7 @@ class Stages(nn.Module):
         blocks: names of the submodules of each decoder block, counted from the bottleneck.
         output: name of the submodule from the last block's map to the network's result; None where this map is the
             result.
+        channels: widths of the features; None where each encoder submodule is a level with a last convolution.
 
     Attributes:
         channels: widths of the encoder's features, the bottleneck last.
@@ -37,18 +38,25 @@ class Stages(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, encoder: Sequence[str], blocks: Sequence[str | tuple[str, ...]], output: str | None
+        self,
+        network: nn.Module,
+        encoder: Sequence[str],
+        blocks: Sequence[str | tuple[str, ...]],
+        output: str | None,
+        channels: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.encoder_prefixes = tuple(encoder)
         self.block_prefixes = tuple((block,) if isinstance(block, str) else block for block in blocks)
         self.output_prefix = output
-        self.channels: tuple[int, ...] = tuple(_width(network.get_submodule(name)) for name in self.encoder_prefixes)
-        self.decoder_channels: tuple[int, ...] = tuple(
-            _width(network.get_submodule(names[-1])) for names in self.block_prefixes
+        self.channels: tuple[int, ...] = tuple(
+            (width_of(network.get_submodule(name)) for name in self.encoder_prefixes) if channels is None else channels
         )
-        self.spatial_dims = next(layer.weight.ndim - 2 for layer in network.modules() if isinstance(layer, _ConvNd))
+        self.decoder_channels: tuple[int, ...] = tuple(
+            width_of(network.get_submodule(names[-1])) for names in self.block_prefixes
+        )
+        self.spatial_dims = first_convolution(network).weight.ndim - 2
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Features of the images (B, C, *S), one map for each level, from shallow to deep, the bottleneck last."""
@@ -66,7 +74,7 @@ class Stages(nn.Module):
             blocks: 1 for the block next to the bottleneck, and so on.
 
         Raises:
-            ValueError: when the network has no such block.
+            ValueError: when the network has no such block, or no decoder at all.
         """
         x = features[-1]
         for index in range(self._block_count(blocks)):
@@ -113,7 +121,7 @@ class Stages(nn.Module):
         """Parameters of the first ``blocks`` decoder blocks, counted from the bottleneck; of all when None.
 
         Raises:
-            ValueError: when the network has fewer blocks.
+            ValueError: when the network has fewer blocks, or no decoder at all.
         """
         return self._parameters_of(chain.from_iterable(self.block_prefixes[: self._block_count(blocks)]))
 
@@ -126,12 +134,16 @@ class Stages(nn.Module):
         """
         size = per_axis("image_size", image_size, self.spatial_dims, positive_integer)
         shadow = copy.deepcopy(self).to("meta").eval()  # shapes alone
-        first = next(module for module in shadow.modules() if isinstance(module, _ConvNd))
-        image = torch.empty(1, first.in_channels, *size, device="meta")
+        image = torch.empty(1, first_convolution(shadow).in_channels, *size, device="meta")
         return tuple(shadow.encode(image)[-1].shape[2:])
 
     def _block_count(self, blocks: int | None) -> int:
         found = len(self.block_prefixes)
+        if found == 0:
+            raise ValueError(
+                f"{type(self.network).__name__} is an encoder and has no decoder blocks: use a method that trains the"
+                " encoder alone, or take a network with a decoder, such as BasicUNet"
+            )
         if blocks is not None and not 1 <= blocks <= found:
             raise ValueError(f"blocks must be from 1 to {found} for {type(self.network).__name__}, found {blocks!r}")
         return found if blocks is None else blocks
@@ -140,5 +152,11 @@ class Stages(nn.Module):
         return chain.from_iterable(self.network.get_submodule(name).parameters() for name in names)
 
 
-def _width(module: nn.Module) -> int:
+def width_of(module: nn.Module) -> int:
+    """Channels of the map that a submodule gives, those of its last convolution."""
     return [layer for layer in module.modules() if isinstance(layer, _ConvNd)][-1].out_channels
+
+
+def first_convolution(module: nn.Module) -> _ConvNd:
+    """The first convolution of a network, which knows the number of spatial axes and of the image's channels."""
+    return next(layer for layer in module.modules() if isinstance(layer, _ConvNd))

@@ -12,7 +12,9 @@ from monai_cl_ext.networks.stages.registry import stages
 def dyn_unet_stages(net: DynUNet) -> Stages:
     """Stages of MONAI's DynUNet.
 
-    The heads of deep supervision belong to no stage: ``output`` gives the last map alone, in training too.
+    The heads of deep supervision belong to no stage: ``output`` gives the finest map alone, in training too, where the
+    network itself stacks the heads' maps behind it, (B, maps, classes, *S). So pre-training and loading of an encoder
+    know nothing of them; ``methods.Supervised`` calls the network and trains them.
     """
     return Stages(
         net,

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of GCLUNet and PCLUNet."""
+"""Stages of GCLUNet, PCLUNet and UAMTVNet."""
 
 from __future__ import annotations
 
 from monai_cl_ext.networks.backbones.gcl_unet import GCLUNet
 from monai_cl_ext.networks.backbones.pcl_unet import PCLUNet
+from monai_cl_ext.networks.backbones.uamt_vnet import UAMTVNet
 from monai_cl_ext.networks.backbones.unet_base import UNetBase
 from monai_cl_ext.networks.stages.base import Stages
 from monai_cl_ext.networks.stages.registry import stages
 
 
 def own_unet_stages(net: UNetBase) -> Stages:
-    """Stages of GCLUNet and PCLUNet: their encoder levels and decoder blocks, one by one."""
+    """Stages of GCLUNet, PCLUNet and UAMTVNet: their encoder levels and decoder blocks, one by one."""
     return Stages(
         net,
         encoder=[f"encoder.{index}" for index in range(len(net.encoder))],
@@ -22,3 +23,4 @@ def own_unet_stages(net: UNetBase) -> Stages:
 
 stages.register(GCLUNet, own_unet_stages)
 stages.register(PCLUNet, own_unet_stages)
+stages.register(UAMTVNet, own_unet_stages)

@@ -20,8 +20,8 @@ class SegResNetStages(Stages):
             encoder=("convInit", *(f"down_layers.{index}" for index in range(levels))),
             blocks=[(f"up_samples.{index}", f"up_layers.{index}") for index in range(blocks)],
             output="conv_final" if network.use_conv_final else None,
+            channels=[network.init_filters * 2**index for index in range(levels)],
         )
-        self.channels = tuple(network.init_filters * 2**index for index in range(levels))
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Features of the images (B, C, *S), from shallow to deep, the bottleneck last."""

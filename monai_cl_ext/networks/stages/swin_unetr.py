@@ -20,6 +20,8 @@ class SwinUNETRStages(Stages):
     """
 
     def __init__(self, network: SwinUNETR) -> None:
+        transformer = network.swinViT
+        scales = (transformer.embed_dim * 2**index for index in range(transformer.num_layers + 1))
         super().__init__(
             network,
             encoder=("swinViT",),
@@ -28,10 +30,8 @@ class SwinUNETRStages(Stages):
                 *((f"encoder{number}", f"decoder{number}") for number in (4, 3, 2, 1)),
             ],
             output="out",
+            channels=(transformer.patch_embed.proj.in_channels, *scales),
         )
-        transformer = network.swinViT
-        scales = (transformer.embed_dim * 2**index for index in range(transformer.num_layers + 1))
-        self.channels = (transformer.patch_embed.proj.in_channels, *scales)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """The images (B, C, *S) and the transformer's features of them, from shallow to deep, the bottleneck last."""
