@@ -207,6 +207,27 @@ class Commands:
 
         return BundleCommands()
 
+    def slurm_script(
+        self, bundle: str, config: str = "pretrain", nodes: int = 2, gpus_per_node: int = 8, cpus_per_gpu: int = 8,
+        hours: int = 24, options: Any = None, settings: Any = None,
+    ) -> None:  # fmt: skip
+        """Prints a batch script of Slurm that runs a stage of a bundle on several nodes; give it to sbatch.
+
+        Args:
+            bundle: Folder of the bundle, on a disk that all nodes see.
+            config: Names of its configs, such as pretrain,volumes.
+            nodes: How many.
+            gpus_per_node: Processes on each node, one a GPU.
+            cpus_per_gpu: Cores of each process.
+            hours: After which Slurm ends the job; submitted again, it goes on where it stopped.
+            options: More options of sbatch, such as {partition: gpu}.
+            settings: Of monai.bundle run, such as {dataset_dir: /data, epochs: 200}.
+        """
+        from monai_cl_ext.slurm import Allocation, batch_script
+
+        allocation = Allocation(nodes, gpus_per_node, cpus_per_gpu, hours, options or {})
+        print(batch_script(bundle, [str(name) for name in _listed(config)], allocation, settings), end="")
+
     def store(self) -> Any:
         """The store of prepared volumes: store list, store remove.
 
