@@ -39,7 +39,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
             :func:`volume_transform` with its defaults. Augmentation belongs after the batch is made.
         superpixels: map from a volume (C, *S) float32, the slice axis first, to supervoxels, integers (1, *S) from 0
             on, such as ``transforms.Superpixel()``; it is called once for each volume.
-        store: folder of the store, such as ``default_store()``; None keeps the volumes in memory.
+        store: folder of the store, such as ``default_store()``; None or "" keeps the volumes in memory.
         workers: threads that prepare volumes; None is one a core, at most eight.
         progress: shows a bar where there are many volumes.
 

@@ -62,7 +62,7 @@ def prepared_volumes(
         transform: deterministic, of a whole volume.
         slice_axis: axis of the volume that counts the slices.
         superpixels: makes their maps, or None.
-        store: folder of a store; None keeps volumes in memory.
+        store: folder of a store; None or an empty one keeps volumes in memory.
         workers: threads that prepare volumes; None is one a core, at most eight.
         progress: shows a bar where there are many volumes.
 
@@ -106,7 +106,7 @@ def prepared_volumes(
 
 
 def _keeper(store: str | Path | None, transform: Transform, slice_axis: int, maps: SuperpixelMaps | None) -> Keeper:
-    return InMemory(transform, slice_axis, maps) if store is None else Store(store, transform, slice_axis, maps)
+    return Store(store, transform, slice_axis, maps) if store else InMemory(transform, slice_axis, maps)
 
 
 def _kept(keeper: Keeper, data: list[Mapping[str, Any]], workers: int, progress: bool) -> list[Facts]:

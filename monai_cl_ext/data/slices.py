@@ -42,7 +42,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         superpixels: map from a slice as it is served to integers (1, H, W) from 0 on, such as
             ``transforms.Superpixel()``; it is called once for each slice, by several threads, and the maps are kept in
             one byte a pixel, in two where the numbers need it.
-        store: folder of the store, such as ``default_store()``; None keeps the volumes in memory.
+        store: folder of the store, such as ``default_store()``; None or "" keeps the volumes in memory.
         workers: threads that prepare volumes; None is one a core, at most eight.
         progress: shows a bar where there are many volumes.
 

@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_made_is_told(data, tmp_path):
     with pytest.raises(OSError, match="give another folder as store"):
         slices(data, tmp_path / "file" / "below")
     with pytest.raises(ValueError, match="store must be a folder"):
-        slices(data, "")
+        slices(data, 7)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")

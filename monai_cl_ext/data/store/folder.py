@@ -33,7 +33,7 @@ def store_folder(folder: str | Path) -> Path:
         ValueError: when it is no path, or a file is there.
         OSError: when it cannot be made.
     """
-    if not isinstance(folder, (str, Path)) or not str(folder):
+    if not isinstance(folder, (str, Path)):
         raise ValueError(f"store must be a folder, or None to keep volumes in memory, found {folder!r}")
     path = Path(folder).expanduser().absolute()
     try:
@@ -49,6 +49,6 @@ def refused(error: OSError, store: Path) -> OSError:
     """The error with the store, and what to do."""
     sentence = (
         f"{error.strerror}: the store of prepared volumes is incomplete, what it has is whole; free space, or give "
-        f"another folder as store or as {VARIABLE}, or the store null to keep volumes in memory"
+        f'another folder as store or as {VARIABLE}, or the store "" to keep volumes in memory'
     )
     return OSError(error.errno, sentence, str(store))
