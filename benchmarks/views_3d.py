@@ -5,8 +5,8 @@
 
 Ours takes the batch; MONAI's dictionary transforms take one sample after the other, in a loop of this process, without
 metadata (``set_track_meta(False)``, its faster form). Views of ``segmentation_policy`` have an image and a label, those
-of ``gcl_policy`` an image. ``whole policy`` is ours with its own probabilities. ``beside MONAI`` has the operations that
-both have, with every probability 1 on both sides, so that each turn does the same work:
+of ``gcl_policy`` an image. ``whole policy`` is ours with its own probabilities. ``beside MONAI`` has the operations of
+both, with every probability 1 on both sides, so that each turn does the same work:
 
 - segmentation: rotation, zoom and shift in one resampling (``RandAffined``), contrast about the mean, offset, bias
   field, Gaussian blur, noise. Ours has the elastic deformation in ``whole policy`` alone: ``Rand3DElasticd`` smooths a
