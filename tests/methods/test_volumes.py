@@ -8,6 +8,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_cl_ext.methods import Method
+from monai_cl_ext.networks import patch_discriminator
 from monai_cl_ext.transforms import PrepareViews
 
 
@@ -80,3 +81,9 @@ def test_metatensors_give_what_plain_tensors_give_and_bfloat16_about_that(name):
     loss.backward()
     assert loss.dtype == torch.float32 and loss.item() == pytest.approx(expected.item(), rel=0.1, abs=0.1)
     assert all(parameter.grad.isfinite().all() for parameter in trained(method))
+
+
+@pytest.mark.parametrize("size", [(16, 16, 16), (4, 32, 16), (8, 8, 9)])
+def test_the_discriminator_takes_flat_patches(size):
+    discriminator = patch_discriminator(1, spatial_dims=3, width=2)
+    assert discriminator(torch.rand(1, 1, *size)).shape == (1, 1, *[-(-side // 8) for side in size])

@@ -107,9 +107,11 @@ def sample_nearest(values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         nearest, length = along.round(), values.shape[axis]
         shape = [len(along), *[-1 if each == axis else 1 for each in range(1, values.ndim)]]
         inside, voxels = (nearest >= 0) & (nearest < length), nearest.clamp(0, length - 1).long()
-        if values.device.type == "cpu":  # whole rows are copied faster than single values gathered
+        if values.device.type == "cpu" and axis < values.ndim - 1:  # whole rows are copied faster than values gathered
             values = torch.cat([values[row : row + 1].index_select(axis, each) for row, each in enumerate(voxels)])
-            values = values if inside.all() else values.where(inside.reshape(shape), 0)
         else:
-            values = values.take_along_dim(voxels.reshape(shape), axis).where(inside.reshape(shape), 0)
+            whole = [*values.shape[:axis], -1, *values.shape[axis + 1 :]]
+            values = values.gather(axis, voxels.reshape(shape).expand(whole))  # take_along_dim would copy the index
+        if values.device.type != "cpu" or not inside.all():  # which a device would have to be waited for
+            values = values.where(inside.reshape(shape), 0)
     return values
