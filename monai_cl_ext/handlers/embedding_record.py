@@ -18,6 +18,8 @@ KEYS = ("embeddings", "volume", "position", "partition")
 class EmbeddingRecord:
     """Writes ``embeddings.pt`` after each validation: {"embeddings": (N, D), "volume", "position", "partition": (N,)}.
 
+    The position of patches is (N, 3).
+
     For ``engines.EmbeddingEvaluator``. Rows wait on their device until then; those of all processes are gathered.
 
     Args:

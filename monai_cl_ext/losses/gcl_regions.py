@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Regions of the local loss in GCL's released code, and the negatives of each (Chaitanya et al. 2020)."""
+"""Regions of the local loss in GCL's released code, and the negatives of each (Chaitanya et al. 2020).
+
+The release has maps of slices. In a volume the same layout has 3 x 3 x 3 regions in place of 3 x 3, and 2 x 2 x 2
+quarter points in place of 2 x 2.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from monai_cl_ext.arguments import one_of
 
-# A place is a letter for its row and one for its column: 0 is the low end of the axis, e the far end, and q, h and t
-# are a quarter, half and three quarters of the way.
-_PLACES = ["00", "0h", "0e", "h0", "hh", "he", "e0", "eh", "ee", "qq", "qt", "tq", "tt"]
+# A place is a letter for each axis: 0 is its low end, e the far end, and q, h and t are a quarter, half and three
+# quarters of the way. In a plane the order is the release's.
+_PLACES = {
+    axes: ["".join(letters) for ends in ("0he", "qt") for letters in product(ends, repeat=axes)] for axes in (2, 3)
+}
+_AXES = {9: 2, 13: 2, 27: 3, 35: 3}
 
 # The negatives of each region, in the order of the regions; those for K = 3 name places beyond the 13 as well.
 _NEGATIVES_OF_9 = """
@@ -27,13 +35,13 @@ _NEGATIVES_OF_13 = {
 }
 
 
-def released_places(regions: int) -> list[str]:
-    """Names of the 9 or 13 regions of the release, in its order.
+def region_places(regions: int) -> list[str]:
+    """Names of the 9 or 13 regions of the release, in its order, or of the 27 or 35 of a volume.
 
     Raises:
         ValueError: when ``regions`` is another number.
     """
-    return _PLACES[: one_of("regions", regions, (9, 13))]
+    return _PLACES[_AXES[one_of("regions", regions, _AXES)]][:regions]
 
 
 def released_negatives(regions: int, region_size: int) -> list[list[str]]:
@@ -42,7 +50,6 @@ def released_negatives(regions: int, region_size: int) -> list[list[str]]:
     Raises:
         ValueError: when the release has no such table: 9 regions have one for any size, 13 for 1 and 3 pixels.
     """
-    released_places(regions)
     if regions == 13 and region_size not in _NEGATIVES_OF_13:
         raise ValueError(
             f"negatives 'released' exist for 13 regions of region_size 1 and 3, found {region_size}:"
@@ -54,7 +61,7 @@ def released_negatives(regions: int, region_size: int) -> list[list[str]]:
 
 
 def place_corners(places: Sequence[str], region_size: int, size: Sequence[int]) -> list[tuple[int, ...]]:
-    """Top-left corners of ``places`` on a map of spatial size ``size``, in pixels; the far end is size - 4 for K = 3.
+    """Lowest corners of ``places`` on a map of spatial size ``size``, in pixels; the far end is size - 4 for K = 3.
 
     Raises:
         ValueError: when the map is so small that two places coincide.

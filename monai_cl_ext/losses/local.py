@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import one_of, positive_integer, positive_number
 from monai_cl_ext.losses.checks import check_tag
 from monai_cl_ext.losses.forms import groupwise, pairwise
-from monai_cl_ext.losses.gcl_regions import place_corners, released_negatives, released_places
+from monai_cl_ext.losses.gcl_regions import place_corners, region_places, released_negatives
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import Rule, both_known, different, same, sample_tags
@@ -29,16 +29,17 @@ class LocalContrastiveLoss(nn.Module):
       negative partition has no known place and is paired with its own other view only.
 
     The loss is the mean over directed terms, both directions of every pair. 9 and 13 regions lie as in the release: on
-    a grid of halves of each axis and, for 13, the quarter points. Over several processes "lr" contrasts within each
+    a grid of halves of each axis and, for 13, the quarter points. The paper has slices alone; in a volume regions are
+    cubes, and the same layouts have 27 and 35 of them. Over several processes "lr" contrasts within each
     process and "ld" across all of them; the mean is over the terms of all.
 
     Args:
         strategy: "lr" or "ld".
-        region_size: K in pixels.
-        regions: 9 or 13 for the release's regions of a 2D map; or their top-left corners in pixels, (y, x) or (z, y, x)
-            each.
-        negatives: "all" other regions of both maps (the paper); for "lr" also "released", the five negatives that the
-            released code lists for each region, in both maps.
+        region_size: K in pixels, the same along every axis.
+        regions: 9 or 13 for the release's regions of a 2D map, 27 or 35 for their like in a 3D one; or their lowest
+            corners in pixels, (y, x) or (z, y, x) each.
+        negatives: "all" other regions of both maps (the paper); for "lr" and 9 or 13 regions also "released", the five
+            negatives that the released code lists for each region, in both maps.
         temperature: divides the cosine similarities; positive.
         projection: a module that maps each flattened region to the vector that is contrasted, trained with the
             network; None contrasts the flattened regions themselves.
@@ -63,7 +64,7 @@ class LocalContrastiveLoss(nn.Module):
         self.temperature = positive_number("temperature", temperature)
         self.projection = projection
         self.corners = None if isinstance(regions, int) else _checked_corners(regions)
-        self.places = released_places(regions) if isinstance(regions, int) else []
+        self.places = region_places(regions) if isinstance(regions, int) else []
         self.regions = len(self.corners or self.places)
         self._pixels: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self.listed: Tensor | None
@@ -126,7 +127,7 @@ class LocalContrastiveLoss(nn.Module):
 
     def _released(self) -> tuple[list[str], Tensor]:
         """Regions and places that are negatives only; whether a place (column) is a negative of a region (row)."""
-        if self.strategy == "ld" or not self.places:
+        if self.strategy == "ld" or self.regions not in (9, 13) or not self.places:
             raise ValueError(
                 "negatives 'released' exist for strategy 'lr' with 9 or 13 regions, found strategy"
                 f" {self.strategy!r} with {self.regions} {'regions' if self.places else 'corners'}: use negatives='all'"
@@ -149,12 +150,12 @@ class LocalContrastiveLoss(nn.Module):
         return self.corners
 
     def _check(self, f1: Tensor, f2: Tensor) -> None:
-        axes = 2 if self.corners is None else len(self.corners[0])
+        axes = len((self.corners or self.places)[0])
         if f1.shape != f2.shape or f1.ndim != 2 + axes:
             raise ValueError(
                 f"f1 and f2 must both be (B, C, *S) with {axes} spatial axes, as the regions have, found"
                 f" {tuple(f1.shape)} and {tuple(f2.shape)}"
-                + ("; in 3D give the regions' corners" if self.corners is None and f1.ndim == 5 else "")
+                + ("; in 3D give 27 or 35 regions, or their corners" if self.corners is None and f1.ndim == 5 else "")
             )
 
 
@@ -164,7 +165,9 @@ def _checked_corners(regions: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     if {len(corner) for corner in corners} not in ({2}, {3}) or not all(
         isinstance(number, int) and number >= 0 for number in numbers
     ):
-        raise ValueError(f"regions must be 9, 13 or corners of 2 or 3 integers of at least 0 each, found {regions!r}")
+        raise ValueError(
+            f"regions must be 9, 13, 27, 35 or corners of 2 or 3 integers of at least 0 each, found {regions!r}"
+        )
     if len(set(corners)) < max(2, len(corners)):
         raise ValueError(f"regions must be at least two different corners, found {regions!r}")
     return corners

@@ -21,14 +21,15 @@ class SuperpixelContrastiveLoss(nn.Module):
     """Contrast of the pixels of an image under its superpixels (Zeng et al., SuperCL, 2026, eq. 5).
 
     The two views of an image are aligned, so one map of superpixels serves both. The n pixels of each view make the 2n
-    rows of the image, which is contrasted on its own. A row's positives are all other rows of
-    its superpixel, in both views; the denominator holds all other 2n - 1 rows. The loss is the mean over rows and
-    images. Memory grows with the number of pixels, not its square: four images of 128 x 128 pixels and 64 channels take
-    under 0.4 GB beside the maps and their gradients.
+    rows of the image, which is contrasted on its own. A row's positives are all other rows of its superpixel, in both
+    views; the denominator holds all other 2n - 1 rows. The loss is the mean over rows and images. Of volumes voxels and
+    supervoxels take their place. Memory grows with the number of pixels, not its square: four images of 128 x 128
+    pixels and 64 channels take under 0.4 GB beside the maps and their gradients.
 
     Args:
         temperature: divides the cosine similarities; positive.
-        stride: keeps every stride-th pixel of the map, flattened in row-major order.
+        stride: keeps every stride-th pixel of the map, flattened in row-major order. Time grows with the square of the
+            number that is kept: of volumes keep some thousand; a stride that does not divide a side spreads them.
         cross_view_only: positives are in the other view only; the denominator stays.
         base_temperature: multiplies the loss by temperature / base_temperature, as the released code does with 0.07;
             None leaves it out.

@@ -31,7 +31,7 @@ class GCLLocal(NetworkMethod):
         strategy: "lr" or "ld".
         blocks: l, the decoder blocks to train, counted from the bottleneck.
         region_size: K, side of a region in pixels of the map after these blocks.
-        regions: 9 or 13, or corners; see ``LocalContrastiveLoss``.
+        regions: 9 or 13, in volumes 27 or 35, or corners; see ``LocalContrastiveLoss``. None is 13, or 35 in volumes.
         negatives: "all" (the paper) or "released".
         temperature: divides the cosine similarities.
         features: width that each region is projected to; None contrasts g2's regions themselves, as released for K = 1.
@@ -44,7 +44,7 @@ class GCLLocal(NetworkMethod):
         strategy: str = "lr",
         blocks: int = 3,
         region_size: int = 3,
-        regions: int | Sequence[Sequence[int]] = 13,
+        regions: int | Sequence[Sequence[int]] | None = None,
         negatives: str = "all",
         temperature: float = 0.1,
         features: int | None = 128,
@@ -56,6 +56,8 @@ class GCLLocal(NetworkMethod):
         width, dims = self.stages.decoder_channels[blocks - 1], self.stages.spatial_dims
         self.head = pointwise_head(width, dims)
         projection = None if features is None else region_projection(width, region_size, features, dims)
+        if regions is None:
+            regions = 13 if dims == 2 else 35
         self.loss = LocalContrastiveLoss(strategy, region_size, regions, negatives, temperature, projection)
         self.train()
 

@@ -15,11 +15,13 @@ class PCL(InstanceContrast):
     """Positional contrastive learning (Zeng et al., "Positional contrastive learning", MICCAI 2021).
 
     The bottleneck's global average passes a two-layer head. Slices whose positions differ by less than the threshold
-    are positive, whatever their volume; the two views of a slice always are.
+    are positive, whatever their volume; the two views of a slice always are. Patches of volumes have a position along
+    each axis, and their Euclidean distance counts.
 
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
-        threshold: distance under which slices are positive, a fraction of the volume's length.
+        threshold: distance under which slices are positive, a fraction of the volume's length. In 3D so small a share
+            of all pairs lies within 0.1 that patches want more.
         temperature: divides the cosine similarities.
         base_temperature: multiplies the loss by temperature / base_temperature; the release has 0.07, None leaves it.
         features: width of the embedding that is contrasted.
@@ -38,6 +40,6 @@ class PCL(InstanceContrast):
         self.loss = PositionContrastiveLoss(threshold, temperature, base_temperature)
 
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:
-        """The loss over the positions of the slices."""
+        """The loss over the positions of slices (B,) or patches (B, 3)."""
         z = self.head(pooled)
         return {"loss": self.loss(*z.chunk(2), tags["position"])}, z

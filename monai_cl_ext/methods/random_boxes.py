@@ -19,7 +19,8 @@ class RandomBoxes:
     """Masks of random boxes: 0 in the box, 1 outside.
 
     Args:
-        smallest, largest: the side of a box along each axis, as a fraction of the image's, uniform between the two.
+        smallest, largest: the side of a box along each axis, as a fraction of the image's, uniform between the two; at
+            least one voxel.
         shared: one box for all rows of a batch; else each row has its own.
         probability: chance that there is a box.
         seed: the run's seed; the boxes of an epoch follow from (seed, rank, epoch).
@@ -53,7 +54,7 @@ class RandomBoxes:
         draw, axes = self.generator(), len(size)
         whole = torch.tensor(size)
         side = torch.rand(count, axes, generator=draw) * (self.largest - self.smallest) + self.smallest
-        side = (side * whole + 1e-4).long()
+        side = (side * whole + 1e-4).long().clamp(min=1)  # a thin axis would have no box
         start = (torch.rand(count, axes, generator=draw) * (whole - side + 1)).long().minimum(whole - side)
         drawn = torch.rand(count, 1, generator=draw) < self.probability
         return torch.stack([start, start + side * drawn], dim=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotation: the encoder learns to tell by how many quarter turns a slice was rotated."""
+"""Rotation: the encoder learns to tell by how many quarter turns an image was rotated."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from monai_cl_ext.types import Losses, Tags, View
 class RotationPrediction(NetworkMethod):
     """Prediction of rotations by 0, 90, 180 and 270 degrees (Gidaris et al. 2018, equation 3).
 
-    All four copies of a slice are in the batch. The bottleneck's global average passes one linear layer to the four
+    All four copies of an image are in the batch. The bottleneck's global average passes one linear layer to the four
     classes, with cross-entropy. The decoder is frozen: it takes no part.
 
     The paper's network classifies whole photographs; head and depth in a U-Net are open in Chaitanya et al. 2020, who
     compare with it. Here the encoder is trained as a whole, and the head is as small as it can be, so that the turn has
     to be told by the encoder. Quarter turns move voxels without interpolation, so no blur gives the answer away.
 
+    Volumes turn about one axis, as in the pre-training of Swin UNETR (Tang et al., CVPR 2022), with the same four
+    classes. The ten of Taleb et al. (NeurIPS 2020), about all three axes, need cubes of equal spacing: of others the
+    shape and the blur across slices would tell them.
+
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
-        plane: the two spatial axes in which images turn, of equal length; in 3D those within a slice.
+        plane: the two spatial axes in which images turn, of equal length; in 3D those within a slice, and patches may
+            have any length along the third, about which they turn.
     """
 
     views = 1
@@ -65,7 +70,7 @@ def quarter_turns(image: Tensor, plane: Sequence[int] = (0, 1)) -> tuple[Tensor,
     if image.shape[first] != image.shape[second]:
         raise ValueError(
             f"rotation needs images that are square in the plane of their axes {tuple(plane)}, found a batch of shape "
-            f"{tuple(image.shape)}: crop or pad them to a square image_size"
+            f"{tuple(image.shape)}: crop or pad them to a square image_size, or in 3D choose another plane"
         )
     turned = torch.stack([torch.rot90(image, turns, (first, second)) for turns in range(4)], dim=1)
     return turned.flatten(0, 1), torch.arange(4, device=image.device).repeat(len(image))

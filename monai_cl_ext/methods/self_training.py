@@ -17,7 +17,10 @@ from monai_cl_ext.methods.method import Method
 from monai_cl_ext.methods.supervised import Supervised
 from monai_cl_ext.types import Losses, Tags, View
 
-BATCH_SIZE = 32  # slices predicted at once
+BATCH_SIZE = 32
+"""Slices predicted at once; fewer of large ones and of patches, whose voxels are at most those of VOXELS."""
+
+VOXELS = 2**21
 logger = logging.getLogger(__name__)
 
 
@@ -73,7 +76,9 @@ class SelfTraining(Method):
         network = self.predictor
         device = next(network.parameters()).device
         own = torch.Generator()  # a loader without one would draw from the numbers of the epoch
-        loader = DataLoader(self._dataset.unlabelled, BATCH_SIZE, generator=own)
+        unlabelled = self._dataset.unlabelled
+        at_once = VOXELS // unlabelled[0]["image"][0].numel()
+        loader = DataLoader(unlabelled, min(max(at_once, 1), BATCH_SIZE), generator=own)
         with eval_mode(network):
             labels = [network(part["image"].to(device)).argmax(1, keepdim=True).byte().cpu() for part in loader]
         return torch.cat(labels)

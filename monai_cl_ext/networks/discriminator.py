@@ -22,7 +22,8 @@ def patch_discriminator(channels: int = 1, spatial_dims: int = 2, width: int = 6
         width: channels of the first convolution, 64 in the paper.
 
     Returns:
-        A module from images (B, channels, *S), of at least 9 voxels along each axis, to maps (B, 1, *S / 8).
+        A module from images (B, channels, *S), of more than 8 voxels along one axis at least, to maps (B, 1, *S / 8),
+        rounded up.
     """
     network = PatchDiscriminator(
         one_of("spatial_dims", spatial_dims, (2, 3)),

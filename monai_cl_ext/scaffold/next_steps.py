@@ -16,7 +16,7 @@ Your idea goes into scripts/{name}.py, its settings into configs/pretrain.json."
 
 OF_A_CHECKOUT = """\
 Name the class in monai_cl_ext/methods/__init__.py, then: make bundles; make format
-Tests that list all methods: tests/methods/test_meta_device.py, tests/pipelines/test_loader_batches.py
+Tests that list all methods: tests/methods/every_method.py, tests/pipelines/test_loader_batches.py
 Tests of bundles: tests/bundles/test_contrast_bundles.py
 Pages: CHANGELOG.md, the table of methods in README.md, docs/index.md"""
 

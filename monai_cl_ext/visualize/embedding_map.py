@@ -15,30 +15,39 @@ from monai_cl_ext.visualize.drawing import MARKERS, Drawing, new_figure, styled
 
 @styled
 def draw_embeddings(record: dict[str, Any], name: str = "embeddings") -> list[Drawing]:
-    """Two maps of the same points: by partition, and by position in the volume.
+    """Maps of the same points: by partition, and by position in the volume, of patches along each axis.
 
     Args:
-        record: "embeddings" (N, D), "partition", "position", "volume" (N,), as ``handlers.EmbeddingRecord`` keeps them.
+        record: "embeddings" (N, D), "partition", "volume" (N,) and "position" (N,) or (N, 3), as
+            ``handlers.EmbeddingRecord`` keeps them.
         name: beginning of the names of the figures' files.
     """
     points, explained = principal_components(record["embeddings"])
-    volumes = len(torch.unique(record["volume"]))
+    volumes, position = len(torch.unique(record["volume"])), record["position"]
+    along = {"position": (position, "position in the volume (1: last slice)")}
+    if position.ndim == 2:
+        along = {
+            f"position along axis {axis}": (coordinate, f"position along axis {axis} (1: end of the volume)")
+            for axis, coordinate in enumerate(position.unbind(1))
+        }
+    rows = "slices" if position.ndim == 1 else "patches"
     caption = (
-        f"{len(points)} slices of {volumes} held-out volumes at the last validation: the first two principal "
+        f"{len(points)} {rows} of {volumes} held-out volumes at the last validation: the first two principal "
         f"components of the embeddings (unit length), {sum(explained):.0%} of their variance."
     )
     drawings = []
-    for by in ("partition", "position"):
+    for by in ("partition", *along):
         figure, ((axes,),) = new_figure(3.6)
         if by == "partition":
             _by_partition(figure, axes, points, record["partition"])
         else:
-            dots = axes.scatter(*points.T, c=record["position"], cmap="viridis", vmin=0, vmax=1, s=22, linewidths=0)
-            figure.colorbar(dots, ax=axes, label="position in the volume (1: last slice)", shrink=0.9)
+            color, label = along[by]
+            dots = axes.scatter(*points.T, c=color, cmap="viridis", vmin=0, vmax=1, s=22, linewidths=0)
+            figure.colorbar(dots, ax=axes, label=label, shrink=0.9)
         axes.set_xlabel(f"component 1 ({explained[0]:.0%} of variance)")
         axes.set_ylabel(f"component 2 ({explained[1]:.0%} of variance)")
         said = caption if by == "partition" else "The same points."
-        drawings.append(Drawing(f"{name}_{by}", f"Embeddings by {by}", said, figure))
+        drawings.append(Drawing(f"{name}_{by.replace(' ', '_')}", f"Embeddings by {by}", said, figure))
     return drawings
 
 

@@ -69,7 +69,7 @@ def test_the_papers_settings():
     parser = parsed(NAME, "pretrain", "pretext_context_restoration", "paper_acdc")
     assert isinstance(parser.get_parsed_content("method").stages.network, GCLUNet)
     operation = parser.get_parsed_content("patch_swapping")
-    assert (operation.swaps, operation.fraction) == (10, 5 / 192)
+    assert (operation.swaps, operation.fractions) == (10, (5 / 192,) * 2)
     assert parser.get_parsed_content("box_erasing").fraction == 100 / 192
     assert (parser["batch_size"], parser["epochs"] * parser["batches_per_epoch"]) == (20, 10_000)
 

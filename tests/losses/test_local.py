@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """GCL's local loss against the paper's and the release's regions, written out one by one."""
 
+import itertools
+
 import pytest
 import torch
 from contrast_oracles import assert_same
@@ -50,6 +52,27 @@ def test_the_released_corners_at_192_pixels():
     # three decoder blocks bring 192 pixels to 48, where the release has e = 44, h = 22, q = 11, t = 33
     corners = LocalContrastiveLoss("lr", 3, 13)._corners_on((48, 48))
     assert corners[2:5] == [(0, 44), (22, 0), (22, 22)] and corners[9:] == [(11, 11), (11, 33), (33, 11), (33, 33)]
+
+
+@pytest.mark.parametrize("count, k, size", [(27, 1, (3, 9, 4)), (35, 1, (5, 7, 6)), (35, 3, (8, 12, 9))])
+def test_regions_of_volumes_lie_as_in_a_plane(count, k, size):
+    """Halves of each axis, then the quarter points, and as many negatives as there are other regions."""
+    marks = []
+    for length in size:
+        end = length - (4 if k == 3 else k)
+        marks.append({"0": 0, "q": end // 4, "h": end // 2, "t": 3 * end // 4, "e": end})
+    places = [*itertools.product("0he", repeat=3), *itertools.product("qt", repeat=3)][:count]
+    corners = [tuple(mark[letter] for mark, letter in zip(marks, place, strict=True)) for place in places]
+    f = maps(2, 2, *size)
+    expected = local_oracle(list(zip(*f, strict=True)), corners, k)
+    assert_same(LocalContrastiveLoss("lr", k, count)(*f), expected, f)
+
+
+@pytest.mark.parametrize("plane, volume", [(9, 27), (13, 35)])
+def test_the_middle_plane_of_a_volume_holds_the_halves_of_a_slice(plane, volume):
+    flat = LocalContrastiveLoss("lr", 1, plane)._corners_on((13, 17))[:9]
+    middle = [corner[1:] for corner in LocalContrastiveLoss("lr", 1, volume)._corners_on((9, 13, 17)) if corner[0] == 4]
+    assert middle == flat
 
 
 @pytest.mark.parametrize(
@@ -171,7 +194,7 @@ def test_an_empty_batch_costs_nothing():
         ({"strategy": "gd"}, "'lr', 'ld'"),
         ({"negatives": "some"}, "'all', 'released'"),
         ({"region_size": 0}, "region_size"),
-        ({"regions": 5}, "regions must be one of 9, 13, found 5"),
+        ({"regions": 5}, "regions must be one of 9, 13, 27, 35, found 5"),
         ({"regions": [(0, 0)]}, "at least two different corners"),
         ({"regions": [(0, 0), (1, 1), (0, 0)]}, "at least two different corners"),
         ({"regions": [(0, 0), (1, 1, 1)]}, "corners of 2 or 3 integers"),
@@ -180,6 +203,7 @@ def test_an_empty_batch_costs_nothing():
         ({"negatives": "released", "region_size": 2}, "region_size 1 and 3, found 2"),
         ({"negatives": "released", "regions": EXPLICIT}, "found strategy 'lr' with 4 corners"),
         ({"negatives": "released", "strategy": "ld"}, "found strategy 'ld'"),
+        ({"negatives": "released", "regions": 27}, "found strategy 'lr' with 27 regions"),
         ({"temperature": 0.0}, "temperature"),
     ],
 )
@@ -201,7 +225,7 @@ def test_shapes_and_tags_that_do_not_fit_are_named():
     f = maps(6, 2, 8, 8)
     with pytest.raises(ValueError, match=r"f1 and f2 .*\(6, 2, 8, 8\) and \(5, 2, 8, 8\)"):
         LocalContrastiveLoss()(f[0], f[1, 1:])
-    with pytest.raises(ValueError, match="in 3D give the regions' corners"):
+    with pytest.raises(ValueError, match="in 3D give 27 or 35 regions, or their corners"):
         LocalContrastiveLoss()(*maps(1, 1, 8, 8, 8))
     with pytest.raises(ValueError, match=r"2 pixel\(s\) at \(7, 1\) leaves the map of \(8, 8\): .* up to \(6, 6\)"):
         LocalContrastiveLoss(region_size=2, regions=EXPLICIT)(*f)

@@ -50,6 +50,12 @@ def test_the_loss_is_that_of_the_projected_decoder_maps(strategy, features):
     assert (method.loss.projection is None) == (features is None)
 
 
+def test_the_released_layout_is_taken_without_being_asked_for():
+    for dims, regions in ((2, 13), (3, 35)):
+        method = GCLLocal(BasicUNet(dims, 1, 2, features=[4, 4, 4, 4, 8, 4]), region_size=1)
+        assert method.loss.regions == regions
+
+
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_the_first_blocks_and_the_heads_are_trained_and_all_else_is_frozen(blocks):
     net = network()

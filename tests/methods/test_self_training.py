@@ -56,6 +56,16 @@ def test_labels_are_the_most_likely_classes_of_the_network_in_evaluation():
     assert torch.equal(net[1].running_mean, statistics)
 
 
+def test_as_many_large_patches_are_predicted_at_once_as_memory_takes():
+    """32 of 96 x 96 x 96 voxels, as many as there are slices at once, would fill it many times."""
+    dataset, seen = Slices(7), []
+    dataset.unlabelled = [{"image": torch.zeros(1, 96, 96, 96)}] * 7
+    net = nn.Conv3d(1, 2, 1)
+    net.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    assert method(net, dataset).predict().shape == (7, 1, 96, 96, 96)
+    assert seen == [2, 2, 2, 1]
+
+
 def test_labeling_leaves_the_mode_and_the_random_numbers_of_training_alone():
     net = network().train()
     torch.manual_seed(5)

@@ -129,14 +129,14 @@ def swapped_by_hand(operation, image, params):
     """The same image and its patches, by loops over samples, patches and voxels."""
     dims, size = operation.spatial_dims, image.shape[2:]
     result, patches = image.clone(), []
-    sides = [int(operation.fraction * length + 1e-6) for length in size]
+    sides = [int(each * length + 1e-6) for each, length in zip(operation.fractions, size, strict=True)]
     for row in range(len(image)):
         offset, cells = params[row, :dims], params[row, dims:].reshape(-1, dims).long()
         corners = []
         for cell in cells.tolist():
             corner = []
             for axis in range(dims):
-                room = size[axis] - operation.cells * sides[axis]
+                room = size[axis] - operation.cells[axis] * sides[axis]
                 corner.append(min(int(offset[axis] * (room + 1)), room) + cell[axis] * sides[axis])
             corners.append(corner)
         half = len(corners) // 2
@@ -148,9 +148,9 @@ def swapped_by_hand(operation, image, params):
     return result, patches, sides
 
 
-@each_dims
-def test_patches_are_exchanged_do_not_overlap_and_lie_inside(dims):
-    operation, image = PatchSwapping(5, 0.17, dims), numbered(20, dims)
+@pytest.mark.parametrize("dims, fraction", [(2, 0.17), (3, 0.17), (2, (0.3, 0.1)), (3, (0.34, 0.17, 0.25))])
+def test_patches_are_exchanged_do_not_overlap_and_lie_inside(dims, fraction):
+    operation, image = PatchSwapping(5, fraction, dims), numbered(20, dims)
     params = operation.make_params(20, generator())
     expected, patches, sides = swapped_by_hand(operation, image, params)
     found = operation.apply(image, params)

@@ -66,6 +66,21 @@ def test_figures_are_saved_as_png_and_svg(runs, tmp_path):
     assert draw_scores(SCORES, "dice").save(tmp_path).startswith("data:image/svg+xml;base64,")
 
 
+def test_embeddings_of_patches_are_colored_by_each_coordinate():
+    record = fabricated.embeddings()
+    record["position"] = torch.rand(len(record["partition"]), 3, dtype=torch.float64)
+    drawings = draw_embeddings(record)
+    assert [drawing.name for drawing in drawings] == ["embeddings_partition"] + [
+        f"embeddings_position_along_axis_{axis}" for axis in range(3)
+    ]
+    assert "24 patches of 2 held-out volumes" in drawings[0].caption
+    for axis, drawing in enumerate(drawings[1:]):
+        check_names(drawing)
+        check_room(drawing)
+        colors = drawing.figure.axes[0].collections[0].get_array()
+        np.testing.assert_allclose(colors, record["position"][:, axis])
+
+
 def test_the_pair_map_paints_each_pair_by_its_kind():
     batch = fabricated.batch()
     drawing = draw_pair_map(batch)

@@ -10,7 +10,7 @@ from math import floor, prod
 import torch
 from torch import Tensor
 
-from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.arguments import one_of, per_axis, positive_integer, positive_number
 
 from .operation import IntensityOperation, check_axes, interval
 
@@ -54,8 +54,8 @@ class PatchSwapping(IntensityOperation):
 
     Args:
         swaps: N, pairs of patches that are swapped.
-        fraction: side of a patch as a fraction of each side of the image, rounded down to whole voxels (5 of 192 pixels
-            as released).
+        fraction: side of a patch as a fraction of each side of the image, or one for each axis; rounded down to whole
+            voxels (5 of 192 pixels as released).
         spatial_dims: 2 or 3.
         probability: chance of each sample to be corrupted.
 
@@ -64,18 +64,23 @@ class PatchSwapping(IntensityOperation):
     """
 
     def __init__(
-        self, swaps: int = 10, fraction: float = 5 / 192, spatial_dims: int = 2, probability: float = 1.0
+        self,
+        swaps: int = 10,
+        fraction: float | Sequence[float] = 5 / 192,
+        spatial_dims: int = 2,
+        probability: float = 1.0,
     ) -> None:
         self.spatial_dims = one_of("spatial_dims", spatial_dims, (2, 3))
         self.swaps = positive_integer("swaps", swaps)
         super().__init__([0.0] * (spatial_dims * (1 + 2 * swaps)), probability)
-        _, self.fraction = interval("PatchSwapping's fraction", fraction, fraction, above=0.0)
-        self.cells = floor(1 / self.fraction + ROUNDING) - 1  # one less than would fit: the offset can vary
-        if max(self.cells, 0) ** spatial_dims < 2 * swaps:
+        self.fractions = per_axis("PatchSwapping's fraction", fraction, spatial_dims, positive_number)
+        # one less than would fit: the offset can vary
+        self.cells = [max(floor(1 / each + ROUNDING) - 1, 0) for each in self.fractions]
+        if prod(self.cells) < 2 * swaps:
+            shown = self._shown()
             raise ValueError(
-                f"{swaps} swaps need {2 * swaps} patches that do not overlap, but patches of {fraction:g} of the side "
-                f"leave {max(self.cells, 0) ** spatial_dims} cells, found swaps={swaps}, fraction={fraction:g}: "
-                "lower one of them"
+                f"{swaps} swaps need {2 * swaps} patches that do not overlap, but patches of {shown} of the side "
+                f"leave {prod(self.cells)} cells, found swaps={swaps}, fraction={shown}: lower one of them"
             )
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
@@ -84,9 +89,9 @@ class PatchSwapping(IntensityOperation):
         Shape (B, d + 2 N d); the patches 0 ... N - 1 are swapped with N ... 2 N - 1.
         """
         offset = torch.rand(batch_size, self.spatial_dims, generator=generator)
-        scores = torch.rand(batch_size, self.cells**self.spatial_dims, generator=generator)
+        scores = torch.rand(batch_size, prod(self.cells), generator=generator)
         chosen = scores.topk(2 * self.swaps, dim=1).indices
-        cells = [chosen // self.cells**axis % self.cells for axis in range(self.spatial_dims)]
+        cells = [chosen // prod(self.cells[:axis]) % count for axis, count in enumerate(self.cells)]
         return torch.cat([offset, torch.stack(cells, dim=2).flatten(1).float()], dim=1)
 
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
@@ -101,35 +106,41 @@ class PatchSwapping(IntensityOperation):
 
     def _patches(self, params: Tensor, size: tuple[int, ...]) -> Tensor:
         """Row-major index of each voxel of each patch, (B, 2 N, voxels of a patch)."""
-        sides = [floor(self.fraction * length + ROUNDING) for length in size]
+        sides = [floor(each * length + ROUNDING) for each, length in zip(self.fractions, size, strict=True)]
         if min(sides) < 1:
             raise ValueError(
-                f"patches of {self.fraction:g} of the side are smaller than a voxel of an image of {tuple(size)}: "
-                f"give PatchSwapping a fraction of at least {1 / min(size):g}"
+                f"patches of {self._shown()} of the side are smaller than a voxel of an image of {tuple(size)}: give "
+                f"PatchSwapping a fraction of at least {1 / min(size):g}, or one for each axis"
             )
         offsets, cells = params.split([self.spatial_dims, 2 * self.swaps * self.spatial_dims], dim=1)
         cells = cells.reshape(len(params), 2 * self.swaps, self.spatial_dims)
         voxel = torch.arange(prod(sides), device=params.device)
         index = torch.zeros(1, dtype=torch.int64, device=params.device)
         for axis, (length, side) in enumerate(zip(size, sides, strict=True)):
-            offset = _integer(offsets[:, axis : axis + 1], length - self.cells * side)
+            offset = _integer(offsets[:, axis : axis + 1], length - self.cells[axis] * side)
             corner = (offset + cells[..., axis] * side).long()
             index = index * length + corner[..., None] + voxel // prod(sides[axis + 1 :]) % side
         return index
+
+    def _shown(self) -> str:
+        different = len(set(self.fractions)) > 1
+        return " x ".join(f"{each:g}" for each in (self.fractions if different else self.fractions[:1]))
 
 
 def inside_boxes(fractions: Tensor, locations: Tensor, size: Sequence[int]) -> Tensor:
     """Which voxels lie in one of N boxes that do not leave the image, boolean (B, 1, *size).
 
     Args:
-        fractions: sides as fractions of each side of the image, rounded to whole voxels, (B, N, d).
+        fractions: sides as fractions of each side of the image, rounded to whole voxels, at least one; 0 where there
+            is no box, (B, N, d).
         locations: along each axis, from 0, the low end, to 1, the high end, (B, N, d).
         size: spatial size of the image in voxels.
     """
     batch, boxes, dims = fractions.shape
     along = []  # of each axis, which of its voxels each box covers, (B, N, 1, ..., length, ..., 1)
     for axis, length in enumerate(size):
-        side = (fractions[..., axis : axis + 1] * length).round()
+        fraction = fractions[..., axis : axis + 1]
+        side = (fraction * length).round().clamp(min=1) * (fraction > 0)
         corner = _integer(locations[..., axis : axis + 1], length - side)
         voxel = torch.arange(length, device=fractions.device)
         covered = (voxel >= corner) & (voxel < corner + side)

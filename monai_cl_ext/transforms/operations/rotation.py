@@ -18,10 +18,11 @@ class Rotation(AffineOperation):
     """Random rotation about the center by angles from U(-degrees, degrees).
 
     In 2D one angle rotates the first axis towards the second, as ``torch.rot90`` does. In 3D three angles rotate about
-    the first, then the second, then the third axis.
+    the first, then the second, then the third axis, in voxels of equal sides whatever the sides of the image: (0, 0, a)
+    turns within the slices that lie along the last axis, as thick slices want it.
 
     Args:
-        degrees: largest angle, or in 3D one for each axis.
+        degrees: largest angle, or in 3D one about each axis.
         spatial_dims: 2 or 3.
         probability: chance of each sample to be rotated.
     """
@@ -54,22 +55,35 @@ class StepRotation(AffineOperation):
         step: angle in degrees that divides 360.
         spatial_dims: 2 or 3; the axes are those of ``Rotation``, each with a multiple of its own.
         probability: chance of each sample to be rotated; one of the multiples is 0.
+        axes: in 3D the axes, 0 to 2, about which images are turned; None are all. A turn by 90 degrees about another
+            axis than that of a flat patch moves most of it out of the image.
     """
 
-    def __init__(self, step: float = 90.0, spatial_dims: int = 2, probability: float = 1.0) -> None:
+    def __init__(
+        self,
+        step: float = 90.0,
+        spatial_dims: int = 2,
+        probability: float = 1.0,
+        axes: Sequence[int] | None = None,
+    ) -> None:
         super().__init__([0.0] * (1 if spatial_dims == 2 else 3), spatial_dims, probability)
         self.step = positive_number("StepRotation's step", step)
         if 360 % self.step:
             raise ValueError(f"StepRotation's step must divide 360 degrees, found {step!r}")
+        self.axes = tuple(range(self.columns)) if axes is None else tuple(axes)
+        if axes is not None and (spatial_dims == 2 or not {*self.axes} <= {0, 1, 2}):
+            raise ValueError(f"StepRotation takes axes of 0, 1 and 2 in 3D alone, found {axes!r} in {spatial_dims}D")
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Angles in degrees, (B, 1) or (B, 3)."""
-        multiples = int(360 / self.step)
-        return self.step * torch.randint(multiples, (batch_size, self.columns), generator=generator).float()
+        multiples = torch.randint(int(360 / self.step), (batch_size, self.columns), generator=generator)
+        turning = torch.tensor([axis in self.axes for axis in range(self.columns)])
+        return self.step * (multiples * turning).float()
 
     def scaled(self, strength: float) -> StepRotation:
         """The same angles, less often."""
-        return StepRotation(self.step, self.spatial_dims, strength * self.probability)
+        axes = None if self.spatial_dims == 2 else self.axes
+        return StepRotation(self.step, self.spatial_dims, strength * self.probability, axes)
 
     def matrix(self, params: Tensor, size: Sequence[int]) -> Tensor:
         """Rotations from output to input coordinates."""

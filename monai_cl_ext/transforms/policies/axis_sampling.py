@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 
 import torch
 from torch import Tensor
@@ -44,11 +45,38 @@ def sample_linear(values: Tensor, coordinates: Sequence[Tensor], padding_mode: s
         coordinates: of :func:`axis_coordinates`, on the device of the values.
         padding_mode: "border" or "zeros", as in ``grid_sample``.
     """
+    if padding_mode == "border":
+        sides = values.shape[2:]
+        coordinates = [along.clamp(0, side - 1) for along, side in zip(coordinates, sides, strict=True)]
+    if values.device.type != "cpu":
+        return _along_each_axis(values, coordinates)
+    samples = [
+        _along_each_axis(*_needed(values[row : row + 1], [along[row : row + 1] for along in coordinates]))
+        for row in range(len(values))
+    ]
+    return samples[0] if len(samples) == 1 else torch.cat(samples)
+
+
+def _along_each_axis(values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+    """The passes of :func:`sample_linear`, the last axis last."""
     for axis, along in enumerate(coordinates, start=2):
-        inside = along.clamp(0, values.shape[axis] - 1) if padding_mode == "border" else along
         rows = values.device.type == "cpu" and axis < values.ndim - 1
-        values = (_by_rows if rows else _by_matrix)(values, inside, axis)
+        values = (_by_rows if rows else _by_matrix)(values, along, axis)
     return values
+
+
+def _needed(values: Tensor, coordinates: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """The box of a sample (1, C, *S) that is read, such as a crop, and the coordinates in it.
+
+    The first passes would else resample what the later ones leave out.
+    """
+    inside = []
+    for axis, along in enumerate(coordinates, start=2):
+        last = values.shape[axis] - 1
+        low, high = (min(max(floor(float(end)), 0), last) for end in (along.min(), along.max() + 1))
+        values = values.narrow(axis, low, high - low + 1)
+        inside.append(along - low)
+    return values, inside
 
 
 def _by_matrix(values: Tensor, along: Tensor, axis: int) -> Tensor:
@@ -62,18 +90,15 @@ def _by_matrix(values: Tensor, along: Tensor, axis: int) -> Tensor:
 
 
 def _by_rows(values: Tensor, along: Tensor, axis: int) -> Tensor:
-    """Interpolation along an axis as a weighted sum of two copies, sample by sample, in contiguous pieces."""
-    low, last = along.floor(), values.shape[axis] - 1
-    shape = [-1 if each == axis else 1 for each in range(1, values.ndim)]
-    result = values.new_empty(*values.shape[:axis], along.shape[1], *values.shape[axis + 1 :])
-    for number, (sample, first, weight) in enumerate(zip(values, low, along - low, strict=True)):
-        (below, near), (above, far) = (
-            (voxel.clamp(0, last).long(), part.where((voxel >= 0) & (voxel <= last), 0).reshape(shape))
-            for voxel, part in ((first, 1 - weight), (first + 1, weight))
-        )
-        blended = sample.index_select(axis - 1, below).mul_(near)
-        result[number] = blended.addcmul_(sample.index_select(axis - 1, above), far)
-    return result
+    """Interpolation of a single sample along an axis as a weighted sum of two copies, in contiguous pieces."""
+    low, last = along[0].floor(), values.shape[axis] - 1
+    shape = [-1 if each == axis else 1 for each in range(values.ndim)]
+    (below, near), (above, far) = (
+        (voxel.clamp(0, last).long(), part.where((voxel >= 0) & (voxel <= last), 0).reshape(shape))
+        for voxel, part in ((low, 1 - along[0] + low), (low + 1, along[0] - low))
+    )
+    blended = values.index_select(axis, below).mul_(near)
+    return blended.addcmul_(values.index_select(axis, above), far)
 
 
 def sample_nearest(values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
@@ -81,7 +106,12 @@ def sample_nearest(values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
     for axis, along in enumerate(coordinates, start=2):
         nearest, length = along.round(), values.shape[axis]
         shape = [len(along), *[-1 if each == axis else 1 for each in range(1, values.ndim)]]
-        inside = ((nearest >= 0) & (nearest < length)).reshape(shape)
-        voxels = nearest.clamp(0, length - 1).long().reshape(shape)
-        values = values.take_along_dim(voxels, axis).where(inside, 0)
+        inside, voxels = (nearest >= 0) & (nearest < length), nearest.clamp(0, length - 1).long()
+        if values.device.type == "cpu" and axis < values.ndim - 1:  # whole rows are copied faster than values gathered
+            values = torch.cat([values[row : row + 1].index_select(axis, each) for row, each in enumerate(voxels)])
+        else:
+            whole = [*values.shape[:axis], -1, *values.shape[axis + 1 :]]
+            values = values.gather(axis, voxels.reshape(shape).expand(whole))  # take_along_dim would copy the index
+        if values.device.type != "cpu" or not inside.all():  # which a device would have to be waited for
+            values = values.where(inside.reshape(shape), 0)
     return values

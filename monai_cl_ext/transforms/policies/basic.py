@@ -14,7 +14,7 @@ from .policy import ViewPolicy
 def basic_policy(
     size: int | Sequence[int] | None = None,
     spatial_dims: int = 2,
-    rotation: float = 30.0,
+    rotation: float | Sequence[float] = 30.0,
     rotation_probability: float = 0.5,
     mirror_axis: int = -1,
     mirror_probability: float = 0.5,
@@ -25,7 +25,7 @@ def basic_policy(
     Args:
         size: spatial size of the view; None keeps the input's.
         spatial_dims: 2 or 3.
-        rotation: largest angle in degrees.
+        rotation: largest angle in degrees, or in 3D one about each axis, as in ``Rotation``.
         rotation_probability: chance of a rotation; 0 disables it.
         mirror_axis: spatial axis along which left and right lie.
         mirror_probability: chance of a flip along it; 0 disables flips.

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..operations.corruption import PatchSwapping
 from ..operations.cutout import BoxCutout
 from ..operations.one_operation import OneOperation
@@ -17,7 +19,7 @@ def distorted_policy(
     box: tuple[float, float] = (10 / 224, 70 / 224),
     kept_box: tuple[float, float] = (154 / 224, 174 / 224),
     swaps: int = 10,
-    patch: float = 12 / 224,
+    patch: float | Sequence[float] = 12 / 224,
 ) -> ViewPolicy:
     """The policy with a last operation that an image is restored from: cut-out, outer cut-out, swapped patches or none.
 
@@ -30,7 +32,7 @@ def distorted_policy(
         box: smallest and largest side of a box that is set to 0, as a fraction of each side of the image.
         kept_box: the same of a box that is kept by outer cut-out.
         swaps: pairs of patches that are swapped.
-        patch: side of a patch as a fraction of each side of the image.
+        patch: side of a patch as a fraction of each side of the image, or one for each axis; at least a voxel.
     """
     dims = policy.spatial_dims
     kinds = [BoxCutout(False, box, spatial_dims=dims), BoxCutout(True, kept_box, spatial_dims=dims)]

@@ -74,7 +74,7 @@ def gcl_intensity_policy(
 def gcl_finetune_policy(
     size: int | Sequence[int] | None = None,
     spatial_dims: int = 2,
-    rotation: float = 15.0,
+    rotation: float | Sequence[float] = 15.0,
     scaling: float = 0.05,
     mirror_axis: int = -1,
     elastic: float = 5 / 192,
@@ -90,18 +90,20 @@ def gcl_finetune_policy(
     Args:
         size: spatial size of the view; None keeps the input's.
         spatial_dims: 2 or 3.
-        rotation: largest angle in degrees.
+        rotation: largest angle in degrees, or in 3D one about each axis, as in ``Rotation``; about an axis of 0 there
+            is no multiple of 45 degrees either.
         scaling: s of the factor U(1 - s, 1 + s).
         mirror_axis: spatial axis along which left and right lie.
-        elastic: standard deviation of the 3 x 3 control points' displacement, as a fraction of the side (5 of 192
-            pixels).
+        elastic: standard deviation of the displacement of the control points, 3 along each axis, as a fraction of the
+            side (5 of 192 pixels).
         affine_probability: chance of rotation, of a multiple of 45 degrees and of scaling; a flip has half of it.
         elastic_probability: chance of deformation.
         intensity_probability: chance of contrast, and of the shift.
     """
+    about = [axis for axis, angle in enumerate(rotation) if angle] if isinstance(rotation, Sequence) else range(3)
     operations: list[IntensityOperation | SpatialOperation] = [
         Rotation(rotation, spatial_dims, affine_probability),
-        StepRotation(45.0, spatial_dims, affine_probability),
+        StepRotation(45.0, spatial_dims, affine_probability, about if spatial_dims == 3 else None),
         Scaling(1 - scaling, 1 + scaling, spatial_dims, affine_probability),
         Mirror(mirror_axis, spatial_dims, affine_probability / 2),
         ElasticDeformation(elastic, 3, spatial_dims, elastic_probability),

@@ -16,7 +16,7 @@ from .policy import ViewPolicy
 def pcl_policy(
     size: int | Sequence[int] | None = None,
     spatial_dims: int = 2,
-    rotation: float = 180.0,
+    rotation: float | Sequence[float] = 180.0,
     scaling: tuple[float, float] = (0.7, 1.3),
     elastic: float = 2.9 / 352,
     elastic_points: int = 11,
@@ -31,7 +31,7 @@ def pcl_policy(
     Args:
         size: spatial size of the view; None keeps the input's.
         spatial_dims: 2 or 3.
-        rotation: largest angle in degrees.
+        rotation: largest angle in degrees, or in 3D one about each axis, as in ``Rotation``.
         scaling: range of the magnification factor.
         elastic: standard deviation of a control point's displacement along each axis, as a fraction of the side.
         elastic_points: control points along each axis.

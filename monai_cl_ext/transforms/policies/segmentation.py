@@ -20,11 +20,14 @@ from .policy import ViewPolicy
 ACQUISITION = 0.2
 """Chance of each artifact of acquisition: bias field, blur, noise."""
 
+BIAS = {2: 0.5, 3: 0.25}
+"""Largest coefficient of the bias field, of which there are 10 in 2D and 20 in 3D: the field is as strong in both."""
+
 
 def segmentation_policy(
     size: int | Sequence[int] | None = None,
     spatial_dims: int = 2,
-    rotation: float = 30.0,
+    rotation: float | Sequence[float] = 30.0,
     scaling: float = 0.3,
     translation: float = 0.1,
     elastic: float = 5 / 192,
@@ -41,7 +44,7 @@ def segmentation_policy(
     Args:
         size: spatial size of the view; None keeps the input's.
         spatial_dims: 2 or 3.
-        rotation: largest angle in degrees, about each axis.
+        rotation: largest angle in degrees, or in 3D one about each axis, as in ``Rotation``.
         scaling: s of the factor U(1 - s, 1 + s).
         translation: largest shift as a fraction of each side.
         elastic: standard deviation of the control points' displacement, as a fraction of the side.
@@ -59,7 +62,7 @@ def segmentation_policy(
             ElasticDeformation(elastic, 3, spatial_dims, probability=0.5),
             Contrast(1 - contrast, 1 + contrast, probability),
             IntensityShift(-contrast / 2, contrast / 2, probability),
-            PolynomialBiasField(0.0, 0.5, degree=3, spatial_dims=spatial_dims, probability=ACQUISITION),
+            PolynomialBiasField(0.0, BIAS[spatial_dims], degree=3, spatial_dims=spatial_dims, probability=ACQUISITION),
             GaussianBlur(0.5, 1.0, probability=ACQUISITION),
             AdditiveNoise(0.0, 0.1, probability=ACQUISITION),
         ],

@@ -110,13 +110,14 @@ class Warp:
         dtype = next(iter(sampling.values())).dtype
         warped = {}
         for name, map_ in view.items():
+            if grid is None and name != "image":
+                warped[name] = sample_nearest(map_, coordinates)
+                continue
             values = map_.to(dtype)
             if name == "image":
                 values = convolve(values, kernels, padding_mode="replicate")
-            if grid is None and name == "image":
+            if grid is None:
                 sampled = sample_linear(values, coordinates, self.padding_mode)
-            elif grid is None:
-                sampled = sample_nearest(values, coordinates)
             elif name == "image":
                 sampled = sample(values, grid, "bilinear", self.padding_mode)
             else:
