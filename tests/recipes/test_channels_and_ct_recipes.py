@@ -23,7 +23,8 @@ BRIEF = replace(
 )
 
 
-def test_channels_in_files_are_trained_on_and_predicted(tmp_path):
+@pytest.mark.slow
+def test_channels_in_files_are_trained_on_and_predicted(tmp_path, no_report):
     data = write_phantom(tmp_path / "data", patients=5, channels=3, channel_files=True)
     root = tmp_path / "run"
     train(str(data), str(root), recipe=BRIEF)
@@ -73,8 +74,15 @@ def test_files_are_images_or_channels_of_them_by_the_network_and_their_names(nam
         (tmp_path / f"{name}.nii.gz").touch()
     found = listed_images(str(tmp_path), channels)
     assert {name: len(volume.files) for name, volume in found.items()} == expected
-    first = listed_images(str(tmp_path / f"{names[0]}.nii.gz"), channels)
-    assert len(first) == 1 and len(next(iter(first.values())).files) == min(channels, max(expected.values()))
+
+
+def test_the_first_channel_alone_stands_for_its_image(tmp_path):
+    for name in ("a_0000", "a_0001", "ab_0001", "c"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    found = listed_images(str(tmp_path / "a_0000.nii.gz"), 2)
+    assert [path.name for path in found["a"].files] == ["a_0000.nii.gz", "a_0001.nii.gz"]
+    assert list(listed_images(str(tmp_path / "a_0000.nii.gz"), 1)) == ["a_0000"]
+    assert list(listed_images(str(tmp_path / "c.nii.gz"), 2)) == ["c"]
 
 
 def test_an_image_without_one_of_its_channels_is_refused_by_name(tmp_path):
