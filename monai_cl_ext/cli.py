@@ -26,7 +26,10 @@ class Commands:
     Training runs through MONAI itself, in the folder of a bundle: python -m monai.bundle run --config_file ...
     """
 
-    def phantom(self, output: str, patients: int = 40, seed: int = 0, frames: int = 1) -> None:
+    def phantom(
+        self, output: str, patients: int = 40, seed: int = 0, frames: int = 1, channels: int = 1,
+        channel_files: bool = False,
+    ) -> None:  # fmt: skip
         """Writes heart-like phantom volumes with labels, so that everything can be tried without data.
 
         The folder has the layout of the Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr.
@@ -37,10 +40,12 @@ class Commands:
             patients: How many patients.
             seed: Patients are the same for the same seed.
             frames: 1 for end-diastole alone, 2 for end-systole too.
+            channels: Of each volume, in different contrasts with a background of 0, as the sequences of BraTS.
+            channel_files: Write each channel to a file of its own, as nnU-Net does, in place of one 4-D file.
         """
         from monai_cl_ext.data.phantom import write_phantom
 
-        folder = write_phantom(str(output), patients, seed, frames, progress=True)
+        folder = write_phantom(str(output), patients, seed, frames, channels, channel_files, progress=True)
         print(f"{patients} patients written to {folder}")
 
     def demo(self, output: str = "runs/demo", seed: int = 0) -> None:

@@ -52,7 +52,10 @@ def laid_over(config: Config, patch: Config) -> Config:
 
 
 def ordered_config(config: Config) -> Config:
-    """The description first; each id behind those that it refers to, and else in its order, as in a circle of two."""
+    """Description and imports first, then each id behind those that it refers to, and else in its order.
+
+    Two ids that refer to each other keep their order.
+    """
     refers = {name: set(re.findall(r"[@%](\w+)", json.dumps(value))) for name, value in config.items()}
     ordered: Config = {}
 
@@ -64,7 +67,7 @@ def ordered_config(config: Config) -> Config:
                 add(other)
         ordered[name] = config[name]
 
-    for name in sorted(config, key=lambda name: name != "_desc_"):
+    for name in sorted(config, key=lambda name: (name != "_desc_", name != "imports")):
         add(name)
     return ordered
 

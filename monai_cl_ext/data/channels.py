@@ -65,6 +65,15 @@ def volumes_of(files: Sequence[Path], labels: Collection[str] = ()) -> list[Volu
     return found
 
 
+def named_volumes(files: Sequence[Path]) -> list[Volume]:
+    """The volumes of files whose names are known to end in numbers of channels; others are a volume each."""
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        match = CHANNEL.match(case_name(path))
+        groups.setdefault(match[1] if match else case_name(path), []).append(path)
+    return [Volume(name, paths) for name, paths in groups.items()]
+
+
 def refuse_missing_channels(volumes: Sequence[Volume], expected: int) -> None:
     """Refuses volumes without exactly the channels 0000, 0001, ... of which there are ``expected``.
 

@@ -20,7 +20,7 @@ from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.data.class_numbers import whole_classes
 from monai_cl_ext.data.dicom import is_dicom, read_series
-from monai_cl_ext.data.file_names import VOLUMES
+from monai_cl_ext.data.file_names import VOLUMES, files_of
 from monai_cl_ext.data.intensities import check_intensities
 from monai_cl_ext.data.nifti import CheckedNibabelReader
 from monai_cl_ext.data.opening import open_file
@@ -50,15 +50,17 @@ class LoadCased(MapTransform):
 
     A label lies on the grid of its image, see :func:`~monai_cl_ext.data.alignment.on_image_grid`, and has whole class
     numbers, see :func:`~monai_cl_ext.data.class_numbers.whole_classes`. Images are finite; one with nearly one
-    intensity is warned of. A label of pictures takes the image's affine. Of a DICOM series, the picture that is the
-    i-th by name belongs to the DICOM file that is the i-th by name; a label may be a DICOM series, too.
+    intensity, in a channel or in all, is warned of. A label of pictures takes the image's affine. Of a DICOM series,
+    the picture that is the i-th by name belongs to the DICOM file that is the i-th by name; a label may be a DICOM
+    series, too.
 
     Args:
         keys: the image first; the others are labels.
         label_values: gray value of each class in the files, the background's first, such as [0, 63, 126, 189, 252];
             None takes the values as class numbers.
         color: gives pictures three channels, red, green and blue; otherwise they become gray.
-        channels: of the image, as the network takes them; None takes any number.
+        channels: of the image, as the network takes them, in one file (the fourth axis of NIfTI) or in a list of files;
+            None takes any number.
         num_classes: of the labels, background included; None allows the classes 0 to 255.
         allow_missing_keys: leave out keys that a case does not have.
 
@@ -98,21 +100,14 @@ class LoadCased(MapTransform):
             path = data[key]
             if key == self.keys[0]:
                 image, order = self._image(path)
-                self._check_channels(image, path, self.channels)
-                check_intensities(image.as_tensor(), path)
+                _check_channels(image, path, self.channels)
+                values = image.as_tensor()  # colors are one picture
+                check_intensities(values.flatten(0, 1)[None] if self.color else values, files_of(path)[0])
                 case[key] = image
             else:
                 label = self._label(path, order)
                 case[key] = label if image is None else self._beside(image, label, data[self.keys[0]], path)
         return case
-
-    def _check_channels(self, volume: Tensor, path: Any, expected: int | None) -> None:
-        if expected is not None and (volume.ndim != 4 or len(volume) != expected):
-            raise ValueError(
-                f"{path}: expected a volume of {expected} channel(s) and three axes, found {len(volume)} channel(s) "
-                f"and the axes {tuple(volume.shape[1:])}; write each channel or time point to a file of its own, or "
-                "build the network with as many input channels and set channels of LoadCased"
-            )
 
     def _image(self, path: Any) -> tuple[MetaTensor, list[int] | None]:
         """The image, and of a series the place of each slice among the names of its files."""
@@ -156,7 +151,11 @@ class LoadCased(MapTransform):
                     )
                 pictures = [pictures[place] for place in order]
             label = read_pictures(pictures, path, numbers_of if self.label_values else exact_numbers_of)
-        self._check_channels(label, path, self.channels and 1)
+        if self.channels is not None and (label.ndim != 4 or len(label) != 1):
+            raise ValueError(
+                f"{path}: expected a label of one channel and three axes, found {len(label)} channel(s) and the axes "
+                f"{tuple(label.shape[1:])}; write the numbers of the classes to one volume"
+            )
         given = label.as_tensor()
         values = given if self.label_values is None else _classes(given, self.label_values, path)
         classes = whole_classes(values, path, self.num_classes)
@@ -170,6 +169,23 @@ class LoadCased(MapTransform):
         warn_of_orientation(image_path, masks)
         refuse_other_shape(label.shape, image.shape, label_path, image_path)
         return as_volume(label.as_tensor(), label_path, image.affine)
+
+
+def _check_channels(image: Tensor, path: Any, expected: int | None) -> None:
+    """Refuses an image that has other channels than the network, or other than three axes."""
+    if expected is None:
+        return
+    if image.ndim != 4:
+        raise ValueError(
+            f"{path}: expected a volume of three axes, found {tuple(image.shape[1:])}; write each time point to a file "
+            "of its own"
+        )
+    if len(image) != expected:
+        files = " and ".join(files_of(path))
+        raise ValueError(
+            f"{files}: found {len(image)} channel(s), expected {expected}; give --in_channels {len(image)} to every "
+            "stage where all volumes have as many, and write time points to files of their own"
+        )
 
 
 @contextmanager

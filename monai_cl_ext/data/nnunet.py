@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.channels import CHANNEL, Volume, refuse_missing_channels
+from monai_cl_ext.data.channels import CHANNEL, Volume, named_volumes, refuse_missing_channels
 from monai_cl_ext.data.file_names import PICTURES, VOLUMES, by_case, case_name, files_in, some
 
 IMAGES, LABELS, TEST = "imagesTr", "labelsTr", "imagesTs"
@@ -68,11 +68,7 @@ def channel_files(path: Path) -> list[Path]:
 def _volumes(folder: Path, suffixes: tuple[str, ...], expected: int | None) -> list[Volume]:
     files = files_in(folder, suffixes) if folder.is_dir() else []
     by_case(files)
-    groups: dict[str, list[Path]] = {}
-    for path in files:
-        match = CHANNEL.match(case_name(path))
-        groups.setdefault(match[1] if match else case_name(path), []).append(path)
-    found = [Volume(name, paths) for name, paths in groups.items()]
+    found = named_volumes(files)
     refuse_missing_channels(found, expected or max((len(volume.files) for volume in found), default=1))
     return found
 

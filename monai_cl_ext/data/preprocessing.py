@@ -6,15 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from monai.transforms import (
-    Compose,
-    ResizeWithPadOrCropd,
-    ScaleIntensityRangePercentilesd,
-)
+from monai.transforms import Compose, ResizeWithPadOrCropd
 
 from monai_cl_ext.arguments import one_of, per_axis, positive_integer, positive_number
-from monai_cl_ext.data.intensities import LOWER, UPPER
 from monai_cl_ext.data.loading import LoadCased
+from monai_cl_ext.data.scaling import intensity_scaling
 from monai_cl_ext.data.spacing import AxisSpacingd
 
 
@@ -26,11 +22,13 @@ def volume_transform(
     label_values: Sequence[float] | None = None,
     color: bool = False,
     num_classes: int | None = None,
+    window: Sequence[float] | None = None,
+    nonzero: bool = False,
 ) -> Compose:
     """Loads a volume, scales its intensities, resamples and crops or pads its slices; the slice axis stays as it is.
 
-    Intensities go to (x - p1) / (p99 - p1) with the volume's 1st and 99th percentiles and are not clipped
-    (Chaitanya et al. 2020, section 4); this happens before padding with 0, so padding does not move the percentiles.
+    Intensities are scaled a channel at a time, see :func:`intensity_scaling`; this happens before padding with 0, so
+    padding does not move their percentiles or mean.
 
     Args:
         keys: the image first; the others are label maps. Keys that a case lacks are passed over.
@@ -39,15 +37,17 @@ def volume_transform(
         pixdim: in-plane spacing in mm, likewise, image bilinear, label nearest; None leaves the spacing.
         slice_axis: axis of the volume that counts the slices.
         label_values, color, num_classes: as in :class:`LoadCased`.
+        window, nonzero: as in :func:`intensity_scaling`.
 
     Raises:
-        ValueError: when ``image_size`` or ``pixdim`` is neither one number nor two, or the axis is not 0, 1 or 2.
+        ValueError: when ``image_size`` or ``pixdim`` is neither one number nor two, the axis is not 0, 1 or 2, or the
+            window is none.
     """
     one_of("slice_axis", slice_axis, (0, 1, 2))
     image, *labels = keys
     transforms = [
         LoadCased(keys, label_values, color, allow_missing_keys=True, num_classes=num_classes),
-        ScaleIntensityRangePercentilesd(image, lower=LOWER, upper=UPPER, b_min=0.0, b_max=1.0, clip=False),
+        intensity_scaling(image, window, nonzero, color),
     ]
     if pixdim is not None:
         modes = ["bilinear"] + ["nearest"] * len(labels)

@@ -46,7 +46,7 @@ def data_card(facts: Sequence[CaseFacts], names: Mapping[int, str], cut: Mapping
             for name, key in (("orientations", "orientation"), ("channels", "channels"), ("types", "dtype"))
         },
         "intensities": _intensities(volumes),
-        "foreground_intensities": _pooled(facts),
+        "foreground_intensities": pooled_foreground(facts),
         "classes": _classes(facts, names, cut),
     }
     return card
@@ -71,7 +71,7 @@ def _intensities(volumes: Sequence[ImageFacts]) -> list[dict[str, Any]]:
     ]
 
 
-def _pooled(facts: Sequence[CaseFacts]) -> list[dict[str, float]]:
+def pooled_foreground(facts: Sequence[CaseFacts]) -> list[dict[str, float]]:
     """Of the foreground of all volumes together, the same number of voxels from each, for each channel."""
     samples = [one.segmentation.sample for one in facts if one.segmentation is not None and one.segmentation.box]
     if not samples or len({len(sample) for sample in samples}) > 1:

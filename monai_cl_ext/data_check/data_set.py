@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_cl_ext.data.channels import MOST_CHANNELS
+from monai_cl_ext.data.file_names import files_of
 from monai_cl_ext.data.same_volumes import same_volumes
 from monai_cl_ext.data.splits import split_patients
 from monai_cl_ext.data_check.facts import ERROR, NOTE, WARNING, CaseFacts, Finding, named
@@ -21,7 +23,7 @@ def equal_files(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
     copies: dict[tuple[str, ...], list[str]] = {}
     for group in same_volumes(cases):
         owners = tuple(dict.fromkeys(str(case["patient"]) for case in group))
-        copies.setdefault(owners, []).extend(str(case["image"]) for case in group)
+        copies.setdefault(owners, []).extend(files_of(case["image"])[0] for case in group)
     found = []
     for owners, files in copies.items():
         if len(owners) > 1:
@@ -56,13 +58,13 @@ def split_findings(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 
 def channel_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
-    """That all volumes have several channels, which the bundles do not take as they are."""
-    files = tuple(one.image for one in facts if one.volume and one.volume.channels > 1)
-    if not files or any(one.volume and one.volume.channels == 1 for one in facts):
+    """That so many channels are rather the moments of a series."""
+    many = [(one.image, one.volume.channels) for one in facts if one.volume and one.volume.channels > MOST_CHANNELS]
+    if not many:
         return []
+    files = tuple(file for file, _ in many)
     message = (
-        f"{named(files)}: volumes of several channels, but the bundles take one; write each channel or time point to a "
-        "file of its own, or build the network with as many input channels and set channels of LoadCased"
+        f"{named(files)}: {many[0][1]} channels; if they are time points, write those to train on to files of their own"
     )
     return [Finding(WARNING, message, files)]
 

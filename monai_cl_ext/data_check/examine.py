@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 
+from monai_cl_ext.data.file_names import files_of
 from monai_cl_ext.data.loading import is_picture
 from monai_cl_ext.data.volume import error_with_files
 from monai_cl_ext.data_check.facts import (
@@ -36,14 +37,15 @@ def examine(case: Mapping[str, Any], load: Load) -> CaseFacts:
     """What a case holds, and whatever the gate says of it.
 
     Args:
-        case: {"image": path, "label"?: path, "patient": id}.
+        case: {"image": path or those of its channels, "label"?: path, "patient": id}.
         load: a :class:`LoadCased` of the keys "image" and "label", with ``allow_missing_keys``.
 
     Returns:
         Its facts. An error of the gate is a finding, and so is each of its warnings; where the label is refused, the
         image is read alone.
     """
-    facts = CaseFacts(str(case["image"]), str(case["label"]) if case.get("label") else None, str(case["patient"]))
+    label = str(case["label"]) if case.get("label") else None
+    facts = CaseFacts(files_of(case["image"])[0], label, str(case["patient"]))
     given: dict[Hashable, Any] = {key: case[key] for key in ("image", "label") if case.get(key)}
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
@@ -52,7 +54,7 @@ def examine(case: Mapping[str, Any], load: Load) -> CaseFacts:
         except Exception as error:  # of any reader; the next case is none the worse for it
             facts.findings.append(_refusal(error, case))
             if facts.label and facts.volume is None:
-                _read_image_alone(facts, load)
+                _read_image_alone(given["image"], facts, load)
     facts.findings += [_told(warning, facts) for warning in raised if issubclass(warning.category, UserWarning)]
     facts.findings = list(dict.fromkeys(facts.findings))
     return facts
@@ -75,17 +77,18 @@ def _read(given: Mapping[Hashable, Any], load: Load, facts: CaseFacts) -> None:
         facts.segmentation = _label_facts(label[0].astype(np.uint8), values, facts.volume)
 
 
-def _read_image_alone(facts: CaseFacts, load: Load) -> None:
+def _read_image_alone(image: Any, facts: CaseFacts, load: Load) -> None:
     try:
-        _read({"image": facts.image}, load, facts)
+        _read({"image": image}, load, facts)
     except Exception:  # the error is known already
         return
 
 
 def _refusal(error: Exception, case: Mapping[str, Any]) -> Finding:
     found = error_with_files(error, case)
-    files = tuple(str(case[key]) for key in ("label", "image") if case.get(key) and str(case[key]) in str(found))
-    return Finding(ERROR, str(found), files[:1] or (str(case["image"]),))
+    every = [file for key in ("label", "image") if case.get(key) for file in files_of(case[key])]
+    files = tuple(file for file in every if file in str(found))
+    return Finding(ERROR, str(found), files[:1] or (files_of(case["image"])[0],))
 
 
 def _told(warning: warnings.WarningMessage, facts: CaseFacts) -> Finding:

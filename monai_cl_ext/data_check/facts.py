@@ -96,7 +96,10 @@ class LabelFacts:
 
 @dataclass
 class CaseFacts:
-    """Of one case; ``volume`` and ``segmentation`` are None where image and label cannot be read."""
+    """Of one case; ``volume`` and ``segmentation`` are None where image and label cannot be read.
+
+    ``image`` is the first file where each channel has its own.
+    """
 
     image: str
     label: str | None

@@ -13,7 +13,8 @@ import numpy as np
 
 from monai_cl_ext.data.preprocessing import volume_transform
 from monai_cl_ext.data.volume import read_volume
-from monai_cl_ext.data_check.facts import CaseFacts
+from monai_cl_ext.data_check.card import pooled_foreground
+from monai_cl_ext.data_check.facts import CaseFacts, ImageFacts
 from monai_cl_ext.data_check.looking import look_at_all
 
 MULTIPLE = 16  # four times halved
@@ -21,6 +22,8 @@ LARGEST = 512  # pixels; more would not fit a batch on most cards
 ALIKE = 1.1  # spacings that differ less count as equal
 FLAT = 0.5  # an axis so much shorter than the other two counts slices, where the spacing is not known
 PATCH_VOXELS = 128**3
+AIR = -900  # HU: nothing but CT has it, and every CT that shows air
+SOFT_TISSUE, STEP = (-160.0, 240.0), 10.0  # HU
 
 
 @dataclass
@@ -28,7 +31,8 @@ class Suggestion:
     """Settings by config id, why each, and what the crop costs.
 
     Attributes:
-        settings: slice_axis, pixdim, image_size and, where there are labels, num_classes.
+        settings: slice_axis, pixdim, image_size and, where there are labels, num_classes; of several channels
+            in_channels; of CT window.
         reasons: of each, in a sentence.
         patch_size: of 3D work, for which the bundles have no setting yet.
         cut: the share of each class that cropping to ``image_size`` cuts away.
@@ -64,6 +68,7 @@ def suggest(
     found = Suggestion()
     if classes:
         found.add("num_classes", *classes)
+    _add_channels(facts, volumes, found)
     axis, reason = (slice_axis, "as it was given") if slice_axis is not None else _slice_axis(shapes, spacing, known)
     found.add("slice_axis", axis, reason)
     beside = [other for other in range(3) if other != axis]
@@ -80,6 +85,26 @@ def suggest(
     cropped = _not_held(facts, found, scales, beside)
     found.cut = _cut(cropped, facts, found, workers)
     return found
+
+
+def _add_channels(facts: Sequence[CaseFacts], volumes: Sequence[ImageFacts], found: Suggestion) -> None:
+    """The number of channels where there are several, and the window of what looks like CT."""
+    channels = max(volume.channels for volume in volumes)
+    if channels > 1:
+        found.add("in_channels", channels, "the volumes have as many")
+    lowest = [min(channel.minimum for channel in volume.intensities) for volume in volumes]
+    if np.median(lowest) > AIR:
+        return
+    seen = f"CT by the smallest intensity, {np.median(lowest):.4g} in the median volume"
+    foreground = pooled_foreground(facts)
+    ends = [channel[name] for channel in foreground for name in ("percentile_00_5", "percentile_99_5")]
+    low, high = (STEP * np.floor(min(ends) / STEP), STEP * np.ceil(max(ends) / STEP)) if ends else SOFT_TISSUE
+    if low < high and ends:
+        reason = f"{seen}; in HU, from the 0.5th to the 99.5th percentile of what is labeled"
+    else:
+        low, high = SOFT_TISSUE
+        reason = f"{seen}; in HU, of soft tissue, since no label tells more"
+    found.add("window", [float(low), float(high)], f"{reason}; it becomes 0 to 1")
 
 
 def _slice_axis(shapes: np.ndarray, spacing: np.ndarray, known: bool) -> tuple[int, str]:

@@ -50,7 +50,9 @@ def _configured(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[
     return dict(ordered_config(parser.get()))
 
 
-def metadata_of(metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str) -> dict[str, Any]:
+def metadata_of(
+    metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str, channels: int = 1
+) -> dict[str, Any]:
     """The values of metadata.json that tell what a trained bundle predicts, and what it was trained on.
 
     Args:
@@ -58,10 +60,13 @@ def metadata_of(metadata: Mapping[str, Any], class_names: Sequence[str], modalit
         class_names: of the foreground classes.
         modality: of the images.
         data: the volumes, in a few words.
+        channels: of the images.
     """
     names = ["background", *map(without_marks, class_names)]
     known = metadata["network_data_format"]
     image = {**known["inputs"]["image"], "modality": without_marks(modality)}
+    if channels > 1:
+        image |= {"num_channels": channels, "channel_def": {str(n): f"channel {n}" for n in range(channels)}}
     output = {
         **known["outputs"]["pred"],
         "num_channels": len(names),

@@ -45,12 +45,6 @@ def checked_data(
             f"{data_dir}: expected volumes with label maps, found photographs that have a class; train takes label "
             "maps alone, dino_classification is the bundle for classes"
         )
-    several = [one for one in facts if one.volume is not None and one.volume.channels > 1]
-    if several:
-        raise ValueError(
-            f"{several[0].image}: expected volumes of one channel, found {len(several)} of several; write the channel "
-            "or time point to train on to files of its own"
-        )
     return facts, checked.suggestion
 
 

@@ -16,10 +16,10 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 from tqdm import tqdm
 
-from monai_cl_ext.data.file_names import VOLUMES, by_case, case_name, files_in
-from monai_cl_ext.data.label_names import split_labels, without_series
+from monai_cl_ext.data.channels import Volume
 from monai_cl_ext.errors import mistake
 from monai_cl_ext.files import FULL, write_text
+from monai_cl_ext.recipes.images import listed_images
 from monai_cl_ext.recipes.plan import LOG, PLAN
 from monai_cl_ext.recipes.screen import logged_to
 from monai_cl_ext.study.handover import literal
@@ -30,6 +30,8 @@ RECORD = "predictions.json"
 
 def predict(run: str, images: str, output: str) -> int:
     """Writes OUTPUT/NAME.nii.gz for each image NAME.nii or NAME.nii.gz; those that are there are not made again.
+
+    Where the bundle takes several channels, files NAME_0000, NAME_0001, ... are those of one image NAME.
 
     Args:
         run: folder of a training, or of a bundle with weights.
@@ -45,7 +47,8 @@ def predict(run: str, images: str, output: str) -> int:
             when an image was not predicted.
         OSError: when the disk is full.
     """
-    bundle, files = trained_bundle(Path(os.path.realpath(run))), listed_images(images)
+    bundle = trained_bundle(Path(os.path.realpath(run)))
+    files = listed_images(images, _channels(bundle))
     folder = Path(os.path.realpath(output))
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output {folder}: expected a folder, found a file; give another")
@@ -60,7 +63,8 @@ def predict(run: str, images: str, output: str) -> int:
             elif record["images"].get(name) == facts:
                 kept.append(name)
             else:
-                failed[name] = f"{target} exists and is not the prediction of {file}; remove it, or give another output"
+                told = f"{target} exists and is not the prediction of {file.files[0]}"
+                failed[name] = f"{told}; remove it, or give another output"
         if waiting:
             failed |= _predict_all(bundle, waiting, folder, record)
         for name, problem in failed.items():
@@ -92,32 +96,21 @@ def trained_bundle(run: Path) -> Path:
     return bundle
 
 
-def listed_images(images: str) -> dict[str, Path]:
-    """The images of a file or a folder by their names without suffix.
-
-    Raises:
-        FileNotFoundError: when there is none.
-        ValueError: when two have one name.
-    """
-    path = Path(os.path.realpath(images))
-    if path.is_file() and path.name.lower().endswith(VOLUMES):
-        return {case_name(path): path}
-    found = split_labels(without_series(files_in(path, VOLUMES)))[0] if path.is_dir() else []
-    if not found:
-        empty = "a folder without them (folders in it are not searched; give one of these)"
-        held = empty if path.is_dir() else "another file" if path.exists() else "nothing"
-        raise FileNotFoundError(f"images {path}: expected a .nii or .nii.gz file or a folder of them, found {held}")
-    return by_case(found)
+def _channels(bundle: Path) -> int:
+    """How many channels a bundle's network takes, where its inference has the setting."""
+    content = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
+    found = content.get("in_channels", 1)
+    return found if isinstance(found, int) else 1
 
 
-def _predict_all(bundle: Path, files: Mapping[str, Path], folder: Path, record: dict[str, Any]) -> dict[str, str]:
+def _predict_all(bundle: Path, files: Mapping[str, Volume], folder: Path, record: dict[str, Any]) -> dict[str, str]:
     """Predicts image by image; returns what kept those that failed."""
     failed: dict[str, str] = {}
     with _unfinished(folder) as unfinished:
         workflow: ConfigWorkflow | None = None
         for name, file in tqdm(files.items(), "predict", leave=False):
             workflow = workflow or _workflow(bundle, unfinished)
-            workflow.parser.get_parsed_content("dataset").data = [{"image": str(file)}]
+            workflow.parser.get_parsed_content("dataset").data = [{"image": file.image}]
             try:
                 workflow.run()
             except Exception as error:
@@ -183,9 +176,12 @@ def _record(folder: Path, weights: str) -> dict[str, Any]:
     return record
 
 
-def _facts(file: Path) -> dict[str, Any]:
-    state = file.stat()
-    return {"image": str(file), "bytes": state.st_size, "modified": state.st_mtime_ns}
+def _facts(volume: Volume) -> dict[str, Any]:
+    states = [file.stat() for file in volume.files]
+    sizes, times = [state.st_size for state in states], [state.st_mtime_ns for state in states]
+    if len(states) == 1:
+        return {"image": volume.image, "bytes": sizes[0], "modified": times[0]}
+    return {"image": volume.image, "bytes": sizes, "modified": times}
 
 
 def _digest(file: Path) -> str:

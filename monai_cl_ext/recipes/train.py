@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.channels import refuse_channel_files
 from monai_cl_ext.data.decathlon import description_of, read_description
 from monai_cl_ext.data.file_names import existing_folder
 from monai_cl_ext.data.folders import find_cases
@@ -66,7 +65,6 @@ def train(
     root.mkdir(parents=True, exist_ok=True)
     with alone(root), logged_to(root / LOG) as say:
         cases = find_cases(data, **layout)
-        refuse_channel_files(cases, "train")
         plan = TrainingPlan.read(root)
         goes_on = plan is not None
         if plan is None:

@@ -20,6 +20,7 @@ from .monai_augment import (
 from .operations.area_crop_resize import AreaCropResize
 from .operations.bias_field import PolynomialBiasField
 from .operations.blur import GaussianBlur
+from .operations.channel_wise import ChannelWise
 from .operations.color import Grayscale, Hue, Saturation
 from .operations.color_jitter import color_jitter
 from .operations.corruption import BoxErasing, PatchSwapping
@@ -38,6 +39,7 @@ from .operations.scaling import Scaling
 from .operations.standardization import Standardization
 from .operations.translation import Translation
 from .policies.basic import basic_policy
+from .policies.channel_wise import channel_wise_policy
 from .policies.crops import crop_policy
 from .policies.distorted import distorted_policy
 from .policies.gcl import gcl_finetune_policy, gcl_intensity_policy, gcl_policy, identity_policy
@@ -57,8 +59,8 @@ from .two_views import TwoViews, TwoViewsD, TwoViewsd, TwoViewsDict
 # fmt: off
 __all__ = [
     # base classes, and what joins operations
-    "AffineOperation", "IntensityOperation", "OneOperation", "Operation", "OperationGroup", "SpatialOperation",
-    "ViewPolicy",
+    "AffineOperation", "ChannelWise", "IntensityOperation", "OneOperation", "Operation", "OperationGroup",
+    "SpatialOperation", "ViewPolicy",
     # operations on coordinates
     "AreaCropResize", "CropResize", "ElasticDeformation", "Mirror", "Rotation", "Scaling", "StepRotation",
     "Translation",
@@ -67,9 +69,10 @@ __all__ = [
     "IntensityScaling", "IntensityShift", "PatchSwapping", "PolynomialBiasField", "Saturation", "Solarization",
     "Standardization", "UnitRange", "color_jitter",
     # policies
-    "basic_policy", "crop_policy", "distorted_policy", "gcl_finetune_policy", "gcl_intensity_policy", "gcl_policy",
-    "identity_policy", "intensity_part", "moco_policy", "pcl_policy", "scale_policy", "segmentation_policy",
-    "simclr_policy", "spatial_part", "strong_policy", "supercl_policy", "weak_med_policy", "weak_policy",
+    "basic_policy", "channel_wise_policy", "crop_policy", "distorted_policy", "gcl_finetune_policy",
+    "gcl_intensity_policy", "gcl_policy", "identity_policy", "intensity_part", "moco_policy", "pcl_policy",
+    "scale_policy", "segmentation_policy", "simclr_policy", "spatial_part", "strong_policy", "supercl_policy",
+    "weak_med_policy", "weak_policy",
     # from batches to views
     "PrepareImage", "PrepareViews",
     # superpixels

@@ -14,6 +14,7 @@ from monai_cl_ext.seeds import EpochGenerator
 from monai_cl_ext.types import Batch, Tags, View
 
 from .plain import plain
+from .policies.channel_wise import channel_wise_policy
 from .policies.policy import MAPS, ViewPolicy
 
 
@@ -34,6 +35,7 @@ class PrepareViews(PrepareBatch):
             such as ``batched_slic``. With it each view that is made from the batch gets the map of its own image
             instead of the batch's; a view made from another view gets that one's map, warped alike. None warps the
             batch's map, where it has one.
+        channel_wise: draws for each channel of the images, see ``channel_wise_policy``, in place of one for all.
 
     Raises:
         ValueError: when ``made_from`` has another length than ``policies`` or names a view that is not earlier.
@@ -45,10 +47,13 @@ class PrepareViews(PrepareBatch):
         made_from: Sequence[int | None] | None = None,
         seed: int = 0,
         superpixels: Callable[[Tensor], Tensor] | None = None,
+        channel_wise: bool = False,
     ) -> None:
         self.generator = EpochGenerator(seed)
         self.superpixels = superpixels
+        self.channel_wise = channel_wise
         self.policies = list(policies)
+        self._by_channels: dict[int, list[ViewPolicy]] = {}
         self.made_from = [None] * len(self.policies) if made_from is None else list(made_from)
         earlier = (source is None or 0 <= source < view for view, source in enumerate(self.made_from))
         if len(self.made_from) != len(self.policies) or not all(earlier):
@@ -89,7 +94,7 @@ class PrepareViews(PrepareBatch):
         if self.superpixels is not None:
             batch.pop("superpixel", None)
         views: list[View] = []
-        for policy, source in zip(self.policies, self.made_from, strict=True):
+        for policy, source in zip(self._policies_for(batch["image"].shape[1]), self.made_from, strict=True):
             view = policy(batch if source is None else views[source], self.generator())
             if source is None and self.superpixels is not None:
                 view = {**view, "superpixel": _own_map(self.superpixels, view["image"])}
@@ -100,6 +105,14 @@ class PrepareViews(PrepareBatch):
             if name not in MAPS and isinstance(value, Tensor)
         }
         return views, tags, (tags,), {}
+
+    def _policies_for(self, channels: int) -> list[ViewPolicy]:
+        """The policies for images of so many channels."""
+        if not self.channel_wise:
+            return self.policies
+        if channels not in self._by_channels:
+            self._by_channels[channels] = [channel_wise_policy(policy, channels) for policy in self.policies]
+        return self._by_channels[channels]
 
 
 class PrepareImage(PrepareBatch):

@@ -12,12 +12,7 @@ from monai_cl_ext.data.any_folder import find_images
 from monai_cl_ext.study.problems.segmentation import volumes
 from monai_cl_ext.view_report.sample import read_sample
 
-TWO = {
-    "network_def#in_channels": 2,
-    "train#preprocessing#transforms#0#channels": 2,
-    "train#preprocessing#transforms#1#channel_wise": True,
-}
-VALIDATE = {name.replace("train#", "validate#"): value for name, value in TWO.items() if name.startswith("train#")}
+TWO = {"in_channels": 2}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +38,8 @@ def test_two_channels_are_pretrained_trained_and_scored(raw, tmp_path):
     flow = run(root, ["pretrain_global"], **settings, **TWO)
     assert flow.parser.get_parsed_content("train#dataset")[0]["image"].shape[0] == 2
     start = {"pretrained": f"{root}/models/model_pretrain_global.pt", "batch_size": 4}
-    run(root, ["train"], **settings, **TWO, **VALIDATE, **start)
-    run(root, ["train", "evaluate"], **settings, **TWO, **VALIDATE, batch_size=4)
+    run(root, ["train"], **settings, **TWO, **start)
+    run(root, ["train", "evaluate"], **settings, **TWO, batch_size=4)
     assert "c" in (root / "eval" / "metrics.csv").read_text()
 
 
@@ -53,7 +48,7 @@ def test_what_takes_one_file_a_volume_refuses_channels_by_name(raw, tmp_path):
     with pytest.raises(RuntimeError) as raised:
         run(root, ["pretrain_global"], **SMALL, dataset_dir=str(raw))
     told = message_of(raised)
-    assert "expected a volume of 1 channel(s)" in told and "_0001.nii.gz" in told and "found 2 channel(s)" in told
+    assert "_0001.nii.gz" in told and "found 2 channel(s), expected 1; give --in_channels 2 to every stage" in told
     for refuse in (volumes, lambda folder: read_sample(find_images(folder), 16, 24)):
         with pytest.raises(ValueError, match=r"c0_0000\.nii\.gz: one of 2 channels of a volume"):
             refuse(str(raw))

@@ -86,7 +86,10 @@ def test_own_classes_are_named_in_full_and_inference_names_only_its_gate():
 
 def test_train_evaluate_and_inference_prepare_an_image_alike():
     def image_chain(preprocessing):
-        chain = json.loads(json.dumps(preprocessing["transforms"]))
+        chain = [
+            item if isinstance(item, dict) else {"_target_": item, "keys": "image"}
+            for item in json.loads(json.dumps(preprocessing["transforms"]))
+        ]
         # Inference has MONAI's forms as well, for where this package is absent; both are tested to be equal.
         chain = [item for item in chain if not item["_target_"].endswith((".LoadImaged", ".Spacingd"))]
         for item in chain:
@@ -101,7 +104,10 @@ def test_train_evaluate_and_inference_prepare_an_image_alike():
 
     read = {name: json.loads((BUNDLES / NAME / "configs" / f"{name}.json").read_text())
             for name in (*STAGES, "train", "inference")}  # fmt: skip
+    for name in ("window_ends", "scale_intensities", "in_channels", "nonzero", "window"):
+        assert all(config[name] == read["inference"][name] for config in read.values())
     reference = image_chain(read["inference"]["preprocessing"])
+    assert reference[1]["_target_"] == "@scale_intensities"
     assert image_chain(read["train"]["train"]["preprocessing"]) == reference
     assert image_chain(read["train"]["validate"]["preprocessing"]) == reference
     assert all(image_chain(read[stage]["train"]["preprocessing"]) == reference for stage in STAGES)

@@ -113,6 +113,40 @@ def test_resampling_in_the_plane_keeps_the_slices_of_an_oblique_stack(tmp_path):
             assert abs(found - before * mm / 2) <= 1
 
 
+def test_channels_show_one_anatomy_in_contrasts_of_their_own_on_a_background_of_zero():
+    (many,) = Phantom(seed=2, channels=4).patient(3)
+    (one,) = Phantom(seed=2).patient(3)
+    assert np.array_equal(many.label, one.label) and many.image.shape == (*one.label.shape, 4)
+    outside = many.image == 0
+    air = outside.all(axis=-1)
+    assert 0.05 < air.mean() < 0.9 and outside[air].all() and not air[many.label > 0].any()
+    assert (outside.any(axis=-1) & ~air).mean() < 0.01  # zero in a channel is air, in nearly all voxels
+    body = many.image[~air].astype(float)
+    correlation = np.corrcoef(body.T)
+    assert (np.abs(correlation[np.triu_indices(4, 1)]) < 0.97).all()
+    blood, muscle = (many.image[many.label == number].mean(axis=0) for number in (3, 2))
+    assert blood[0] > muscle[0] and blood[1] < muscle[1]  # bright blood, black blood
+    again = Phantom(seed=2, channels=4, frames=2).patient(3)
+    assert np.array_equal(again[0].image, many.image) and not np.array_equal(again[1].image, many.image)
+
+
+@pytest.mark.parametrize("channel_files", [False, True])
+def test_channels_are_the_fourth_axis_of_a_file_or_a_file_each(channel_files, tmp_path):
+    folder = write_phantom(tmp_path / "data", 2, seed=1, channels=3, channel_files=channel_files)
+    cases = find_cases(folder)
+    assert [case["patient"] for case in cases] == ["patient001", "patient002"] and all(
+        "label" in case for case in cases
+    )
+    for case, number in zip(cases, (1, 2), strict=True):
+        expected = Phantom(seed=1, channels=3).patient(number)[0].image
+        files = case["image"] if channel_files else [case["image"]]
+        found = [np.asarray(nib.load(path).dataobj).reshape(*expected.shape[:3], -1) for path in files]
+        assert len(files) == (3 if channel_files else 1)
+        np.testing.assert_array_equal(np.concatenate(found, axis=-1), expected)
+    described = json.loads((folder / "dataset.json").read_text())
+    assert len(described["channel_names" if channel_files else "modality"]) == 3
+
+
 def test_a_folder_in_use_is_refused(tmp_path):
     (tmp_path / "precious.txt").touch()
     with pytest.raises(FileExistsError, match="not an empty folder; give another"):
@@ -122,7 +156,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-@pytest.mark.parametrize("wrong", [{"patients": 0}, {"seed": -1}, {"seed": 0.5}, {"frames": 3}])
+@pytest.mark.parametrize("wrong", [{"patients": 0}, {"seed": -1}, {"seed": 0.5}, {"frames": 3}, {"channels": 0}])
 def test_wrong_numbers_are_named_before_anything_is_written(wrong, tmp_path):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         write_phantom(tmp_path / "data", **wrong)

@@ -179,15 +179,19 @@ def test_the_share_of_a_volume_that_is_not_zero_is_told(tmp_path):
     assert any("leaves 75% of the median volume" in sentence for sentence in checked.sentences)
 
 
-def test_several_channels_are_measured_each_and_warned_of(tmp_path):
+def test_several_channels_are_measured_each_and_many_are_taken_for_time_points(tmp_path):
     for number in range(5):
         values = np.stack([volume(number), 10 * volume(number)], axis=-1)
         save(values, tmp_path / f"v{number}.nii.gz")
     checked = check_folder(tmp_path)
     first, second = checked.card["intensities"]
     assert second["mean"]["median"] == pytest.approx(10 * first["mean"]["median"])
-    (told,) = found(checked, "warning")
-    assert "several channels" in told.message and len(told.files) == 5
+    assert not found(checked, "warning") and checked.suggestion.settings["in_channels"] == 2
+    for number in range(5):
+        values = np.stack([volume(number + channel) for channel in range(9)], axis=-1)
+        save(values, tmp_path / f"v{number}.nii.gz")
+    (told,) = found(check_folder(tmp_path), "warning")
+    assert "9 channels; if they are time points" in told.message and len(told.files) == 5
 
 
 def test_real_volumes_raise_one_alarm(real_data, tmp_path):

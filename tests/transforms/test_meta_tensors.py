@@ -13,6 +13,8 @@ from monai_cl_ext import transforms
 from monai_cl_ext.transforms import (
     BoxCutout,
     BoxErasing,
+    ChannelWise,
+    GaussianBlur,
     IntensityOperation,
     PatchSwapping,
     PrepareImage,
@@ -21,6 +23,7 @@ from monai_cl_ext.transforms import (
     ViewPolicy,
     basic_policy,
     batched_slic,
+    channel_wise_policy,
     crop_policy,
     distorted_policy,
     gcl_finetune_policy,
@@ -47,6 +50,10 @@ def distorted(size, spatial_dims):
     return distorted_policy(strong_policy(size, spatial_dims), swaps=2, patch=0.25)
 
 
+def by_channel(size, spatial_dims):
+    return channel_wise_policy(weak_med_policy(size, spatial_dims, color=False), 3)
+
+
 def half_strong(size, spatial_dims):
     return scale_policy(strong_policy(size, spatial_dims), 0.5)
 
@@ -56,7 +63,10 @@ POLICIES = [
     weak_med_policy,
 ]  # fmt: skip
 POLICIES += [basic_policy, simclr_policy, moco_policy, identity_policy, gcl_intensity_policy]
-MADE_OF_OTHERS = {"crop_policy": strong_crops, "distorted_policy": distorted, "scale_policy": half_strong}
+MADE_OF_OTHERS = {
+    "crop_policy": strong_crops, "distorted_policy": distorted, "scale_policy": half_strong,
+    "channel_wise_policy": by_channel,
+}  # fmt: skip
 POLICIES += MADE_OF_OTHERS.values()
 each_policy = pytest.mark.parametrize("make", POLICIES, ids=lambda make: make.__name__)
 each_dims = pytest.mark.parametrize("dims", [2, 3])
@@ -65,7 +75,8 @@ each_dims = pytest.mark.parametrize("dims", [2, 3])
 def every_operation(dims: int) -> dict:
     cutouts = {name: BoxCutout(name == "outer", spatial_dims=dims) for name in ("inner", "outer")}
     corrupting = {"erasing": BoxErasing(0.5, dims), "swapping": PatchSwapping(2, 0.25, dims), **cutouts}
-    return operations(dims) | corrupting | {"standardization": Standardization([0.5], [0.2])}
+    own = {"channel_wise": ChannelWise(GaussianBlur(0.5, 2.0), 1)}
+    return operations(dims) | corrupting | own | {"standardization": Standardization([0.5], [0.2])}
 
 
 def with_meta(tensor: torch.Tensor) -> MetaTensor:

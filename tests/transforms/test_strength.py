@@ -11,6 +11,7 @@ import monai_cl_ext.transforms as ours
 from monai_cl_ext.transforms import (
     BoxCutout,
     BoxErasing,
+    ChannelWise,
     ClampIntensity,
     OneOperation,
     Operation,
@@ -54,7 +55,7 @@ def test_every_operation_is_among_the_cases_or_is_known_to_have_no_case():
     classes = {each for each in vars(ours).values() if inspect.isclass(each) and issubclass(each, Operation)}
     concrete = {each for each in classes if not inspect.isabstract(each)}
     assert concrete == {type(each) for each in operations(2).values()} | {
-        ClampIntensity, UnitRange, Standardization, BoxCutout, BoxErasing, OneOperation, PatchSwapping
+        ChannelWise, ClampIntensity, UnitRange, Standardization, BoxCutout, BoxErasing, OneOperation, PatchSwapping
     }  # fmt: skip
 
 

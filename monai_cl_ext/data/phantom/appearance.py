@@ -24,8 +24,60 @@ def draw_image(
         protocol: draws how the patient is imaged; the same draws for each frame of a patient.
         noise: draws the noise of this frame.
     """
+    image = _draw_signal(tissue, grid, _draw_brightness(protocol), protocol, noise)
+    if protocol.random() < 0.5:
+        return (image * (255 / np.quantile(image[::2, ::2], 0.999))).clip(0, 255).astype(np.uint8)
+    return _stored(image, protocol)
+
+
+def draw_channels(
+    tissue: NDArray[np.uint8],
+    grid: Grid,
+    protocol: np.random.SeedSequence,
+    noise: np.random.SeedSequence,
+    channels: int,
+) -> NDArray[np.int16]:
+    """Several images of a tissue map, (height, width, slices, channels), air exactly 0 as behind a mask.
+
+    The tissues of a channel have the brightness of one sequence, unlike those of the channels beside it; bias field,
+    blur, noise and scale are drawn for each.
+
+    Args:
+        tissue, grid: as in :func:`draw_image`.
+        protocol, noise: seeds of what these generators draw there.
+        channels: how many.
+    """
+    brightness = _draw_brightness(np.random.default_rng(protocol))
+    images = []
+    for number, seeds in enumerate(zip(protocol.spawn(channels), noise.spawn(channels), strict=True)):
+        of_channel, of_noise = map(np.random.default_rng, seeds)
+        image = _draw_signal(tissue, grid, _weighted(brightness, number), of_channel, of_noise)
+        images.append(_stored(image, of_channel) * (tissue != Tissue.AIR))
+    return np.stack(images, axis=-1)
+
+
+def _weighted(brightness: NDArray[np.float32], channel: int) -> NDArray[np.float32]:
+    """The brightness of each tissue in a channel: bright blood, black blood, fat suppressed, blood enhanced; again."""
+    weighted = brightness.copy()
+    blood = [Tissue.VESSEL, Tissue.ATRIUM, Tissue.RIGHT_VENTRICLE, Tissue.LEFT_VENTRICLE]
+    if channel % 4 == 1:
+        weighted = 1.25 - brightness
+    elif channel % 4 == 2:
+        weighted[Tissue.FAT], weighted[blood] = 0.1 * brightness[Tissue.FAT], 0.6 * brightness[blood]
+    elif channel % 4 == 3:
+        weighted[blood] = 1.8 * brightness[blood]
+    return weighted.astype(np.float32)
+
+
+def _draw_signal(
+    tissue: NDArray[np.uint8],
+    grid: Grid,
+    brightness: NDArray[np.float32],
+    protocol: np.random.Generator,
+    noise: np.random.Generator,
+) -> Volume:
+    """The magnitude of the signal, in units of the brightness."""
     draw = protocol.uniform
-    brightness = _draw_brightness(protocol)
     image = brightness[tissue]
     image = image * (1 + draw(0.02, 0.10) * grid.smooth_noise(protocol, 24))
     image = image * _draw_bias(grid, protocol)
@@ -35,10 +87,12 @@ def draw_image(
     level = np.float32(draw(0.02, 0.09))
     shape = (2, *image.shape)
     real, imaginary = level * noise.standard_normal(shape, dtype=np.float32)
-    image = np.hypot(image + real, imaginary)  # Rician, as the magnitude of complex noise
-    if protocol.random() < 0.5:
-        return (image * (255 / np.quantile(image[::2, ::2], 0.999))).clip(0, 255).astype(np.uint8)
-    return (image * draw(300, 4000)).clip(0, 32767).astype(np.int16)
+    return np.hypot(image + real, imaginary)  # Rician, as the magnitude of complex noise
+
+
+def _stored(image: Volume, protocol: np.random.Generator) -> NDArray[np.int16]:
+    """The signal in some thousands of units, as integers."""
+    return (image * protocol.uniform(300, 4000)).clip(0, 32767).astype(np.int16)
 
 
 def _draw_brightness(protocol: np.random.Generator) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ class PolynomialBiasField(IntensityOperation):
         spatial_dims: 2 or 3.
         probability: chance of each sample to be augmented.
     """
+
+    by_channel: ClassVar[bool] = True
 
     def __init__(
         self, low: float, high: float, degree: int = 3, spatial_dims: int = 2, probability: float = 1.0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ class GaussianBlur(IntensityOperation):
         kernel_size: taps along each axis, odd; None for three of the largest standard deviations to each side.
         probability: chance of each sample to be blurred.
     """
+
+    by_channel: ClassVar[bool] = True
 
     def __init__(self, low: float, high: float, kernel_size: int | None = None, probability: float = 1.0) -> None:
         super().__init__([0.0], probability)

@@ -17,6 +17,7 @@ def color_jitter(
     hue: float = 0.1,
     probability: float = 0.8,
     limits: Limits | None = (0.0, 1.0),
+    mean: str = "gray",
 ) -> list[Operation]:
     """Torchvision's color jitter as a part of a policy's operations.
 
@@ -28,6 +29,7 @@ def color_jitter(
         hue: largest shift as a fraction of the color circle.
         probability: chance of each sample to have all of them.
         limits: intensities are clipped to them after each step; None, for images that leave [0, 1], clips nothing.
+        mean: of contrast, as in ``Contrast``: "gray" for photographs, "channel" for channels that are no colors.
 
     Returns:
         one ``OperationGroup``, or nothing.
@@ -36,7 +38,7 @@ def color_jitter(
     if brightness:
         operations.append(IntensityScaling(1 - brightness, 1 + brightness, limits=limits))
     if contrast:
-        operations.append(Contrast(1 - contrast, 1 + contrast, mean="gray", limits=limits))
+        operations.append(Contrast(1 - contrast, 1 + contrast, mean=mean, limits=limits))
     if saturation:
         operations.append(Saturation(max(1 - saturation, 0.0), 1 + saturation, limits=limits))
     if hue:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,8 @@ class IntensityShift(IntensityOperation):
         high: largest offset.
         probability: chance of each sample to be augmented.
     """
+
+    by_channel: ClassVar[bool] = True
 
     def __init__(self, low: float, high: float, probability: float = 1.0) -> None:
         super().__init__([0.0], probability)
@@ -50,6 +54,8 @@ class IntensityScaling(IntensityOperation):
         probability: chance of each sample to be augmented.
         limits: intensities are clipped to them, (0, 1) for photographs as torchvision does; None clips nothing.
     """
+
+    by_channel: ClassVar[bool] = True
 
     def __init__(self, low: float, high: float, probability: float = 1.0, limits: Limits | None = None) -> None:
         super().__init__([1.0], probability)
@@ -81,6 +87,8 @@ class Contrast(IntensityOperation):
             channels (PIL and torchvision).
         limits: as in ``IntensityScaling``.
     """
+
+    by_channel: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -119,6 +127,8 @@ class Solarization(IntensityOperation):
         threshold: smallest intensity that is inverted.
         probability: chance of each sample to be augmented.
     """
+
+    by_channel: ClassVar[bool] = True
 
     def __init__(self, threshold: float = 0.5, probability: float = 1.0) -> None:
         super().__init__([torch.inf], probability)

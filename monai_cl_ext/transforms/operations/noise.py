@@ -27,7 +27,8 @@ class AdditiveNoise(IntensityOperation):
         probability: chance of each sample to be augmented.
     """
 
-    params_on_cpu: ClassVar[bool] = True
+    by_channel: ClassVar[bool] = True
+    params_on_cpu = True
 
     def __init__(self, low: float, high: float, probability: float = 1.0) -> None:
         super().__init__([0.0, 0.0], probability)

@@ -62,7 +62,10 @@ class Operation(ABC):
 class IntensityOperation(Operation):
     """Base class of operations on the intensities of an image; labels and superpixels do not change."""
 
-    params_on_cpu: ClassVar[bool] = False
+    by_channel: ClassVar[bool] = False
+    """Whether the channels of an image may have parameters of their own, see ``ChannelWise``."""
+
+    params_on_cpu: bool = False
     """Whether ``apply`` takes its parameters on the CPU, for operations that seed a device generator with them."""
 
     @abstractmethod

@@ -32,7 +32,7 @@ def gcl_policy(
     crop: float = 100 / 192,
     shift: float = 0.3,
     contrast: float = 0.3,
-    maximum: float = 1.5,
+    maximum: float | None = 1.5,
     location: tuple[float, float] = (10 / 92, 69 / 92),
 ) -> ViewPolicy:
     """Views of GCL's global stage: crop and resize, then intensity shift, contrast and clipping.
@@ -46,7 +46,7 @@ def gcl_policy(
         crop: side of the box as a fraction of each side (100 of 192 pixels).
         shift: b of the offset U(-b, b).
         contrast: c of the factor U(1 - c, 1 + c) about the mean of the image.
-        maximum: intensities are clipped to [0, maximum].
+        maximum: intensities are clipped to [0, maximum]; None, for images that are standardized, clips nothing.
         location: range of the box's location within its slack, 0 the low and 1 the high end (corners at 10 to 69 of the
             92 pixels that a box of 100 can move in 192).
     """
@@ -59,7 +59,7 @@ def gcl_intensity_policy(
     spatial_dims: int = 2,
     shift: float = 0.3,
     contrast: float = 0.3,
-    maximum: float = 1.5,
+    maximum: float | None = 1.5,
 ) -> ViewPolicy:
     """Views of GCL's local stage: the intensity operations of ``gcl_policy``, without any motion.
 
@@ -113,9 +113,9 @@ def gcl_finetune_policy(
     return ViewPolicy(operations, size, spatial_dims, padding_mode="zeros")
 
 
-def _intensity(shift: float, contrast: float, maximum: float) -> list[IntensityOperation]:
+def _intensity(shift: float, contrast: float, maximum: float | None) -> list[IntensityOperation]:
     return [
         IntensityShift(-shift, shift),
         Contrast(1 - contrast, 1 + contrast),
-        ClampIntensity(0.0, maximum),
+        *([] if maximum is None else [ClampIntensity(0.0, maximum)]),
     ]

@@ -162,7 +162,7 @@ def _photometry(jitter: Jitter, color: bool, limits: Limits | None) -> list[Oper
     brightness, contrast, saturation, hue = jitter
     if color:
         return [*color_jitter(brightness, contrast, saturation, hue, limits=limits), Grayscale(0.2)]
-    return color_jitter(brightness, contrast, 0, 0, limits=limits)
+    return color_jitter(brightness, contrast, 0, 0, limits=limits, mean="channel")
 
 
 def _dino(blur_probability: float, solarize_probability: float) -> list[Operation]:

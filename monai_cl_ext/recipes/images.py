@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images that are to be predicted: each one file, or a file a channel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_cl_ext.data.channels import CHANNEL, Volume, named_volumes, refuse_missing_channels
+from monai_cl_ext.data.file_names import VOLUMES, by_case, case_name, files_in
+from monai_cl_ext.data.label_names import split_labels, without_series
+
+FIRST = "_0000"  # the first channel, here and where inference.json lists files
+
+
+def listed_images(images: str, channels: int = 1) -> dict[str, Volume]:
+    """The images of a file or a folder by their names without suffix.
+
+    Args:
+        images: a NIfTI file, the first of an image's channels, or a folder.
+        channels: that the network takes. Files case_0000, case_0001, ... are those of one image where several are.
+
+    Raises:
+        FileNotFoundError: when there is none.
+        ValueError: when two have one name, or an image lacks a channel.
+    """
+    path = Path(os.path.realpath(images))
+    if path.is_file() and path.name.lower().endswith(VOLUMES):
+        return _volumes([path, *_other_channels(path)] if channels > 1 else [path], channels)
+    found = split_labels(without_series(files_in(path, VOLUMES)))[0] if path.is_dir() else []
+    if not found:
+        empty = "a folder without them (folders in it are not searched; give one of these)"
+        held = empty if path.is_dir() else "another file" if path.exists() else "nothing"
+        raise FileNotFoundError(f"images {path}: expected a .nii or .nii.gz file or a folder of them, found {held}")
+    return _volumes(found, channels)
+
+
+def _other_channels(path: Path) -> list[Path]:
+    """The files beside the first channel of an image that are named as its others."""
+    stem = case_name(path).removesuffix(FIRST)
+    if stem == case_name(path):
+        return []
+    names = {other: CHANNEL.match(case_name(other)) for other in files_in(path.parent, VOLUMES) if other != path}
+    return [other for other, match in names.items() if match and match[1] == stem]
+
+
+def _volumes(files: Sequence[Path], channels: int) -> dict[str, Volume]:
+    """The images of these files by name."""
+    found = by_case(files)
+    volumes = named_volumes([found[name] for name in sorted(found)])
+    if channels > 1 and all(case_name(volume.files[0]).endswith(FIRST) for volume in volumes):
+        refuse_missing_channels(volumes, channels)
+        return {volume.name: volume for volume in volumes}
+    return {name: Volume(name, [file]) for name, file in found.items()}
