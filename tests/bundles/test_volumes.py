@@ -32,7 +32,7 @@ TRAINED = [name for name in SEGMENTATION if not read(name, "metadata")["pretrain
 PRETRAINED = [name for name in SEGMENTATION if name not in TRAINED]
 OWN_SETTINGS = {
     "gcl_segmentation": {"volumes_per_batch": 1, "pixdim": [6.0, 6.0, 3.0]},
-    "pretext_segmentation": {"swaps": 2, "patch": 0.2}, "dino_segmentation": {"local_size": [16, 16, 16]},
+    "pretext_segmentation": {"image_size": [16, 16, 32]}, "dino_segmentation": {"local_size": [16, 16, 16]},
     "desd_segmentation": {"local_size": [16, 16, 16]}, "swav_segmentation": {"local_size": [16, 16, 16]},
     "dira_segmentation": {"queue_size": 8, "swaps": 2, "patch": 0.25}, "moco_segmentation": {"queue_size": 8},
 }  # fmt: skip
@@ -54,7 +54,7 @@ def test_pretraining_leaves_the_weights_of_the_stock_3d_network(name, phantom, t
         settings = {**TINY, **OWN_SETTINGS.get(name, {})}
         flow = run(root, [stage, "volumes"], dataset_dir=str(phantom), **settings)
         dataset = flow.parser.get_parsed_content("train#dataset")
-        assert isinstance(dataset, PatchDataset) and dataset[0]["image"].shape == (1, 32, 16, 16)
+        assert isinstance(dataset, PatchDataset) and dataset[0]["image"].shape == (1, *settings["image_size"])
         state = torch.load(root / "models" / f"model_{stage}.pt", weights_only=True)
         network().load_state_dict(state, strict=True)
         start = flow.parser.get_parsed_content("method").predictor.state_dict()
