@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_cl_ext.data.store import default_store
+from monai_cl_ext.data.store.commands import as_size
 from monai_cl_ext.data_check.card import CLASS_HEAD, card_rows, card_sentences, class_rows
 from monai_cl_ext.data_check.facts import ERROR, LEVELS, CaseFacts, Finding
 from monai_cl_ext.data_check.photographs import PictureFacts
@@ -96,7 +98,8 @@ def as_text(checked: Checked) -> str:
             for name, value in checked.suggestion.settings.items()
         ]
         patch = checked.suggestion.patch_size
-        lines.append(f"  patches of 3D work: {patch}, within the median volume")
+        lines.append(f"  image_size of 3D patches, with the overlay volumes: {patch}, within the median volume")
+        lines.append(f"  the store: {_stored(checked.suggestion)}")
         parts.append("\n".join(["Settings to start from", *lines]))
     return "\n\n".join([*parts, checked.verdict])
 
@@ -127,6 +130,10 @@ def write_check(checked: Checked, output: Path) -> Path:
     return write_page(output / "check.html", "data check", f"Check of {checked.folder}", lead, sections)
 
 
+def _stored(suggestion: Suggestion) -> str:
+    return f"{as_size(suggestion.stored_bytes)} for the prepared slices of all volumes, in {visible(default_store())}"
+
+
 def _case(one: CaseFacts | PictureFacts) -> dict[str, Any]:
     case = asdict(one)
     case.pop("findings")
@@ -147,12 +154,18 @@ def _findings_section(checked: Checked) -> Section:
 def _settings_section(checked: Checked, suggestion: Suggestion, overlay: Path) -> Section:
     rows = [[name, json.dumps(value), suggestion.reasons[name]] for name, value in suggestion.settings.items()]
     rows.append(
-        ["patch_size", json.dumps(suggestion.patch_size), "of 3D work, not in the overlay: within the median volume"]
-    )
+        [
+            "patch_size", json.dumps(suggestion.patch_size),
+            "image_size of 3D patches, with the overlay volumes; not in this overlay: within the median volume",
+        ]
+    )  # fmt: skip
     use = Markup("<code>python -m monai.bundle run --dataset_dir {} {} --config_file {}</code>").format(
         visible(checked.folder), visible(" ".join(checked.options)), f"\"['configs/train.json','{overlay.resolve()}']\""
     )
-    text = [NO_PROMISE, f"{overlay.name} beside this page goes after the bundle's own files:", use]
+    text = [
+        NO_PROMISE, f"{overlay.name} beside this page goes after the bundle's own files:", use,
+        f"On disk: {_stored(suggestion)}.",
+    ]  # fmt: skip
     return Section("settings", "Settings to start from", text, [Table("Settings", ["id", "value", "why"], rows)])
 
 

@@ -16,6 +16,7 @@ from monai_cl_ext.data.volume import read_volume
 from monai_cl_ext.data_check.card import pooled_foreground
 from monai_cl_ext.data_check.facts import CaseFacts, ImageFacts
 from monai_cl_ext.data_check.looking import look_at_all
+from monai_cl_ext.data_check.stored import stored_bytes
 
 MULTIPLE = 16  # four times halved
 LARGEST = 512  # pixels; more would not fit a batch on most cards
@@ -34,7 +35,8 @@ class Suggestion:
         settings: slice_axis, pixdim, image_size and, where there are labels, num_classes; of several channels
             in_channels; of CT window.
         reasons: of each, in a sentence.
-        patch_size: of 3D work, for which the bundles have no setting yet.
+        patch_size: image_size of 3D patches, with the overlay volumes.
+        stored_bytes: what the prepared slices of all volumes take on disk.
         cut: the share of each class that cropping to ``image_size`` cuts away.
     """
 
@@ -42,6 +44,7 @@ class Suggestion:
     reasons: dict[str, str] = field(default_factory=dict)
     patch_size: list[int] = field(default_factory=list)
     cut: dict[int, float] = field(default_factory=dict)
+    stored_bytes: int = 0
 
     def add(self, name: str, value: Any, reason: str) -> None:
         """One more setting."""
@@ -84,6 +87,7 @@ def suggest(
     found.patch_size = _patch_size(np.median(shapes * spacings / spacing, axis=0), spacing)
     cropped = _not_held(facts, found, scales, beside)
     found.cut = _cut(cropped, facts, found, workers)
+    found.stored_bytes = stored_bytes(facts, found.settings)
     return found
 
 

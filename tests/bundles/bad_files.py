@@ -92,7 +92,9 @@ BAD = {
 }
 
 CHANNELS = Bad(
-    save(voxels(shape=(*SHAPE, 2))), r"1 channel\(s\).*2 channel\(s\) and the axes \(24, 24, 8\)", "a file of its own"
+    save(voxels(shape=(*SHAPE, 2))),
+    r"(found 2 channel\(s\), expected 1;|one channel and three axes, found 2 channel\(s\) and the axes \(24, 24, 8\);)",
+    "(give --in_channels 2 to every stage|write the numbers of the classes)",
 )
 """No fault of a file: refused where a number of channels is asked for."""
 

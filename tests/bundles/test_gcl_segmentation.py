@@ -95,6 +95,7 @@ def test_train_evaluate_and_inference_prepare_an_image_alike():
         for item in chain:
             item.pop("_disabled_", None)
             item.pop("num_classes", None)
+            item.pop("allow_missing_keys", None)
             item.setdefault("mode", "bilinear") if item["_target_"].endswith("Spacingd") else None
             both = item["keys"] == ["image", "label"]
             item["keys"] = "image"

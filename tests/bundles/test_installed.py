@@ -84,8 +84,8 @@ def test_a_copy_holds_the_overlays_that_were_asked_for(tmp_path):
     assert texts(folder) == {**bundle_files(NAME), **added}
     with pytest.raises(FileExistsError, match="exists already; give another --output"):
         copy_bundle(NAME, tmp_path)
-    with pytest.raises(FileNotFoundError, match="no overlay 'volumes'; it has policy_strong, .*, no_local"):
-        copy_bundle(NAME, tmp_path / "other", ["network_gcl", "volumes"])
+    with pytest.raises(FileNotFoundError, match="no overlay 'other'; it has policy_strong, .*, no_local"):
+        copy_bundle(NAME, tmp_path / "other", ["network_gcl", "other"])
     with pytest.raises(FileNotFoundError, match="no overlay 'mixup'; it has policy_strong, "):
         copy_bundle("dino_classification", tmp_path, ["mixup"])
     with pytest.raises(FileNotFoundError, match=f"found no bundle 'gcl' in the package; it has .*{NAME}"):

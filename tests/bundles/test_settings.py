@@ -18,6 +18,8 @@ FREE = {
     "trained_blocks",  # what the file of weights tells
     "validation_patients", "test_patients", "split_seed", "labelled_patients", "draw", "table",  # as patients
     "columns", "adversary", "policies",  # components
+    "spatial_dims", "foreground", "patches_per_volume",  # of patches, tested with them
+    "memory_format",
 }  # fmt: skip
 POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
 """What overlays with policies read; some bundles' own policies do not."""
@@ -40,6 +42,7 @@ class Data:
     data = [{"image": name, "patient": name} for name in patients]
     volume, partition = torch.arange(6).repeat_interleave(8), torch.arange(4).repeat_interleave(2).repeat(6)
     position = ((torch.arange(8) + 1) / 8).repeat(6)
+    neighborhood, place = volume, position
 
     def __len__(self) -> int:
         return 48
@@ -93,6 +96,15 @@ def test_resume_guards_every_setting_that_shapes_a_run(bundle, stage):
         value = 32 if name == "image_size" and bundle == "dino_classification" else other(name, asked[name])
         changed = guarded(bundle, stage, {**settings, name: value})
         assert changed != guarded(bundle, stage, settings), name
+
+
+@pytest.mark.parametrize("bundle, stage", [("supervised_segmentation", "train"), ("simclr_segmentation", "pretrain")])
+def test_resume_guards_how_patches_are_drawn(bundle, stage):
+    volumes = {"spatial_dims": 3, "image_size": [32, 32, 32], "pixdim": [2.0, 2.0, 2.0]}
+    kept = guarded(bundle, stage, volumes)
+    for change in ({"foreground": 0.5}, {"patches_per_volume": 7}, {"pixdim": [2.0, 2.0, 3.0]}):
+        assert guarded(bundle, stage, volumes | change) != kept, change
+    assert guarded(bundle, stage, {}) != kept
 
 
 @pytest.mark.parametrize("bundle, stage", STAGES)

@@ -114,6 +114,15 @@ def test_a_copy_elsewhere_is_known_by_its_content(data, tmp_path):
     assert len(log.read_text().split()) == 1
 
 
+def test_the_same_bytes_under_a_name_that_is_read_otherwise_are_another_volume(tmp_path):
+    plain = [{"image": write(tmp_path / "a.nii")}]
+    slices(plain, tmp_path / "store")
+    wrong = tmp_path / "a.nii.gz"
+    wrong.write_bytes((tmp_path / "a.nii").read_bytes())
+    with pytest.raises(ValueError, match=r"a\.nii\.gz: .*rename it"):
+        slices([{"image": str(wrong)}], tmp_path / "store")
+
+
 @pytest.mark.parametrize("key", ["image", "label"])
 def test_a_changed_file_is_noticed(key, data, tmp_path):
     slices(data, tmp_path / "store")

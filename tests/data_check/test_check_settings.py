@@ -9,11 +9,12 @@ from bad_folders import SHAPE, affine, image_of, label, label_of, save, volume, 
 from monai.bundle import ConfigParser
 from workflows import config, read
 
-from monai_cl_ext.data import SliceDataset, find_cases, volume_transform
+from monai_cl_ext.data import SliceDataset, find_cases, volume_transform, write_phantom
 from monai_cl_ext.data.cropping import cut_away
+from monai_cl_ext.data.store.commands import as_size
 from monai_cl_ext.data_check import suggestion
 from monai_cl_ext.data_check.check import check_folder
-from monai_cl_ext.data_check.report import write_check
+from monai_cl_ext.data_check.report import as_text, write_check
 
 
 def test_settings_follow_the_data(tmp_path):
@@ -86,3 +87,14 @@ def test_a_bundle_takes_the_overlay(bundle, stage, placed, tmp_path):
     assert dataset.spacings[0] == pytest.approx((1.5, 1.5, 8.0) if placed else (1.0, 1.0, 1.0))
     assert parser.get_parsed_content("num_classes") == 3
     assert stage != "train" or int(dataset[3]["label"].max()) == 2
+
+
+def test_the_disk_that_prepared_slices_take_is_told_beforehand(tmp_path):
+    checked = check_folder(write_phantom(tmp_path / "data", patients=4, seed=0))
+    settings = checked.suggestion.settings
+    transform = volume_transform(("image", "label"), settings["image_size"], settings["pixdim"])
+    SliceDataset(find_cases(tmp_path / "data"), transform, store=tmp_path / "store", progress=False)
+    arrays = [path for name in ("image", "label") for path in (tmp_path / "store").glob(f"*/*/{name}.npy")]
+    assert len(arrays) == 8
+    assert checked.suggestion.stored_bytes == sum(path.stat().st_size - 128 for path in arrays)
+    assert f"the store: {as_size(checked.suggestion.stored_bytes)} for the prepared slices" in as_text(checked)

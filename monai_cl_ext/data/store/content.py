@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import VOLUMES, case_name, files_of
 from monai_cl_ext.data.opening import open_file
 from monai_cl_ext.data.store.folder import KEY_DIGITS
 from monai_cl_ext.files import write_text
@@ -20,7 +20,7 @@ TWO_FILES = (".hdr", ".img", ".mhd", ".nhdr")  # a header whose voxels lie in a 
 
 
 def case_content(case: Mapping[str, Any], memory: Path) -> str:
-    """A hash of all that the image and the label of a case hold.
+    """A hash of all that the image and the label of a case hold, and of how their names end, by which they are read.
 
     Args:
         case: {"image": path, or those of the channels, "label"?: path}; a path may be a folder.
@@ -39,8 +39,14 @@ def case_content(case: Mapping[str, Any], memory: Path) -> str:
                 "store=None to keep volumes in memory"
             )
         files = files_of(paths) if paths else []
-        parts.append([[_content(path, memory) for path in _belonging(Path(file))] for file in files])
+        parts.append([[(_told(path), _content(path, memory)) for path in _belonging(Path(file))] for file in files])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:KEY_DIGITS]
+
+
+def _told(path: Path) -> str:
+    """What the name of a file tells whoever reads it: the format; of a picture of many, or a DICOM file, its order."""
+    ending = path.name[len(case_name(path)) :]
+    return ending.lower() if ending.lower() in VOLUMES else path.name
 
 
 def _belonging(path: Path) -> list[Path]:
