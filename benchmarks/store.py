@@ -71,7 +71,7 @@ def fill(store: Path, sources: Path, cases: list[dict[str, str]], count: int) ->
         if not path.is_file():
             path.write_text(f"volume {number}")
         content = case_content({"image": str(path)}, keeper.store / "files")
-        entry, real = keeper.folder / content, keeper.folder / keeper.contents[number % len(cases)]
+        entry, real = keeper.folder / content, keeper.folder / keeper.kept[number % len(cases)][0]
         if entry.is_dir():
             continue
         entry.mkdir()
@@ -147,7 +147,8 @@ def peers(cases: list[dict[str, str]], folder: Path) -> None:
     from monai.data import CacheDataset, PersistentDataset
     from monai.transforms import Compose, RandSpatialCropd
 
-    steps = Compose([transform(), RandSpatialCropd("image", (PATCH,) * 3, random_size=False)])
+    # flat, since MONAI's caches end at a nested Compose, which they take for random
+    steps = Compose([*transform().transforms, RandSpatialCropd("image", (PATCH,) * 3, random_size=False)])
     print("\n| data set | private memory, KB a volume | ms a 96^3 patch |\n|---|---|---|")
     for name, make in (
         ("this store", lambda: opened("patches", cases, str(folder / "store"))),

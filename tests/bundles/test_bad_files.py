@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from bad_files import BAD, CHANNELS, plain, refuse_to_open, save, voxels
+from bad_files import BAD, CHANNELS, LABEL_CHANNELS, plain, refuse_to_open, save, voxels
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 from workflows import SMALL, copy_bundle
@@ -99,10 +99,11 @@ def test_every_stage_names_file_fault_and_remedy(kind, stage, bundle, data):
 @pytest.mark.parametrize("stage", ["training", "validation", "evaluation"])
 @pytest.mark.parametrize("kind", ["missing", "truncated .nii.gz", "flipped voxel", "channels"])
 def test_every_stage_names_a_bad_label(kind, stage, bundle, data):
-    path = spoilt(data, KINDS[kind], "labels")
+    bad = LABEL_CHANNELS if kind == "channels" else KINDS[kind]
+    path = spoilt(data, bad, "labels")
     with pytest.raises(WRAPPED) as error:
         run(bundle, data, stage, label=path)
-    assert_told(root_cause(error.value), path, KINDS[kind])
+    assert_told(root_cause(error.value), path, bad)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-OPEN_ARRAYS = 64
-"""Files that a process keeps mapped; each takes part in its memory."""
+OPEN_ARRAYS = 8
+"""Files that a process keeps mapped: what it has read of them counts as its memory, and mapping one takes 0.03 ms."""
 
 OF_SUPERPIXELS = {1: np.uint8, 2: np.int16, 4: np.int32}
 
