@@ -2,11 +2,10 @@
 """BYOL, SimSiam and SimTriplet: what they compute, what they train, a resume, and that they learn."""
 
 import copy
-from functools import partial
 
 import pytest
 import torch
-from stripes import neighbors_agree, network, pretrained, seen_through, stripes
+from stripes import SEEDS, neighbors_agree, network, over_seeds, seen_through, stripes
 from torch import nn
 
 from monai_cl_ext.losses import BYOLLoss, SimSiamLoss
@@ -157,20 +156,19 @@ LEARNING = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LEARNING)
 def test_it_learns_what_crops_of_an_image_share(kind):
-    train = partial(pretrained, LEARNING[kind])
-    start, right, broken = train(0), train(100), train(100, shuffled=True)
-    assert right > 0.9 > 0.75 > max(start, broken)
+    start, right, broken = over_seeds(LEARNING[kind])
+    assert right > 0.95 and start < 0.75 and right - broken > 0.08
 
 
-def with_neighbors(kind, paired=True, steps=100):
+def with_neighbors(kind, paired=True, steps=100, seed=1):
     """How well neighbors agree where both views show one crop, so that the pairs alone tell what matters.
 
     The rows 2k and 2k + 1 have stripes of one direction; if not ``paired``, of both.
     """
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     image, label = stripes(200, generator)
     image = seen_through(image, 24, generator)
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     method = kind(network(), features=64, hidden=16)
     optimizer = torch.optim.AdamW([each for each in method.parameters() if each.requires_grad], 1e-3)
     for _ in range(steps):
@@ -188,5 +186,8 @@ def with_neighbors(kind, paired=True, steps=100):
 
 @pytest.mark.slow
 def test_simtriplet_learns_what_neighbors_share():
-    right, broken, without = with_neighbors(SimTriplet), with_neighbors(SimTriplet, False), with_neighbors(SimSiam)
-    assert right > 0.95 > 0.85 > max(broken, without)
+    right, broken, without = (
+        sum(with_neighbors(*of, seed=seed) for seed in SEEDS) / len(SEEDS)
+        for of in ((SimTriplet,), (SimTriplet, False), (SimSiam,))
+    )
+    assert right > 0.95 and right - max(broken, without) > 0.05
