@@ -204,11 +204,11 @@ class Commands:
         print("\n".join([*map(str, files), "", next_steps(name, output)]))
 
     def bundle(self) -> Any:
-        """The bundles of this package: bundle list, bundle copy.
+        """The bundles of this package, and those made of what was trained: bundle list, bundle copy, bundle pack.
 
         Each has its own help: bundle copy --help.
         """
-        from monai_cl_ext.bundles.commands import BundleCommands
+        from monai_cl_ext.packing.commands import BundleCommands
 
         return BundleCommands()
 

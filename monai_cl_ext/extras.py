@@ -15,12 +15,13 @@ def need(user: str, extra: str, *modules: str) -> None:
         extra: of this package, that brings them.
         modules: top-level names.
     """
-    missing = [module for module in modules if not _found(module)]
+    missing = [module for module in modules if not found(module)]
     if missing:
         raise ImportError(f"{user}: needs {', '.join(missing)}: pip install 'monai-cl-ext[{extra}]'")
 
 
-def _found(module: str) -> bool:
+def found(module: str) -> bool:
+    """Whether a module is installed; it is not imported."""
     if module in sys.modules:
         return sys.modules[module] is not None
     try:

@@ -23,6 +23,8 @@ from monai_cl_ext.engines.batch_record import batch_record
 from monai_cl_ext.event_files import EventFiles
 from monai_cl_ext.files import write_tensors, write_text
 from monai_cl_ext.fingerprint import fingerprint
+from monai_cl_ext.handlers.evaluated_volumes import volume_names
+from monai_cl_ext.handlers.run_config import config_being_built
 
 
 class RunRecord:
@@ -32,6 +34,9 @@ class RunRecord:
     files in its folder that are this run's, see ``EventFiles``. Of a trainer whose state has
     ``views`` and ``tags`` (``engines.MethodTrainer``) the first batch is kept in ``batch.pt``, see ``batch_record``.
     The first process writes; nothing waits for the device but the copy of that one batch.
+
+    ``config_<stage>.json`` beside it is the configuration that the run was built from, options of the command line
+    included: what a run is packed by. A value that is no JSON stands there as its description.
 
     Args:
         folder: of the run, beside its scores and its TensorBoard files; made when missing.
@@ -48,6 +53,7 @@ class RunRecord:
         self.stage = stage
         self.settings = {name: described(fingerprint(value)) for name, value in (settings or {}).items()}
         self.data = {part: data_card(content) for part, content in (data or {}).items()}
+        self.config = config_being_built()
         self.record: dict[str, Any] = {}
         self.started: float | None = None
         self.earlier: dict[str, Any] = {}
@@ -103,6 +109,9 @@ class RunRecord:
         self.started = time.perf_counter() - self.record["seconds"]
         self.record["epochs"] = engine.state.epoch - 1
         self._save()
+        if self.config is not None:
+            text = json.dumps(self.config, indent=1, default=lambda value: described(fingerprint(value)))
+            write_text(self.folder / f"config_{self.stage}.json", text)
 
     def _earlier(self) -> dict[str, Any]:
         try:
@@ -140,7 +149,7 @@ class RunRecord:
 
     def _complete(self, engine: Engine) -> None:
         if self.started is not None:
-            self.record["completed"] = True
+            self.record |= {"completed": True, "ended": time.time()}
             self._write(engine)
 
     def _save(self) -> None:
@@ -149,18 +158,20 @@ class RunRecord:
 
 
 def data_card(content: Any) -> dict[str, Any]:
-    """Numbers of patients, volumes and slices of one part of the data, and the patient of each volume.
+    """Numbers of patients, volumes and slices of one part of the data, and the patient of each volume; names of cases.
 
     Args:
         content: a dataset with ``patients`` and ``files``, a dataset whose ``data`` is a list of cases, or such a list.
     """
+    parts: dict[str, Any]
     if hasattr(content, "files"):
         patients = list(content.patients)
-        slices = {"slices": len(content), "slice_size": list(content[0]["image"].shape[1:])}
+        parts = {"slices": len(content), "slice_size": list(content[0]["image"].shape[1:])}
     else:
         cases: Sequence[Mapping[str, Any]] = getattr(content, "data", content)
-        patients, slices = [str(case.get("patient", case["image"])) for case in cases], {}
-    return {"patients": len(set(patients)), "volumes": len(patients), **slices, "patient_of_volume": patients}
+        patients = [str(case.get("patient", case["image"])) for case in cases]
+        parts = {"volume_names": volume_names([str(case["image"]) for case in cases])}
+    return {"patients": len(set(patients)), "volumes": len(patients), **parts, "patient_of_volume": patients}
 
 
 def described(value: Any, depth: int = 2) -> Any:

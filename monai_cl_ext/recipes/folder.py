@@ -51,7 +51,7 @@ def _configured(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[
 
 
 def metadata_of(
-    metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str, channels: int = 1
+    metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The values of metadata.json that tell what a trained bundle predicts, and what it was trained on.
 
@@ -60,11 +60,13 @@ def metadata_of(
         class_names: of the foreground classes.
         modality: of the images.
         data: the volumes, in a few words.
-        channels: of the images.
+        settings: of the training, by config id.
     """
     names = ["background", *map(without_marks, class_names)]
     known = metadata["network_data_format"]
-    image = {**known["inputs"]["image"], "modality": without_marks(modality)}
+    channels = settings.get("in_channels", 1)
+    scaled, ends = _intensities(settings)
+    image = {**known["inputs"]["image"], "modality": without_marks(modality), "value_range": ends}
     if channels > 1:
         image |= {"num_channels": channels, "channel_def": {str(n): f"channel {n}" for n in range(channels)}}
     output = {
@@ -74,6 +76,7 @@ def metadata_of(
     }
     return {
         "data_source": data,
+        "image_classes": f"volumes of {channels} channel(s), {scaled}",
         "label_classes": ", ".join(f"{number} {name}" for number, name in enumerate(names)),
         "network_data_format": {
             **known,
@@ -81,6 +84,16 @@ def metadata_of(
             "outputs": {**known["outputs"], "pred": output},
         },
     }
+
+
+def _intensities(settings: Mapping[str, Any]) -> tuple[str, list[float]]:
+    """How the images are scaled, and the range in which the values then lie, as far as it is known."""
+    if settings.get("window") is not None:
+        low, high = settings["window"]
+        return f"of which {low:g} to {high:g} HU are scaled to 0 to 1 and the rest is clipped", [0, 1]
+    if settings.get("nonzero"):
+        return "whose nonzero voxels are scaled to mean 0 and standard deviation 1, each channel by itself", [-5, 5]
+    return "each scaled per volume so that its 1st and 99th percentiles become 0 and 1", [0, 1.5]
 
 
 def without_marks(name: str) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from monai_cl_ext.data.channels import Volume
 from monai_cl_ext.errors import mistake
-from monai_cl_ext.files import FULL, write_text
+from monai_cl_ext.files import FULL, sha256_of, write_text
 from monai_cl_ext.recipes.images import listed_images
 from monai_cl_ext.recipes.plan import LOG, PLAN
 from monai_cl_ext.recipes.screen import logged_to
@@ -54,7 +53,7 @@ def predict(run: str, images: str, output: str) -> int:
         raise ValueError(f"output {folder}: expected a folder, found a file; give another")
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder), logged_to(folder / LOG) as say:
-        record = _record(folder, _digest(bundle / "models" / "model.pt"))
+        record = _record(folder, sha256_of(bundle / "models" / "model.pt"))
         waiting, kept, failed = {}, [], {}
         for name, file in files.items():
             target, facts = folder / f"{name}.nii.gz", _facts(file)
@@ -182,8 +181,3 @@ def _facts(volume: Volume) -> dict[str, Any]:
     if len(states) == 1:
         return {"image": volume.image, "bytes": sizes[0], "modified": times[0]}
     return {"image": volume.image, "bytes": sizes, "modified": times}
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -59,13 +59,12 @@ class Training:
         volumes, patients = len(plan.split["pretrain"]), {case["patient"] for case in plan.split["train"]}
         data = f"{volumes} volumes, with labels of {len(patients)} patients"
         known = {choice.name: choice.value for choice in plan.choices}
-        channels = known.get("in_channels", 1)
         return {
             **{stage: bundle.known([stage], known) for stage in bundle.pretrain_stages},
             "train": self.settings["train"],
             "inference": self.settings["inference"],
             "evaluate": evaluate,
-            "metadata": metadata_of(bundle.read("metadata"), plan.class_names, plan.modality, data, channels),
+            "metadata": metadata_of(bundle.read("metadata"), plan.class_names, plan.modality, data, known),
         }
 
     def schedules(self) -> list[Choice]:

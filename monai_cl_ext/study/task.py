@@ -7,7 +7,6 @@ when its standard input does.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -27,7 +26,7 @@ from filelock import FileLock
 from monai_cl_ext.csv_files import write_table
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.errors import root_cause
-from monai_cl_ext.files import write_text
+from monai_cl_ext.files import sha256_of, write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.layout import DONE, EVAL_LAST, INFERENCE_LAST, SCORES, SCORES_LAST, TASK
 from monai_cl_ext.study.problems import PROBLEMS, Segmentation
@@ -165,7 +164,7 @@ def is_done(folder: Path) -> bool:
 
 def _changes(folder: Path, digests: Mapping[str, str]) -> list[tuple[str, str]]:
     """Name and fate of each file that is not as it was written."""
-    found = [(name, _digest(folder / name) if (folder / name).is_file() else "") for name in digests]
+    found = [(name, sha256_of(folder / name) if (folder / name).is_file() else "") for name in digests]
     return [(name, "damaged" if now else "absent") for name, now in found if now != digests[name]]
 
 
@@ -220,7 +219,7 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
                 marked = table.assign(**{**task.facts, **choices})
                 write_table(folder / name, marked[[*task.facts, *choices, *table.columns]])
         kept = [folder / name for name in task.tables] if task.scored else sorted(folder.glob("models/model*.pt"))
-        digests = {path.relative_to(folder).as_posix(): _digest(path) for path in kept}
+        digests = {path.relative_to(folder).as_posix(): sha256_of(path) for path in kept}
         write_text(folder / DONE, json.dumps(digests, indent=1))
         for states in (folder / "models").glob("resume_*"):
             shutil.rmtree(states)  # large, and of no use once the cell is done
@@ -242,11 +241,6 @@ def choose(root: Path, cells: Mapping[str, str], metric: str) -> str:
         mean = scores[scores["metric"] == metric].groupby("patient")["value"].mean().mean()
         means[value] = -math.inf if math.isnan(mean) else mean
     return max(means, key=means.__getitem__)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def end_with_parent(pipe: int) -> None:

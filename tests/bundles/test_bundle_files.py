@@ -3,7 +3,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -12,9 +11,10 @@ from monai.bundle import ckpt_export, verify_net_in_out
 from workflows import BUNDLES, parsed, read
 
 from monai_cl_ext.bundles import bundle_names
+from monai_cl_ext.packing.checks import SCHEMA
 
 NAMES = bundle_names()
-SCHEMA = Path(__file__).parents[1] / "schema" / "meta_schema_20240725.json"
+
 TINY = {
     "segmentation": {"network_def#features": [4, 8, 8, 8, 8, 4]},
     "classification": {"patch_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_layers": 2, "num_heads": 2,

@@ -23,8 +23,8 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 from torch.distributed.run import get_args_parser
 
-from monai_cl_ext.bundles.commands import BundleCommands
 from monai_cl_ext.cli import GROUPS, Commands
+from monai_cl_ext.packing.commands import BundleCommands
 
 SHELL_SYNTAX = {"|", "||", "&", "&&", ";", ">", ">>", "<"}
 RUN_ARGUMENTS = set(inspect.signature(monai.bundle.run).parameters) - {"override"}
@@ -76,7 +76,9 @@ class Shell:
         require(not SHELL_SYNTAX & set(words), "one command a line, without pipes and redirections")
         kinds: dict[tuple[str, ...], Callable[[list[str]], None]] = {
             ("python", "-m", "monai.bundle", "run"): self.bundle_run,
+            ("python", "-m", "monai.bundle", "download"): self.download,
             ("python", "-m", "monai_cl_ext"): self.call,
+            ("python", "-m", "zipfile", "-c"): lambda rest: require(len(rest) == 2, "expected an archive and a folder"),
             ("python", "-m", "pytest"): self.pytest,
             ("monai-cl",): self.call,
             ("torchrun",): self.torchrun,
@@ -105,6 +107,11 @@ class Shell:
         for name in options.keys() - RUN_ARGUMENTS:
             require(is_setting(parser, name), f"--{name} is no id in {run.configs}")
         self.checked.append(run)
+
+    def download(self, words: list[str]) -> None:
+        """MONAI's command takes the arguments."""
+        positional, options = parsed(words)
+        inspect.signature(monai.bundle.download).bind(*positional, **options)
 
     def torchrun(self, words: list[str]) -> None:
         """Torch knows the options, and what it launches is a bundle's run."""

@@ -18,9 +18,9 @@ from pages import PAGES, ROOT, Block, blocks, commands, inline
 from workflows import SMALL, copy_bundle, run
 
 from monai_cl_ext.bundles import bundle_names, shared_overlay
-from monai_cl_ext.bundles.commands import BundleCommands
 from monai_cl_ext.cli import Commands
 from monai_cl_ext.data import write_phantom
+from monai_cl_ext.packing.commands import BundleCommands
 from monai_cl_ext.study.commands import StudyCommands
 
 README, START, OWN_DATA = ROOT / "README.md", ROOT / "docs" / "start.md", ROOT / "docs" / "own_data.md"

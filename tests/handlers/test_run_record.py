@@ -100,7 +100,9 @@ def test_the_record_tells_what_was_run(tmp_path):
     assert record["data"]["training"] == {
         "patients": 3, "volumes": 4, "slices": 8, "slice_size": [8, 8], "patient_of_volume": ["a", "a", "b", "c"],
     }  # fmt: skip
-    assert record["data"]["test"] == {"patients": 2, "volumes": 2, "patient_of_volume": ["z", "y.nii"]}
+    assert record["data"]["test"] == {
+        "patients": 2, "volumes": 2, "volume_names": ["x", "y"], "patient_of_volume": ["z", "y.nii"],
+    }  # fmt: skip
     assert set(record["versions"]) == {"python", "monai_cl_ext", "monai", "torch", "ignite", "numpy"}
     assert record["device"] and record["threads"] == torch.get_num_threads() and record["processes"] == 1
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"run_stage.json", "batch.pt"}

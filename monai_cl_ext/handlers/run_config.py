@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration that a run is built from, with everything that was given on its command line."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+PARSED = re.compile(r"@\w+(?:::\w+)+")
+"""An id within an id, as MONAI's parser rewrites it."""
+
+
+def config_being_built() -> dict[str, Any] | None:
+    """The configuration whose component is being built, as MONAI laid it together; None outside of any.
+
+    MONAI gives a component its arguments alone. The parser that builds it is among the callers, and it has the config
+    files, their overlays and the options of the command line in one.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigParser):
+            return {name: _as_written(value) for name, value in caller.get().items() if name != "_meta_"}
+        frame = frame.f_back
+    return None
+
+
+def _as_written(value: Any) -> Any:
+    """A part of a configuration with its references as config files have them: ``@train#dataset``."""
+    if isinstance(value, str):
+        return PARSED.sub(lambda found: found[0].replace("::", "#"), value)
+    if isinstance(value, list):
+        return [_as_written(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _as_written(item) for name, item in value.items()}
+    return value

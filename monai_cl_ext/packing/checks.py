@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the model zoo checks of a bundle, and that it tells nothing of the patients and places of its training."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
+from monai.bundle.properties import InferProperties, TrainProperties
+from monai.utils import BundleProperty, BundlePropertyConfig
+
+from monai_cl_ext.extras import found
+
+SCHEMA = Path(__file__).with_name("schema") / "meta_schema_20240725.json"
+FILES = (
+    "LICENSE", "configs/metadata.json", "configs/inference.json", "configs/train.json", "configs/evaluate.json",
+    "configs/logging.conf", "docs/README.md", "docs/data_license.txt", "models/model.pt",
+)  # fmt: skip
+SHORTEST = 4  # characters of a name that is looked for: "1" stands in every file
+
+
+def check_bundle(folder: Path) -> list[str]:
+    """The zoo's checks: files, changelog, schema, network, and the properties of workflows.
+
+    Args:
+        folder: of a bundle with weights.
+
+    Returns:
+        What was checked, a line each.
+
+    Raises:
+        ValueError: names what does not hold.
+    """
+    missing = [file for file in FILES if not (folder / file).is_file()]
+    if missing:
+        raise ValueError(f"{folder}: found no {', '.join(missing)}, which the model zoo asks for")
+    metadata = folder / "configs" / "metadata.json"
+    content = json.loads(metadata.read_text(encoding="utf-8"))
+    if content["version"] not in content["changelog"]:
+        raise ValueError(f"{metadata}: found version {content['version']}, which its changelog does not tell of")
+    told = [f"files: {len(FILES)} that the zoo asks for", f"changelog: has version {content['version']}"]
+    if found("jsonschema"):
+        verify_metadata(str(metadata), filepath=str(SCHEMA))
+        told.append(f"metadata: fits {SCHEMA.name}")
+    else:
+        told.append("metadata: not checked by its schema, pip install 'monai-cl-ext[share]'")
+    inference = str(folder / "configs" / "inference.json")
+    verify_net_in_out("network_def", meta_file=str(metadata), config_file=inference, device="cpu")
+    told.append("network: takes and gives what metadata.json says")
+    for name, properties in (("train", TrainProperties), ("inference", InferProperties)):
+        config = folder / "configs" / f"{name}.json"
+        parser = ConfigParser(ConfigParser.load_config_file(str(config)))
+        parser.read_meta(content)
+        required = [
+            each[BundlePropertyConfig.ID] for each in properties.values() if each.get(BundleProperty.REQUIRED, False)
+        ]
+        lacking = [each for each in required if each not in parser]
+        if lacking:
+            raise ValueError(f"{config}: lacks {', '.join(lacking)}, which MONAI asks of a workflow")
+        told.append(f"{name}.json: has the {len(required)} properties that MONAI asks of a workflow")
+    return told
+
+
+def refuse_names(folder: Path, names: Collection[str]) -> None:
+    """Refuses a bundle whose texts hold one of these names.
+
+    Args:
+        folder: of the bundle.
+        names: of patients, volumes and folders; names of fewer than four characters are not looked for.
+
+    Raises:
+        ValueError: names the file and what stands in it.
+    """
+    looked_for = sorted({re.escape(name) for name in names if len(name) >= SHORTEST}, key=len, reverse=True)
+    if not looked_for:
+        return
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(looked_for)})(?!\w)")
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "models"):
+        match = pattern.search(file.read_text(encoding="utf-8"))
+        if match:
+            raise ValueError(
+                f"{file.relative_to(folder)} would hold {match[0]!r}, a name of the data or a place of the training; "
+                "remove it from the bundle's configs or pages, and pack again"
+            )

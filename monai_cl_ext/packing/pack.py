@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packs what was trained as a bundle that stands alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_cl_ext.bundles.json_text import json_text
+from monai_cl_ext.files import atomic_folder, write_text
+from monai_cl_ext.packing.checks import check_bundle, refuse_names
+from monai_cl_ext.packing.configs import packed_configs
+from monai_cl_ext.packing.metadata import packed_metadata
+from monai_cl_ext.packing.page import page
+from monai_cl_ext.packing.scores import scores_of
+from monai_cl_ext.packing.trained_run import TrainedRun, trained_run
+from monai_cl_ext.packing.weights import hashes, pack_weights
+from monai_cl_ext.recipes.screen import logged_to
+
+PARTS = ("configs", "scripts")
+NOT_STATED = "not stated by those who packed the bundle; ask them before you use the weights."
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A bundle that was packed.
+
+    Attributes:
+        folder: of the bundle.
+        checks: what was checked, a line each.
+        missing: why each export that is missing is, by its path in the folder.
+        scored: whether its scores are known.
+    """
+
+    folder: Path
+    checks: list[str]
+    missing: dict[str, str]
+    scored: bool
+
+
+def pack(run: str, output: str, data_license: str = "", authors: str = "") -> Packed:
+    """Writes a bundle of what was trained: its settings in the configs, its weights, scores and page.
+
+    Left out: states to resume from, records, and names of patients, volumes and places.
+
+    Args:
+        run: folder of ``train``, or of a bundle in which train.json has completed.
+        output: folder of the bundle, whose name is the bundle's; it must not exist.
+        data_license: license of the data that it was trained on.
+        authors: of the weights.
+
+    Raises:
+        FileNotFoundError: when nothing was trained there.
+        FileExistsError: when there is something at ``output``.
+        ValueError: when the weights do not fit, a check of the zoo does not hold, or a text would tell a name.
+    """
+    trained, target = trained_run(run), Path(os.path.realpath(output))
+    if target.exists():
+        raise FileExistsError(f"output {target}: exists already; give another, or remove it")
+    configs, scores, size = packed_configs(trained), scores_of(trained), _size(trained)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(target) as folder:
+        metadata = packed_metadata(trained, configs, size, scores)
+        metadata |= {"name": target.name.replace("_", " "), "authors": authors or "not stated"}
+        own = trained.bundle.folder
+        shutil.copy(own / "LICENSE", folder)
+        for part in PARTS:
+            if (own / part).is_dir():
+                shutil.copytree(own / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for name, content in {**configs, "metadata": metadata}.items():
+            write_text(folder / "configs" / f"{name}.json", json_text(content))
+        license_text = data_license or NOT_STATED
+        (folder / "docs").mkdir()
+        write_text(folder / "docs" / "data_license.txt", license_text + "\n")
+        with logged_to(Path(os.devnull)):  # exporters and MONAI's commands print what they do
+            missing = pack_weights(trained.weights, folder, size)
+        metadata |= {"weights_sha256": hashes(folder)}
+        write_text(folder / "configs" / "metadata.json", json_text(metadata))
+        write_text(folder / "docs" / "README.md", page(trained, metadata, scores, license_text))
+        refuse_names(folder, set(_names(trained)))
+        with logged_to(Path(os.devnull)):
+            checks = check_bundle(folder)
+    return Packed(target, checks, missing, scores is not None)
+
+
+def _size(run: TrainedRun) -> list[int]:
+    """Of an image that the network takes."""
+    size = run.training["settings"]["image_size"]
+    return list(size) if isinstance(size, list) else [int(size)] * int(run.training["settings"]["spatial_dims"])
+
+
+def _names(run: TrainedRun) -> Iterator[str]:
+    """Names that a reader of the bundle shall not learn: patients, volumes, folders."""
+    for record in (run.training, run.evaluation):
+        for card in ({} if record is None else record["data"]).values():
+            yield from map(str, card["patient_of_volume"])
+            yield from card.get("volume_names", [])
+    yield str(run.bundle.folder)
+    yield str(Path.home())
+    places = (run.config.get(name) for name in ("dataset_dir", "output_dir", "ckpt_dir", "bundle_root"))
+    yield from (place for place in places if isinstance(place, str) and os.path.isabs(place))

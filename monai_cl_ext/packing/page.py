@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/README.md of a packed bundle, with the sections of the model zoo's template."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from monai_cl_ext.packing.scores import ALL, METRICS, Scores
+from monai_cl_ext.packing.trained_run import TrainedRun
+from monai_cl_ext.study.statistics.intervals import Estimate
+from monai_cl_ext.visualize.wording import duration
+
+WIDTH = 120
+NAMES = {"dice": "Dice", "hd95": "HD95"}
+SETTINGS = ("spatial_dims", "slice_axis", "pixdim", "image_size", "in_channels", "nonzero", "window")
+
+
+def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, license_text: str) -> str:
+    """The text of the page.
+
+    Args:
+        run: the training.
+        metadata: of the packed bundle, with the hashes of its weights.
+        scores: of its evaluation.
+        license_text: of the data.
+    """
+    settings, data = run.training["settings"], run.training["data"]
+    classes = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    parts = {part: f"{card['volumes']} volume(s) of {card['patients']} patient(s)" for part, card in data.items()}
+    shown = ", ".join(f"`{name}` {settings[name]}" for name in SETTINGS if settings.get(name) not in (None, False))
+    sections = {
+        "### **Authors**": metadata["authors"],
+        "### **Tags**": ", ".join(["Segmentation", metadata["network_data_format"]["inputs"]["image"]["modality"]]),
+        "## **Model Description**": f"{metadata['description']}. Classes: "
+        + ", ".join(f"{number} {name}" for number, name in classes.items()) + ".",
+        "## **Data**": "; ".join(f"{part}: {told}" for part, told in parts.items()) + f". License: {license_text}",
+        "#### **Preprocessing**": f"{_sentence(metadata['image_classes'])}. Settings of the training, which inference "
+        f"has too: {shown}.",
+        "## **Performance**": _performance(scores),
+        "## **Usage**": _usage(metadata),
+        "## **System Configuration**": f"Trained in {duration(run.training['seconds'])} on {run.training['device']}, "
+        f"{run.training['processes']} process(es): {run.training['iterations']:,} steps of {settings['batch_size']}.",
+        "## **Limitations**": f"{metadata['intended_use']}. Scores hold for images like those of the training.",
+        "## **References**": "\n\n".join(f"[{n}] {text}." for n, text in enumerate(metadata["references"], start=1)),
+    }  # fmt: skip
+    text = [f"# {metadata['name'].capitalize()}"]
+    for heading, content in sections.items():
+        text += [heading, content if "\n" in content else textwrap.fill(content, WIDTH)]
+    return "\n\n".join(text) + "\n"
+
+
+def _performance(scores: Scores | None) -> str:
+    if scores is None:
+        return "Not evaluated before it was packed."
+    units = {"dice": "", "hd95": f" ({scores.unit})"}
+    names = list(scores.estimates["dice"])
+    rows = [
+        "| " + " | ".join([name if name != ALL else "mean of classes",
+                           *(_told(scores.estimates[metric][name]) for metric in METRICS)]) + " |"
+        for name in names
+    ]  # fmt: skip
+    chosen = " These patients chose the weights, so other scores are lower as a rule." * (scores.part == "validation")
+    return "\n".join(
+        [
+            *textwrap.wrap(
+                f"Means over the {scores.patients} patients of the {scores.part} part of the run that trained it, with "
+                f"95 % intervals for other patients of the same kind.{chosen}",
+                WIDTH,
+            ),
+            "",
+            "| class | " + " | ".join(f"{NAMES[metric]}{units[metric]}" for metric in METRICS) + " |",
+            "|" + "---|" * (len(METRICS) + 1),
+            *rows,
+        ]
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _told(estimate: Estimate) -> str:
+    if estimate.low != estimate.low:  # nan: one patient
+        return f"{estimate.mean:.3g}"
+    return f"{estimate.mean:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
+
+
+def _usage(metadata: Mapping[str, Any]) -> str:
+    own = "monai-cl-ext" in metadata["required_packages_version"]
+    alone = "Inference needs MONAI and pytorch-ignite alone, training and evaluation monai-cl-ext too."
+    hashes = [f"- `{file}`: SHA-256 {digest}" for file, digest in metadata["weights_sha256"].items()]
+    return "\n".join(
+        [
+            f"In the bundle's folder. {'All need monai-cl-ext.' if own else alone}",
+            "",
+            "```",
+            "python -m monai.bundle run --config_file configs/inference.json --dataset_dir DIR",
+            "python -m monai.bundle run --config_file \"['configs/train.json','configs/evaluate.json']\" "
+            "--dataset_dir DIR",
+            "python -m monai.bundle run --config_file configs/train.json --dataset_dir DIR "
+            "--pretrained models/model.pt",
+            "```",
+            "",
+            "`DIR` holds NIfTI volumes; label maps are written to `eval`, on the grid of the input.",
+            "",
+            *hashes,
+        ]
+    )

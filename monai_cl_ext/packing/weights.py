@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights of a packed bundle: checked against its network, and exported for those who do not build it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser, ckpt_export, onnx_export
+
+from monai_cl_ext.extras import found
+from monai_cl_ext.files import sha256_of
+from monai_cl_ext.networks.checkpoint import read_state
+
+NETWORK = "network_def"
+TOLERANCE = 1e-4
+
+
+def pack_weights(source: Path, folder: Path, size: list[int]) -> dict[str, str]:
+    """Copies the weights to ``models/model.pt`` and exports them as TorchScript, and as ONNX where it is installed.
+
+    Args:
+        source: the state of the network.
+        folder: of the packed bundle, with its configs.
+        size: of an image that the network takes, without batch and channels.
+
+    Returns:
+        Why each export that is missing is, by its path in the folder.
+
+    Raises:
+        ValueError: when the weights do not fit the network of inference.json, or an exported network differs from it.
+    """
+    models = folder / "models"
+    models.mkdir()
+    shutil.copy(source, models / "model.pt")
+    parser = ConfigParser(ConfigParser.load_config_file(str(folder / "configs" / "inference.json")))
+    network = parser.get_parsed_content(NETWORK).eval()
+    try:
+        network.load_state_dict(read_state(models / "model.pt"))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{source} does not fit {NETWORK} of inference.json, so inference would not run: {error}; the training ran "
+            "with another network than its configs tell"
+        ) from error
+    image = torch.rand(1, int(parser.get_parsed_content("in_channels")), *size)
+    missing = {}
+    for name, export in (("model.ts", _torchscript), ("model.onnx", _onnx)):
+        try:
+            export(folder, image)
+        except ImportError as error:
+            missing[f"models/{name}"] = str(error)
+        except Exception as error:  # whatever the exporter meets in a network that it does not know
+            missing[f"models/{name}"] = f"{type(network).__name__} cannot be exported: {str(error).splitlines()[0]}"
+            (models / name).unlink(missing_ok=True)
+    if (models / "model.ts").is_file():
+        _refuse_other_values(torch.jit.load(models / "model.ts"), network, image)
+    return missing
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file in models/, by its path in the folder."""
+    files = sorted((folder / "models").iterdir())
+    return {f"models/{file.name}": sha256_of(file) for file in files}
+
+
+def _torchscript(folder: Path, image: torch.Tensor) -> None:
+    ckpt_export(NETWORK, filepath=str(folder / "models" / "model.ts"), **_files(folder))
+
+
+def _onnx(folder: Path, image: torch.Tensor) -> None:
+    if not found("onnx"):
+        raise ImportError("needs onnx: pip install 'monai-cl-ext[share]'")
+    onnx_export(
+        NETWORK, filepath=str(folder / "models" / "model.onnx"), input_shape=list(image.shape), **_files(folder)
+    )
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    configs = folder / "configs"
+    return {
+        "ckpt_file": str(folder / "models" / "model.pt"),
+        "meta_file": str(configs / "metadata.json"),
+        "config_file": str(configs / "inference.json"),
+    }
+
+
+def _refuse_other_values(exported: Callable[[Any], Any], network: torch.nn.Module, image: torch.Tensor) -> None:
+    with torch.no_grad():
+        difference = float((exported(image) - network(image)).abs().max())
+    if difference > TOLERANCE:
+        raise ValueError(f"models/model.ts differs from models/model.pt by {difference:g} on a random image")

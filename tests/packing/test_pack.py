@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A packed bundle does what the run's evaluation did, on MONAI alone, and tells nothing of patients and places."""
+
+import csv
+import importlib
+import json
+import shutil
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import monai.bundle
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+from workflows import SMALL, copy_bundle, run
+
+from monai_cl_ext.data import write_phantom
+from monai_cl_ext.packing.checks import check_bundle, refuse_names
+from monai_cl_ext.packing.next_steps import next_steps
+from monai_cl_ext.packing.pack import pack
+from monai_cl_ext.packing.zoo import write_pull_request
+
+GIVEN = {
+    "image_size": [32, 32], "pixdim": [6.0, 6.0], "num_classes": 4, "slice_axis": 2, "in_channels": 1,
+    "network_def#features": [4, 8, 8, 8, 8, 4],
+}  # fmt: skip
+"""What was given on the command line of the training, and stands in no config of its folder."""
+SETTINGS = SMALL | GIVEN
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    return write_phantom(tmp_path_factory.mktemp("data") / "phantom", patients=8, seed=0)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, phantom):
+    """A bundle's folder in which a training under other settings than its configs' has completed and was evaluated."""
+    root = copy_bundle("supervised_segmentation", tmp_path_factory.mktemp("private place"))
+    run(root, ["train"], **SETTINGS, dataset_dir=str(phantom), labelled_patients=3)
+    run(root, ["train", "evaluate"], **SETTINGS, dataset_dir=str(phantom), class_names=["right", "wall", "left"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory, trained):
+    return pack(
+        str(trained), str(tmp_path_factory.mktemp("packed") / "heart_segmentation"), "public domain", "A. Uthor"
+    )
+
+
+def predicted(root, phantom, output, **settings):
+    """The label maps that a bundle's inference writes of the phantom's volumes."""
+    images = sorted(map(str, (phantom / "imagesTr").glob("*.nii.gz")))[:3]
+    settings = {"device": "$torch.device('cpu')", "datalist": images, "output_dir": str(output), **settings}
+    run(root, ["inference"], "infer", **settings)
+    return {path.name: np.asarray(nib.load(path).dataobj) for path in sorted(output.rglob("*_trans.nii.gz"))}
+
+
+@pytest.fixture(scope="module")
+def expected(trained, phantom, tmp_path_factory):
+    """Label maps by the folder of the training, under the settings that it was given."""
+    maps = predicted(trained, phantom, tmp_path_factory.mktemp("expected"), **GIVEN)
+    assert len(maps) == 3 and any(values.any() for values in maps.values())
+    return maps
+
+
+def test_its_configs_hold_what_the_training_was_given(packed, trained):
+    for name in ("train", "inference"):
+        parser = ConfigParser(ConfigParser.load_config_file(str(packed.folder / "configs" / f"{name}.json")))
+        assert all(parser[key] == value for key, value in GIVEN.items())
+    train = json.loads((packed.folder / "configs" / "train.json").read_text())
+    own = json.loads((trained / "configs" / "train.json").read_text())
+    assert train["epochs"] == SETTINGS["epochs"] != own["epochs"]
+    for place in ("dataset_dir", "device", "bundle_root", "labelled_patients", "split", "train", "validate"):
+        assert train[place] == own[place]  # the places and patients of the bundle, and not of the run
+    evaluate = json.loads((packed.folder / "configs" / "evaluate.json").read_text())
+    assert evaluate["class_names"] == ["right", "wall", "left"]
+
+
+def test_served_and_downloaded_it_predicts_the_same_on_monai_alone(packed, phantom, expected, tmp_path, monkeypatch):
+    name = packed.folder.name
+    shutil.make_archive(str(tmp_path / name), "zip", packed.folder.parent, name)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/{name}.zip"
+        monai.bundle.download(name, bundle_dir=str(tmp_path / "bundles"), url=url, progress=False)
+        server.shutdown()
+    monkeypatch.setitem(sys.modules, "monai_cl_ext", None)  # as where it is not installed
+    with pytest.raises(ImportError):
+        importlib.import_module("monai_cl_ext")
+    found = predicted(tmp_path / "bundles" / name, phantom, tmp_path / "found")
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+def test_its_network_loads_and_its_exports_agree(packed):
+    network = monai.bundle.load(
+        packed.folder.name, bundle_dir=str(packed.folder.parent), workflow_type="inference"
+    ).eval()
+    image = torch.rand(1, 1, *GIVEN["image_size"])
+    exported = torch.jit.load(packed.folder / "models" / "model.ts")
+    torch.testing.assert_close(exported(image), network.cpu()(image))
+    assert set(packed.missing) <= {"models/model.onnx"}
+
+
+def test_it_tells_neither_patients_nor_places_and_is_small(packed, trained, phantom):
+    names = [path.name.removesuffix(".nii.gz") for path in phantom.rglob("*.nii.gz")]
+    files = [path for path in packed.folder.rglob("*") if path.is_file() and path.parent.name != "models"]
+    assert sum(path.stat().st_size for path in files) <= 300 * 1024
+    for path in files:
+        text = path.read_text()
+        assert not any(name in text for name in [*names, str(phantom), str(trained), str(Path.home())]), path
+    models = {path.name for path in (packed.folder / "models").iterdir()}
+    assert models <= {"model.pt", "model.ts", "model.onnx"} and not (packed.folder / "eval").exists()
+
+
+def test_a_name_in_a_text_is_refused(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "README.md").write_text("scanned as patient07 in May")
+    refuse_names(tmp_path, {"patient0", "May", "1"})  # another name, and names that are too short to be looked for
+    with pytest.raises(ValueError, match=r"README\.md would hold 'patient07'"):
+        refuse_names(tmp_path, {"patient07"})
+
+
+def test_its_scores_are_those_of_the_evaluation(packed, trained):
+    metadata = json.loads((packed.folder / "configs" / "metadata.json").read_text())
+    with open(trained / "eval" / "metrics.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["class"] == "wall"]
+    values = np.array([float(row["dice"]) for row in rows])
+    metrics = metadata["eval_metrics"]
+    assert metrics["dice_wall"] == pytest.approx(values.mean(), abs=1e-4)
+    half = 12.706 * values.std(ddof=1) / 2**0.5  # the quantile of t with one degree of freedom: two test patients
+    assert metrics["dice_wall_95_high"] == pytest.approx(min(values.mean() + half, 1), abs=1e-3)
+    page = (packed.folder / "docs" / "README.md").read_text()
+    assert f"| wall | {values.mean():.3g} [" in page and "2 patients of the test part" in page
+    assert packed.scored and "public domain" in page and "A. Uthor" in page
+
+
+def test_what_metadata_says_of_it(packed):
+    metadata = json.loads((packed.folder / "configs" / "metadata.json").read_text())
+    formats = metadata["network_data_format"]
+    assert formats["inputs"]["image"]["spatial_shape"] == [32, 32]
+    assert list(formats["outputs"]["pred"]["channel_def"].values()) == ["background", "right", "wall", "left"]
+    assert "monai-cl-ext" not in metadata["required_packages_version"]
+    assert "monai-cl-ext" in metadata["training_packages_version"]
+    assert set(metadata["weights_sha256"]) == {f"models/{file.name}" for file in (packed.folder / "models").iterdir()}
+    assert f"bundle zoo {packed.folder}" in next_steps(packed)
+
+
+def test_what_the_zoo_would_refuse_is_refused(packed, tmp_path):
+    root = shutil.copytree(packed.folder, tmp_path / "bundle")
+    (root / "LICENSE").rename(root / "LICENCE")
+    with pytest.raises(ValueError, match="found no LICENSE"):
+        check_bundle(root)
+    (root / "LICENCE").rename(root / "LICENSE")
+    path = root / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    path.write_text(json.dumps(metadata | {"version": "9.9.9"}))
+    with pytest.raises(ValueError, match=r"version 9\.9\.9"):
+        check_bundle(root)
+    metadata["network_data_format"]["outputs"]["pred"]["num_channels"] = 3
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="channel"):
+        check_bundle(root)
+
+
+def test_a_folder_in_which_nothing_was_trained_is_refused(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"found no configs/inference\.json"):
+        pack(str(tmp_path), str(tmp_path / "out"))
+    root = copy_bundle("supervised_segmentation", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"found no models/model\.pt"):
+        pack(str(root), str(tmp_path / "out"))
+    shutil.copytree(trained / "models", root / "models")
+    with pytest.raises(FileNotFoundError, match=r"run_train\.json of a training that has completed, found none"):
+        pack(str(root), str(tmp_path / "out"))
+    shutil.copytree(trained / "eval", root / "eval")
+    record = json.loads((root / "eval" / "run_train.json").read_text())
+    (root / "eval" / "run_train.json").write_text(json.dumps(record | {"completed": False, "epochs": 1}))
+    with pytest.raises(FileNotFoundError, match="ended after 1 of its epochs"):
+        pack(str(root), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_network_are_refused(trained, tmp_path):
+    root = shutil.copytree(trained, tmp_path / "supervised_segmentation")
+    path = root / "eval" / "config_train.json"
+    config = json.loads(path.read_text())
+    config["network_def"]["features"] = [4, 8, 8, 8, 16, 4]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"model\.pt does not fit network_def of inference\.json"):
+        pack(str(root), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_of_earlier_weights_are_left_out(trained, tmp_path):
+    root = shutil.copytree(trained, tmp_path / "supervised_segmentation")
+    path = root / "eval" / "run_evaluate.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"begun": 0.0}))
+    packed = pack(str(root), str(tmp_path / "out"))
+    assert not packed.scored and "Not evaluated" in (packed.folder / "docs" / "README.md").read_text()
+    assert "no scores" in next_steps(packed)
+    with pytest.raises(FileExistsError, match="exists already"):
+        pack(str(root), str(tmp_path / "out"))
+
+
+def test_a_pull_request_to_the_zoo(packed, phantom, tmp_path, monkeypatch):
+    folder, large, test = write_pull_request(str(packed.folder), "https://example.org/weights/", str(tmp_path))
+    entries = yaml.safe_load(large.read_text())["large_files"]
+    known = json.loads((folder / "configs" / "metadata.json").read_text())["weights_sha256"]
+    assert {entry["path"]: entry["hash_val"] for entry in entries} == known
+    assert entries[0]["url"].startswith("https://example.org/weights/model.") and not (folder / "models").exists()
+    shutil.copytree(packed.folder / "models", folder / "models")  # as the zoo downloads them
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(test.read_text(), str(test), "exec"), names)  # as the zoo runs it, in this process
+    names["TestInference"]("test_label_maps_lie_on_the_grid_of_the_images").debug()
+    with pytest.raises(FileExistsError):
+        write_pull_request(str(packed.folder), "https://example.org", str(tmp_path))
+    with pytest.raises(ValueError, match="expected a folder that bundle pack wrote"):
+        write_pull_request(str(phantom), "https://example.org", str(tmp_path / "other"))
+
+
+@pytest.mark.slow
+def test_patches_of_volumes_are_packed_too(phantom, tmp_path):
+    root = copy_bundle("supervised_segmentation", tmp_path)
+    given = {
+        "image_size": [32, 32, 16], "pixdim": [6.0, 6.0, 10.0], "network_def#features": [4, 8, 8, 8, 8, 4],
+        "batch_size": 2,
+    }  # fmt: skip
+    run(root, ["train", "volumes"], **(SMALL | given), dataset_dir=str(phantom), labelled_patients=3)
+    expected = predicted_with_overlay(root, phantom, tmp_path / "expected", given)
+    packed = pack(str(root), str(tmp_path / "volume_segmentation"))
+    found = predicted(packed.folder, phantom, tmp_path / "found")
+    assert expected.keys() == found.keys() and all((found[name] == expected[name]).all() for name in expected)
+    workflow = ConfigWorkflow(
+        str(packed.folder / "configs" / "train.json"), logging_file=False, bundle_root=str(packed.folder),
+        dataset_dir=str(phantom), workflow_type="train", device="cpu", **{"epochs": 1, "batches_per_epoch": 1},
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()  # what was packed trains on, in 3D and without an overlay
+    assert (packed.folder / "models" / "model_final.pt").is_file()
+
+
+def predicted_with_overlay(root, phantom, output, given):
+    images = sorted(map(str, (phantom / "imagesTr").glob("*.nii.gz")))[:3]
+    settings = {"device": "$torch.device('cpu')", "datalist": images, "output_dir": str(output)}
+    run(root, ["inference", "volumes"], "infer", **settings, **{k: v for k, v in given.items() if k != "batch_size"})
+    return {path.name: np.asarray(nib.load(path).dataobj) for path in sorted(output.rglob("*_trans.nii.gz"))}
