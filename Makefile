@@ -10,9 +10,9 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10
-EXTRAS := dev,dicom,docs,mlflow,pictures,report,slurm,study,superpixels,vit
+EXTRAS := dev,dicom,docs,mlflow,pictures,report,share,slurm,study,superpixels,vit
 
-.PHONY: install lint types tests test test-all demo docs bundles format clean
+.PHONY: install lint types tests test test-all package demo docs bundles format clean
 
 define environment
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, found ' + sys.version)"
@@ -44,8 +44,14 @@ tests: install
 test: lint types tests
 
 # What make test leaves out; both together are all tests.
-test-all: install
+test-all: package
 	$(PYTEST) -m slow
+
+# The files that an index takes.
+package: install
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
 
 demo: $(VENV)/installed_demo
 	$(BIN)/python -m monai_cl_ext demo --output runs/demo

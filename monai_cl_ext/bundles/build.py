@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from pathlib import Path
 
+from monai_cl_ext import __version__
 from monai_cl_ext.bundles.json_text import json_text
 from monai_cl_ext.bundles.layers import Config, laid_over, merged, ordered_config, read_config
 from monai_cl_ext.files import write_text
@@ -18,6 +19,7 @@ BUNDLES = SOURCE / "bundles"
 SHARED = "shared"
 BASE = "pretrain"  # what every stage of pre-training begins with
 PLACES = {"LICENSE": "LICENSE", "logging.conf": "configs/logging.conf", "data_license.txt": "docs/data_license.txt"}
+OWN_PACKAGE = "monai-cl-ext"
 METADATA = "configs/metadata.json"
 
 
@@ -81,6 +83,7 @@ def files_of(own: Path) -> dict[str, str]:
 def _metadata(layers: Iterable[Path], header: Config) -> Config:
     """Of all layers, with the formats of the stages of pre-training, and the stages that overlays are for by name."""
     metadata = laid_over(merged(layers, "metadata"), header)
+    metadata["required_packages_version"][OWN_PACKAGE] = __version__
     outputs = metadata.pop("pretrain_outputs")
     del metadata["layers"]
     for stage in metadata["pretrain_stages"]:

@@ -8,12 +8,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from monai_cl_ext.bundles.build import OWN_PACKAGE
 from monai_cl_ext.packing.configs import Configs
 from monai_cl_ext.packing.scores import Scores
 from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.recipes.folder import metadata_of
 
-OWN_PACKAGE, MODULE = "monai-cl-ext", "monai_cl_ext"
+MODULE = "monai_cl_ext"
 VERSION_KEYS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 
 
