@@ -18,6 +18,9 @@ import pytest
 import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.fl.client import MonaiAlgo
+from monai.fl.utils.constants import ExtraItems
+from monai.fl.utils.exchange_object import ExchangeObject
 from workflows import SMALL, copy_bundle, run
 
 from monai_cl_ext.data import write_phantom
@@ -228,6 +231,19 @@ def test_a_pull_request_to_the_zoo(packed, phantom, tmp_path, monkeypatch):
         write_pull_request(str(packed.folder), "https://example.org", str(tmp_path))
     with pytest.raises(ValueError, match="expected a folder that bundle pack wrote"):
         write_pull_request(str(phantom), "https://example.org", str(tmp_path / "other"))
+
+
+def test_two_federated_rounds_go_on_with_it(packed, phantom, tmp_path):
+    root = shutil.copytree(packed.folder, tmp_path / packed.folder.name)
+    settings = {"dataset_dir": str(phantom), "bundle_root": str(root), "device": "cpu", "batches_per_epoch": 2}
+    client = MonaiAlgo(bundle_root=str(root), train_kwargs=settings, eval_kwargs=settings)
+    client.initialize({ExtraItems.CLIENT_NAME: "client"})
+    start = {name: value.clone() for name, value in client.trainer.network.state_dict().items()}
+    for _ in range(2):
+        client.train(ExchangeObject(weights=start))
+        assert any(float(torch.as_tensor(change).abs().max()) > 0 for change in client.get_weights().weights.values())
+        assert 0 <= client.evaluate(ExchangeObject(weights=start)).metrics["mean_dice"] <= 1
+    client.finalize()
 
 
 @pytest.mark.slow

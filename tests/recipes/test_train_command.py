@@ -12,6 +12,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_cl_ext.data import read_nifti, write_phantom
 from monai_cl_ext.handlers.resume import Resume
+from monai_cl_ext.packing.pack import pack
 from monai_cl_ext.recipes.predict import predict
 from monai_cl_ext.recipes.recipe import TrainingRecipe
 from monai_cl_ext.recipes.train import train
@@ -70,6 +71,20 @@ def weights(root: Path, name: str = "model.pt") -> dict[str, torch.Tensor]:
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_it_trained_is_packed(trained, data, tmp_path):
+    packed = pack(str(trained), str(tmp_path / "phantom_segmentation")).folder
+    images = str(data / "imagesTs") if (data / "imagesTs").is_dir() else str(data / "imagesTr")
+    predict(str(trained), images, str(tmp_path / "expected"))
+    predict(str(packed), images, str(tmp_path / "found"))
+    expected = sorted((tmp_path / "expected").glob("*.nii.gz"))
+    assert expected
+    for path in expected:
+        assert (read_nifti(tmp_path / "found" / path.name).get_fdata() == read_nifti(path).get_fdata()).all()
+    files = [path for path in packed.rglob("*") if path.is_file() and path.parent.name != "models"]
+    assert not any(str(place) in path.read_text() for path in files for place in (trained, data))
+    assert {path.name for path in (packed / "models").iterdir()} <= {"model.pt", "model.ts", "model.onnx"}
 
 
 def test_the_bundle_predicts_as_it_stands_and_as_predict_does(trained, data, tmp_path, monkeypatch):
