@@ -19,14 +19,17 @@ class AxisSpacingd(Spacingd):
     """MONAI's ``Spacingd`` that keeps the angles of sheared axes.
 
     Where axes are at right angles it is ``Spacingd``. Where they are not (gantry tilt), ``Spacingd`` makes them so, and
-    a slice may become a mixture of its neighbors; here each axis is resampled along itself. Arguments as there.
+    a slice may become a mixture of its neighbors; here each axis is resampled along itself. Other keys of the case stay
+    as they are: ``Spacingd`` takes ``image_path``, which MONAI Label adds, for meta data of ``image``, and fails.
+    Arguments as there.
     """
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         """The case with resampled volumes."""
         volumes = [data[key] for key in self.key_iterator(dict(data))]
         if not any(isinstance(volume, MetaTensor) and is_sheared(volume) for volume in volumes):
-            return dict(super().__call__(data, lazy=lazy))
+            own = {key: data[key] for key in self.key_iterator(dict(data))}
+            return {**data, **super().__call__(own, lazy=lazy)}
         case, spacing = dict(data), self.spacing_transform
         for key, mode in self.key_iterator(case, self.mode):
             affine, shape = axis_grid(case[key], spacing.pixdim)

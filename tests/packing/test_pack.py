@@ -23,39 +23,10 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from workflows import SMALL, copy_bundle, run
 
-from monai_cl_ext.data import write_phantom
 from monai_cl_ext.packing.checks import check_bundle, refuse_names
 from monai_cl_ext.packing.next_steps import next_steps
 from monai_cl_ext.packing.pack import pack
 from monai_cl_ext.packing.zoo import write_pull_request
-
-GIVEN = {
-    "image_size": [32, 32], "pixdim": [6.0, 6.0], "num_classes": 4, "slice_axis": 2, "in_channels": 1,
-    "network_def#features": [4, 8, 8, 8, 8, 4],
-}  # fmt: skip
-"""What was given on the command line of the training, and stands in no config of its folder."""
-SETTINGS = SMALL | GIVEN
-
-
-@pytest.fixture(scope="module")
-def phantom(tmp_path_factory):
-    return write_phantom(tmp_path_factory.mktemp("data") / "phantom", patients=8, seed=0)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, phantom):
-    """A bundle's folder in which a training under other settings than its configs' has completed and was evaluated."""
-    root = copy_bundle("supervised_segmentation", tmp_path_factory.mktemp("private place"))
-    run(root, ["train"], **SETTINGS, dataset_dir=str(phantom), labelled_patients=3)
-    run(root, ["train", "evaluate"], **SETTINGS, dataset_dir=str(phantom), class_names=["right", "wall", "left"])
-    return root
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory, trained):
-    return pack(
-        str(trained), str(tmp_path_factory.mktemp("packed") / "heart_segmentation"), "public domain", "A. Uthor"
-    )
 
 
 def predicted(root, phantom, output, **settings):
@@ -67,20 +38,20 @@ def predicted(root, phantom, output, **settings):
 
 
 @pytest.fixture(scope="module")
-def expected(trained, phantom, tmp_path_factory):
+def expected(trained, phantom, given, tmp_path_factory):
     """Label maps by the folder of the training, under the settings that it was given."""
-    maps = predicted(trained, phantom, tmp_path_factory.mktemp("expected"), **GIVEN)
+    maps = predicted(trained, phantom, tmp_path_factory.mktemp("expected"), **given)
     assert len(maps) == 3 and any(values.any() for values in maps.values())
     return maps
 
 
-def test_its_configs_hold_what_the_training_was_given(packed, trained):
+def test_its_configs_hold_what_the_training_was_given(packed, trained, given):
     for name in ("train", "inference"):
         parser = ConfigParser(ConfigParser.load_config_file(str(packed.folder / "configs" / f"{name}.json")))
-        assert all(parser[key] == value for key, value in GIVEN.items())
+        assert all(parser[key] == value for key, value in given.items())
     train = json.loads((packed.folder / "configs" / "train.json").read_text())
     own = json.loads((trained / "configs" / "train.json").read_text())
-    assert train["epochs"] == SETTINGS["epochs"] != own["epochs"]
+    assert train["epochs"] == SMALL["epochs"] != own["epochs"]
     for place in ("dataset_dir", "device", "bundle_root", "labelled_patients", "split", "train", "validate"):
         assert train[place] == own[place]  # the places and patients of the bundle, and not of the run
     evaluate = json.loads((packed.folder / "configs" / "evaluate.json").read_text())
@@ -105,11 +76,11 @@ def test_served_and_downloaded_it_predicts_the_same_on_monai_alone(packed, phant
     assert all((found[name] == expected[name]).all() for name in expected)
 
 
-def test_its_network_loads_and_its_exports_agree(packed):
+def test_its_network_loads_and_its_exports_agree(packed, given):
     network = monai.bundle.load(
         packed.folder.name, bundle_dir=str(packed.folder.parent), workflow_type="inference"
     ).eval()
-    image = torch.rand(1, 1, *GIVEN["image_size"])
+    image = torch.rand(1, 1, *given["image_size"])
     exported = torch.jit.load(packed.folder / "models" / "model.ts")
     torch.testing.assert_close(exported(image), network.cpu()(image))
     assert set(packed.missing) <= {"models/model.onnx"}
