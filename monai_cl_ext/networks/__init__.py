@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of stock networks, backbones of papers, heads, prototypes, EMA teacher, and checked loading of weights."""
 
-from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, UAMTVNet
+from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, ResEncUNet, UAMTVNet
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.dino_head import DINOHead
 from monai_cl_ext.networks.discriminator import patch_discriminator
 from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, region_projection
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
 from monai_cl_ext.networks.on_device import on_device
+from monai_cl_ext.networks.presets import PRESETS, Preset
 from monai_cl_ext.networks.prototypes import Prototypes
 from monai_cl_ext.networks.queue import MemoryQueue
 from monai_cl_ext.networks.stages import Stages, stages
 from monai_cl_ext.networks.teacher import MomentumTeacher
-from monai_cl_ext.networks.vit_classifier import ViTClassifier, load_backbone
-from monai_cl_ext.networks.vit_weights import load_dino_weights
+from monai_cl_ext.networks.vit_classifier import ViTClassifier
+from monai_cl_ext.networks.vit_weights import load_backbone, load_dino_weights
 
 __all__ = [
     "CropNetwork",
@@ -25,7 +26,10 @@ __all__ = [
     "MomentumTeacher",
     "MultiCropViT",
     "PCLUNet",
+    "PRESETS",
+    "Preset",
     "Prototypes",
+    "ResEncUNet",
     "Stages",
     "UAMTVNet",
     "ViTClassifier",

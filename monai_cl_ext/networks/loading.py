@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, probability
-from monai_cl_ext.finite import listed, not_finite
-from monai_cl_ext.networks.checkpoint import read_state
+from monai_cl_ext.networks.checkpoint import WRAPPERS, read_state, refuse_not_finite, same
+from monai_cl_ext.networks.published import Published, published_weights
 from monai_cl_ext.networks.stages import stages
 from monai_cl_ext.networks.trained_blocks import noted_trained_blocks
 
@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
 
-WRAPPERS = ("module.", "_orig_mod.", "backbone.", "encoder.", "network.", "model.", "net.")
-"""Prefixes that wrappers put before a network's names: DataParallel, torch.compile, methods, whole frameworks."""
+REMEDY = (
+    "check that the network is built with the arguments of the pre-trained one, name a prefix of the file's names in"
+    " prefixes, or lower minimum"
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class LoadReport:
         mismatched: those that the source holds in another shape; they were left alone.
         shapes: for each mismatched tensor its shape in the source and in the network.
         unused: the source's tensors that went nowhere.
+        left_out: published tensors that the network has no use for, such as heads; this and the rest belong to presets.
+        inflated: first convolutions that were changed to the network's channels, and how.
+        interpolated: position embeddings that were changed to the network's grid, and how.
+        notes: what else was changed, and what the network computes otherwise than the published one.
     """
 
     matched: list[str]
@@ -44,6 +50,10 @@ class LoadReport:
     mismatched: list[str]
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     unused: list[str]
+    left_out: list[str] = field(default_factory=list)
+    inflated: list[str] = field(default_factory=list)
+    interpolated: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def fraction(self) -> float:
@@ -53,9 +63,12 @@ class LoadReport:
     def __str__(self) -> str:
         total = len(self.matched) + len(self.missing) + len(self.mismatched)
         shapes = [f"{name} {found} for {expected}" for name, (found, expected) in self.shapes.items()]
-        lists = {"missing": self.missing, "of another shape": shapes, "unused": self.unused}
+        lists = {
+            "missing": self.missing, "of another shape": shapes, "unused": self.unused, "left out": self.left_out,
+            "inflated": self.inflated, "interpolated": self.interpolated,
+        }  # fmt: skip
         parts = [f"{len(names)} {kind} ({_first(names)})" for kind, names in lists.items() if names]
-        return "; ".join([f"{len(self.matched)} of {total} tensors matched", *parts])
+        return "; ".join([f"{len(self.matched)} of {total} tensors matched", *parts, *self.notes])
 
 
 def load_pretrained(
@@ -68,12 +81,12 @@ def load_pretrained(
     exclude: Collection[str] = (),
     buffers: bool = True,
     minimum: float = 1.0,
+    preset: str = "",
 ) -> LoadReport:
     """Copies weights into ``net`` where names and shapes agree; nothing is written unless enough of them do.
 
-    A name of the source that the network does not have is tried again without its leading ``prefixes``. Parameters that
-    do not require a gradient are loaded too. The counter ``num_batches_tracked`` of batch normalization is loaded
-    when there, and never counted.
+    A name of the source that the network does not have is tried again without its leading ``prefixes``. The counter
+    ``num_batches_tracked`` of batch normalization is loaded when there, and never counted.
 
     Args:
         net: the network.
@@ -85,36 +98,36 @@ def load_pretrained(
         exclude: submodules or tensors of the network that are left alone and not counted, such as its last layer.
         buffers: whether running statistics are loaded; without, they are left alone and not counted (GCL's release).
         minimum: fraction of the part's tensors that must match.
+        preset: kind of published file, a name of ``PRESETS``; empty for the network's own names. Only what such
+            files hold counts. Channels of the first convolution and grids of position embeddings may differ.
 
     Returns:
         The report, which is also logged.
 
     Raises:
-        FileNotFoundError, ImportError: see :func:`~monai_cl_ext.networks.checkpoint.read_state`.
-        TypeError: when ``part`` is not ``"all"`` and the class of ``net`` is unknown.
-        ValueError: when the file cannot be read, ``exclude`` names nothing, two tensors of the source fit one name,
-            no tensor matches, or fewer than ``minimum``, or one that is to be loaded holds NaN or infinity.
+        FileNotFoundError, ImportError: see :func:`~monai_cl_ext.networks.checkpoint.read_content`.
+        TypeError: when the class of ``net`` is unknown, to ``part`` or to ``preset``.
+        ValueError: when the file cannot be read or is not of ``preset``, ``exclude`` names nothing, two tensors of the
+            source fit one name, no tensor matches, or fewer than ``minimum``, or one to be loaded is not finite.
     """
     probability("minimum", minimum)
     where = "the given state" if isinstance(path_or_state, Mapping) else str(path_or_state)
-    source = read_state(path_or_state)
+    published = published_weights(net, path_or_state, preset) if preset else None
+    source = read_state(path_or_state) if published is None else published.state
     if blocks is None:
         blocks = noted_trained_blocks(source) if part == "encoder" else 0
         logger.info("%s: %d decoder blocks were pre-trained", where, blocks)
-    mapping = prefixes if isinstance(prefixes, Mapping) else dict.fromkeys(_listed(prefixes), "")
-    found = _renamed(source, net.state_dict().keys(), mapping, where)
-    wanted = _wanted(net, _part_prefixes(net, part, blocks), _listed(exclude), buffers)
-    fitting = {name: [found[alias] for alias in aliases if alias in found] for name, aliases in wanted.items()}
-    report = _compare(net.state_dict(), source, fitting)
+    wanted = _wanted(net, _part_prefixes(net, part, blocks), _listed(exclude), buffers, published)
+    renamed = _renamed(source, net.state_dict().keys(), _mapping(prefixes, preset), where)
+    fitting = {name: [renamed[alias] for alias in aliases if alias in renamed] for name, aliases in wanted.items()}
+    report = _compare(net.state_dict(), source, fitting, published)
     if not report.matched or report.fraction < minimum:
         raise ValueError(
-            f"{where} does not fit {type(net).__name__} (part {part!r}): {report}; at least {minimum:.0%} must match."
-            " Check that the network is built with the arguments of the pre-trained one; name what is meant to differ"
-            " in exclude, a prefix of the file's names in prefixes, or lower minimum"
+            f"{where} does not fit {type(net).__name__} (part {part!r}): {report}; at least {minimum:.0%} must match:"
+            f" {REMEDY if published is None else published.remedy}; name what is meant to differ in exclude"
         )
-    _copy(
-        source, net, {name: names[0] for name, names in fitting.items() if names and name not in report.shapes}, where
-    )
+    chosen = {name: names[0] for name, names in fitting.items() if names and name not in report.shapes}
+    _copy(source, net, chosen, where)
     level = logging.INFO if report.fraction == 1 else logging.WARNING
     logger.log(level, "%s -> %s (part %r): %s", where, type(net).__name__, part, report)
     return report
@@ -128,29 +141,22 @@ def with_pretrained(
     Args:
         net: the network.
         path: checkpoint file; None or an empty string loads nothing.
-        load: called with both; ``load_dino_weights`` and ``load_backbone`` read other files. It says what is raised.
+        load: called with both; ``load_backbone`` reads other files. It says what else is raised.
         arguments: its others.
+
+    Raises:
+        ValueError: when a ``preset`` is named and no file.
     """
     if path is None or not str(path).strip():
+        if arguments.get("preset"):
+            raise ValueError(
+                f"preset {arguments['preset']!r} (weights in a bundle) says how a file is read, and no file is named:"
+                " give its path (pretrained in a bundle), or leave the preset out"
+            )
         logger.info("%s: no pre-trained weights asked for", type(net).__name__)
     else:
         load(net, path, **arguments)
     return net
-
-
-def refuse_not_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
-    """Raises ValueError for weights that hold NaN or infinity.
-
-    Args:
-        where: the file of the weights, or what else they come from.
-        tensors: those that are to be loaded, in the number type of the network.
-    """
-    bad = not_finite(tensors)
-    if bad:
-        raise ValueError(
-            f"{where}: NaN or infinite are {listed(bad)}; nothing was loaded. The training of these weights failed:"
-            " take those of an earlier epoch, or train them again"
-        )
 
 
 def _copy(source: Mapping[str, Tensor], net: nn.Module, chosen: Mapping[str, str], where: str) -> None:
@@ -180,7 +186,7 @@ def _part_prefixes(net: nn.Module, part: str, blocks: int) -> list[str] | None:
 
 
 def _wanted(
-    net: nn.Module, prefixes: list[str] | None, exclude: Collection[str], buffers: bool
+    net: nn.Module, prefixes: list[str] | None, exclude: Collection[str], buffers: bool, published: Published | None
 ) -> dict[str, list[str]]:
     """The tensors to load: the first name of each, with all its names (DynUNet registers its blocks twice)."""
     state = {name: tensor for name, tensor in net.state_dict(keep_vars=True).items() if isinstance(tensor, Tensor)}
@@ -198,7 +204,19 @@ def _wanted(
         for aliases in names.values()
         if (prefixes is None or any(_within(name, prefixes) for name in aliases))
         and not any(_within(name, exclude) for name in aliases)
+        and (published is None or published.filled.intersection(aliases))
     }
+
+
+def _mapping(prefixes: Mapping[str, str] | Collection[str], preset: str) -> Mapping[str, str]:
+    """What is put for each prefix; a preset has renamed the tensors already."""
+    if preset:
+        if prefixes is not WRAPPERS:
+            raise ValueError(
+                f"preset {preset!r} knows the prefixes of its files: leave prefixes out, found {prefixes!r}"
+            )
+        return {}
+    return prefixes if isinstance(prefixes, Mapping) else dict.fromkeys(_listed(prefixes), "")
 
 
 def _renamed(
@@ -210,19 +228,13 @@ def _renamed(
         target = _own_name(name, own, mapping)
         if target is None:
             continue
-        if target in found and not _same(source[found[target]], tensor):
+        if target in found and not same(source[found[target]], tensor):
             raise ValueError(
                 f"{where}: both {found[target]!r} and {name!r} of the source fit {target!r}:"
                 " give prefixes that leave one of them, such as {'student.': ''}"
             )
         found[target] = name
     return found
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    """Equal shape, number type and values, NaN among them."""
-    alike = first.shape == second.shape and first.dtype == second.dtype
-    return alike and bool(torch.isclose(first, second, rtol=0, atol=0, equal_nan=True).all())
 
 
 def _own_name(name: str, own: Collection[str], mapping: Mapping[str, str]) -> str | None:
@@ -238,18 +250,27 @@ def _own_name(name: str, own: Collection[str], mapping: Mapping[str, str]) -> st
     return None
 
 
-def _compare(own: Mapping[str, Tensor], source: Mapping[str, Tensor], fitting: Mapping[str, list[str]]) -> LoadReport:
+def _compare(
+    own: Mapping[str, Tensor],
+    source: Mapping[str, Tensor],
+    fitting: Mapping[str, list[str]],
+    published: Published | None,
+) -> LoadReport:
     counted = [name for name in fitting if not name.endswith("num_batches_tracked")]
     present = [name for name in counted if fitting[name]]
     shapes = {name: (tuple(source[fitting[name][0]].shape), tuple(own[name].shape)) for name in present}
     shapes = {name: (found, expected) for name, (found, expected) in shapes.items() if found != expected}
-    return LoadReport(
+    report = LoadReport(
         matched=[name for name in present if name not in shapes],
         missing=[name for name in counted if not fitting[name]],
         mismatched=list(shapes),
         shapes=shapes,
         unused=sorted(source.keys() - set(chain.from_iterable(fitting.values()))),
     )
+    if published is None:
+        return report
+    changes = {name: getattr(published, name) for name in ("left_out", "inflated", "interpolated", "notes")}
+    return replace(report, **changes)
 
 
 def _within(name: str, prefixes: Collection[str]) -> bool:

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linear classifier on a vision transformer, and the loading of its backbone."""
+"""Linear classifier on a vision transformer."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.networks.backbones.vit import MultiCropViT
-from monai_cl_ext.networks.checkpoint import read_state
-from monai_cl_ext.networks.loading import WRAPPERS, LoadReport, load_pretrained
-from monai_cl_ext.networks.vit_weights import load_dino_weights
 
 
 class ViTClassifier(nn.Module):
@@ -55,24 +50,3 @@ class ViTClassifier(nn.Module):
         if self.frozen:
             self.backbone.eval()
         return self
-
-
-def load_backbone(net: ViTClassifier, path: str | Path) -> LoadReport:
-    """Copies the weights of ``path`` into the backbone of a classifier.
-
-    Args:
-        net: the classifier; its linear layer is left alone.
-        path: weights of a ``MultiCropViT`` or of a whole ``ViTClassifier``, or published ones of DINO or timm (see
-            ``load_dino_weights``).
-
-    Returns:
-        The report of ``load_pretrained``.
-
-    Raises:
-        FileNotFoundError, ImportError, ValueError: see ``load_pretrained`` and ``load_dino_weights``; every tensor of
-            the backbone has to be matched.
-    """
-    state = read_state(path)
-    if any(name.split(".")[-1] == "pos_embed" for name in state):
-        return load_dino_weights(net.backbone, path)
-    return load_pretrained(net, path, prefixes={**dict.fromkeys(WRAPPERS, ""), "": "backbone."}, exclude=["linear"])

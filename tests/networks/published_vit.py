@@ -40,7 +40,10 @@ def published(width: int = 384, blocks: int = 12, patch: int = 16, channels: int
 
 
 def reference(state: State, image: Tensor, heads: int, last: int = 1) -> Tensor:
-    """CLS tokens of the last blocks after the final norm, side by side: pre-norm blocks, softmax(qk/sqrt(d)), GELU."""
+    """CLS tokens of the last blocks after the final norm, side by side.
+
+    Pre-norm blocks, softmax(qk/sqrt(d)), GELU, LayerScale where the state has it.
+    """
     state = {name: tensor.double() for name, tensor in state.items()}
     x = tokens(state, image.double())
     count = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
@@ -93,9 +96,11 @@ def transformer_block(state: State, prefix: str, x: Tensor, heads: int) -> Tenso
     q, k, v = (part.view(batch, count, heads, -1).transpose(1, 2) for part in y.split(width, dim=2))
     weights = (q @ k.transpose(2, 3) / math.sqrt(width // heads)).exp()
     y = (weights / weights.sum(-1, keepdim=True)) @ v
-    x = x + linear(state, prefix + "attn.proj.", y.transpose(1, 2).reshape(batch, count, width))
+    y = linear(state, prefix + "attn.proj.", y.transpose(1, 2).reshape(batch, count, width))
+    x = x + state.get(prefix + "ls1.gamma", 1) * y
     y = linear(state, prefix + "mlp.fc1.", norm(state, prefix + "norm2.", x))
-    return x + linear(state, prefix + "mlp.fc2.", y / 2 * (1 + torch.erf(y / math.sqrt(2))))
+    y = linear(state, prefix + "mlp.fc2.", y / 2 * (1 + torch.erf(y / math.sqrt(2))))
+    return x + state.get(prefix + "ls2.gamma", 1) * y
 
 
 def linear(state: State, prefix: str, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from monai.networks.nets import UNETR, AttentionUnet, BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet, VNet
 from monai.networks.nets.unet import CheckpointUNet
 
-from monai_cl_ext.networks import GCLUNet, PCLUNet, UAMTVNet
+from monai_cl_ext.networks import GCLUNet, PCLUNet, ResEncUNet, UAMTVNet
 
 
 def swin(dims, **arguments):
@@ -45,6 +45,7 @@ NETWORKS = {
     "unetr_plain": lambda dims, size: unetr(dims, size, proj_type="perceptron", res_block=False, conv_block=False),
     "vnet": lambda dims, size: VNet(dims, 1, 3),
     "uamt": lambda dims, size: UAMTVNet(1, 3, features=4, spatial_dims=dims),
+    "res_enc": lambda dims, size: ResEncUNet(1, 3, (4, 6, 8, 8), (1, 2, 1, 2), spatial_dims=dims),
 }
 # widths of the features, widths of the decoder's maps, and how many times smaller than the image these maps are
 SHAPES = {
@@ -69,6 +70,7 @@ SHAPES = {
     "unetr_plain": ((1, 24, 24, 24, 24), (32, 16, 8, 4), (8, 4, 2, 1)),
     "vnet": ((16, 32, 64, 128, 256), (256, 128, 64, 32), (8, 4, 2, 1)),
     "uamt": ((4, 8, 16, 32, 64), (32, 16, 8, 4), (8, 4, 2, 1)),
+    "res_enc": ((4, 6, 8, 8), (8, 6, 4), (4, 2, 1)),
 }
 SIZES = {2: ((32, 64), (96, 32)), 3: ((32, 32, 64), (64, 32, 32))}
 

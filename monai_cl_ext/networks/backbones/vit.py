@@ -109,9 +109,7 @@ class MultiCropViT(ViT):
         positions = self.patch_embedding.position_embeddings
         if grid == self.grid:
             return positions
-        image = positions.transpose(1, 2).unflatten(2, self.grid)
-        image = nn.functional.interpolate(image, size=grid, mode=self.interpolation, align_corners=False)
-        return image.flatten(2).transpose(1, 2)
+        return resampled(positions, self.grid, grid, self.interpolation)
 
     def _grid(self, size: list[int]) -> list[int]:
         """Patches along each axis of an image."""
@@ -121,6 +119,20 @@ class MultiCropViT(ViT):
                 raise ValueError(f"each spatial size must be a multiple of its patch, {patch}: found {pixels}")
             grid.append(pixels // patch)
         return grid
+
+
+def resampled(positions: Tensor, grid: list[int], size: list[int], mode: str) -> Tensor:
+    """Position embeddings (1, N, D) of a grid of patches, interpolated to another grid.
+
+    Args:
+        positions: (1, N, D), row by row.
+        grid: patches along each axis, N in all.
+        size: those of the result.
+        mode: of ``torch.nn.functional.interpolate``.
+    """
+    image = positions.transpose(1, 2).unflatten(2, grid)
+    image = nn.functional.interpolate(image, size=size, mode=mode, align_corners=False)
+    return image.flatten(2).transpose(1, 2)
 
 
 def _initialize(module: nn.Module) -> None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of GCLUNet, PCLUNet and UAMTVNet."""
+"""Stages of GCLUNet, PCLUNet, ResEncUNet and UAMTVNet."""
 
 from __future__ import annotations
 
 from monai_cl_ext.networks.backbones.gcl_unet import GCLUNet
 from monai_cl_ext.networks.backbones.pcl_unet import PCLUNet
+from monai_cl_ext.networks.backbones.res_enc_unet import ResEncUNet
 from monai_cl_ext.networks.backbones.uamt_vnet import UAMTVNet
 from monai_cl_ext.networks.backbones.unet_base import UNetBase
 from monai_cl_ext.networks.stages.base import Stages
@@ -12,7 +13,7 @@ from monai_cl_ext.networks.stages.registry import stages
 
 
 def own_unet_stages(net: UNetBase) -> Stages:
-    """Stages of GCLUNet, PCLUNet and UAMTVNet: their encoder levels and decoder blocks, one by one."""
+    """Stages of GCLUNet, PCLUNet, ResEncUNet and UAMTVNet: their encoder levels and decoder blocks, one by one."""
     return Stages(
         net,
         encoder=[f"encoder.{index}" for index in range(len(net.encoder))],
@@ -23,4 +24,5 @@ def own_unet_stages(net: UNetBase) -> Stages:
 
 stages.register(GCLUNet, own_unet_stages)
 stages.register(PCLUNet, own_unet_stages)
+stages.register(ResEncUNet, own_unet_stages)
 stages.register(UAMTVNet, own_unet_stages)
