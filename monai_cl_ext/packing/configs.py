@@ -13,7 +13,8 @@ from monai_cl_ext.packing.trained_run import TrainedRun
 
 PLACES = ("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device")
 OWN_TO_THE_RUN = (
-    *PLACES, "cases", "split", "labelled", "unlabelled", "labelled_patients", "draw", "pretrained", "resume", "store",
+    *PLACES, "cases", "split", "labelled", "unlabelled", "labelled_patients", "draw", "pretrained", "weights", "resume",
+    "store",
 )  # fmt: skip
 """Ids of train.json that tell where and on which patients it ran: the packed one has those of the bundle."""
 TRACKED = ("train", "validate")  # whose handlers MONAI adds a tracker to
