@@ -17,7 +17,7 @@ def run_of(tmp_path, config):
 
 
 def test_processes_and_trackers_are_those_of_one_run(tmp_path):
-    config = parsed(NAME, "train", "multi_gpu_train", learning_rate=0.5).get()
+    config = parsed(NAME, "train", "multi_gpu_train", learning_rate=0.5, pretrained="x.pt", weights="voco").get()
     tracker = {"_target_": "MLFlowHandler", "tracking_uri": "/home/me/mlruns"}
     for part in ("train", "validate"):
         config[part]["handlers"] = [*config[part]["handlers"], tracker]
