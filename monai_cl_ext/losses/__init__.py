@@ -22,6 +22,7 @@ from monai_cl_ext.losses.superpixel_graph import SuperpixelGraphContrastiveLoss
 from monai_cl_ext.losses.superpixel_map import average_superpixel_map
 from monai_cl_ext.losses.supervised import SupervisedContrastiveLoss
 from monai_cl_ext.losses.swav import SwAVLoss
+from monai_cl_ext.losses.uncertainty import UncertaintyMaskedConsistencyLoss, uncertainty_threshold
 from monai_cl_ext.losses.weak_graph import WeakGraphContrastiveLoss
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "SuperpixelGraphContrastiveLoss",
     "SupervisedContrastiveLoss",
     "SwAVLoss",
+    "UncertaintyMaskedConsistencyLoss",
     "WeakGraphContrastiveLoss",
     "average_superpixel_map",
     "both_known",
@@ -58,4 +60,5 @@ __all__ = [
     "sample_tags",
     "sigmoid_ramp_up",
     "sinkhorn",
+    "uncertainty_threshold",
 ]

@@ -33,6 +33,7 @@ from .supercl import SuperCL
 from .supervised import Supervised
 from .swav import SwAV
 from .two_stages import TwoStages
+from .uamt import UAMT
 from .unimatch import UniMatch
 from .wcl import WCL
 
@@ -41,6 +42,7 @@ __all__ = [
     "BYOL",
     "DINO",
     "PCL",
+    "UAMT",
     "WCL",
     "Adversary",
     "CrossPseudoSupervision",

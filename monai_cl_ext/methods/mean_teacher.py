@@ -31,6 +31,8 @@ class MeanTeacher(SemiSupervised):
         consistency_weight: of the squared error; ramp it up, since full weight from the start ruins the training.
         momentum: of the teacher's parameters.
         noise: standard deviation of the noise.
+        teacher_dropout: the teacher drops what the network drops in training, as in SSL4MIS; by default it drops
+            nothing.
     """
 
     def __init__(
@@ -41,22 +43,29 @@ class MeanTeacher(SemiSupervised):
         consistency_weight: float = 0.1,
         momentum: float = 0.99,
         noise: float = 0.1,
+        teacher_dropout: bool = False,
     ) -> None:
         super().__init__(network, loss, labelled_per_batch, consistency_weight)
-        self.teacher = MomentumTeacher(copy.deepcopy(network))
+        self.teacher = MomentumTeacher(copy.deepcopy(network), dropout=teacher_dropout)
         self.momentum = probability("momentum", momentum)
         self.noise = weight("noise", noise)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
-        """The supervised loss, the squared error and their weighted sum."""
+        """The supervised loss, the consistency on unlabeled rows and their weighted sum."""
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         maps = maps_of(self.network(rows.image), rows.image)
         supervised = supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label)
-        student = maps[0][count:].float().softmax(1)
-        teacher = maps_of(self.teacher(self.noisy(rows.unlabelled)), rows.image)[0].float().softmax(1)
-        consistency = F.mse_loss(student, teacher)
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency}
+        parts = self.agreement(maps[0][count:].float().softmax(1), rows.unlabelled)
+        loss = supervised + self.consistency_weight * parts["consistency"]
+        return {"loss": loss, "supervised": supervised, **parts}
+
+    def agreement(self, student: Tensor, image: Tensor) -> Losses:
+        """The consistency of the student's probabilities (U, classes, *S) with what the teacher says of the images."""
+        return {"consistency": F.mse_loss(student, self.taught(image))}
+
+    def taught(self, image: Tensor) -> Tensor:
+        """The teacher's probabilities (U, classes, *S) of the images under noise of their own."""
+        return maps_of(self.teacher(self.noisy(image)), image)[0].float().softmax(1)
 
     def noisy(self, image: Tensor) -> Tensor:
         """The images with noise."""

@@ -17,16 +17,19 @@ class MomentumTeacher(nn.Module):
     """Exponential moving average (EMA) of a student's parameters (Tarvainen and Valpola 2017; Caron et al. 2021).
 
     Only parameters are averaged. Buffers are the teacher's own: in training, batch normalization takes the statistics
-    of the teacher's batch, so its running statistics fit the teacher's weights. Dropout and stochastic depth are off.
+    of the teacher's batch, so its running statistics fit the teacher's weights. Dropout and stochastic depth are off
+    unless asked for.
 
     Args:
         network: becomes the teacher and is frozen. Its copy, ``copy.deepcopy(network)`` made before, is a student with
             the same initial weights.
+        dropout: whether dropout and stochastic depth are on in training.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, dropout: bool = False) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
+        self.dropout = dropout
         self.train(self.training)
 
     @torch.no_grad()
@@ -53,9 +56,9 @@ class MomentumTeacher(nn.Module):
         get_ema_multi_avg_fn(momentum)(list(own.values()), [other[name] for name in own], None)
 
     def train(self, mode: bool = True) -> MomentumTeacher:
-        """Sets the training mode; stochastic layers stay in evaluation mode."""
+        """Sets the training mode; stochastic layers stay in evaluation mode unless dropout was asked for."""
         super().train(mode)
         for module in self.network.modules():
-            if isinstance(module, STOCHASTIC):
+            if isinstance(module, STOCHASTIC) and not self.dropout:
                 module.eval()
         return self

@@ -14,21 +14,32 @@ from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.losses import sigmoid_ramp_up
-from monai_cl_ext.methods import BCP, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, Supervised, UniMatch
+from monai_cl_ext.methods import (
+    BCP,
+    UAMT,
+    CrossPseudoSupervision,
+    EMASelfTraining,
+    MeanTeacher,
+    Supervised,
+    UniMatch,
+)
 
 SMALL = {**SMALL, "batch_size": 4, "labelled_patients": 2}
 KINDS = {
     "supervised_segmentation": Supervised,
     "mean_teacher_segmentation": MeanTeacher,
+    "ua_mt_segmentation": UAMT,
     "cps_segmentation": CrossPseudoSupervision,
     "bcp_segmentation": BCP,
     "unimatch_segmentation": UniMatch,
     "self_training_segmentation": EMASelfTraining,
 }
 MIXED = [name for name in KINDS if name != "supervised_segmentation"]
+RAMPED = ["mean_teacher_segmentation", "ua_mt_segmentation", "cps_segmentation"]
 PARTNERS = {
     "mean_teacher_segmentation": "teacher.network", "bcp_segmentation": "teacher.network",
-    "self_training_segmentation": "teacher.network", "cps_segmentation": "second",
+    "self_training_segmentation": "teacher.network", "ua_mt_segmentation": "teacher.network",
+    "cps_segmentation": "second",
 }  # fmt: skip
 """The other network of a method, by its name in the method."""
 STEPS = SMALL["epochs"] * SMALL["batches_per_epoch"]
@@ -121,7 +132,7 @@ def test_unlabeled_rows_are_of_patients_that_are_neither_labeled_nor_held_out(na
 def test_the_weight_of_unlabeled_rows_follows_its_schedule(name, trained):
     _, flow, method, _ = trained(name)
     expected = flow.parser.get_parsed_content("consistency_weight")
-    if name in ("mean_teacher_segmentation", "cps_segmentation"):
+    if name in RAMPED:
         assert method.consistency_weight == pytest.approx(0.1 * sigmoid_ramp_up(STEPS - 1, STEPS))
     else:
         assert method.consistency_weight == expected > 0

@@ -28,6 +28,7 @@ from monai_cl_ext.losses import (
     SuperpixelGraphContrastiveLoss,
     SupervisedContrastiveLoss,
     SwAVLoss,
+    UncertaintyMaskedConsistencyLoss,
     WeakGraphContrastiveLoss,
     average_superpixel_map,
     contrast,
@@ -48,6 +49,7 @@ VOLUME = torch.tensor([4, 4, 7, 7, 9, 9])
 POSITION = torch.tensor([0.25, 0.5, 0.75, 1.0, 0.3, 0.4], dtype=torch.float64)
 SUPERPIXELS = torch.randint(4, (2, 6, 9, 9), generator=GENERATOR)
 CLASSES = torch.randint(3, (6, 1, 9, 9), generator=GENERATOR)
+UNCERTAINTY = torch.rand(6, 1, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
 MASK = torch.randint(2, (6, 1, 9, 9), generator=GENERATOR)
 
 
@@ -102,6 +104,11 @@ def swav(*views: Tensor) -> Tensor:
     return SwAVLoss()(views, queued=[view[:4].detach() for view in views[:2]])
 
 
+def certain(student: Tensor, teacher: Tensor, uncertainty: Tensor) -> Tensor:
+    """UncertaintyMaskedConsistencyLoss, called with logits."""
+    return UncertaintyMaskedConsistencyLoss()(student.softmax(1), teacher.softmax(1), uncertainty, 0.6)
+
+
 def in_form(form: str) -> Callable[[Tensor, Tensor], Tensor]:
     forms = {"joint": joint, "pairwise": pairwise, "groupwise": groupwise(3)}
     return lambda z, tag: contrast(z, same(tag), different(tag), temperature=0.1, form=forms[form], tile=4)
@@ -140,6 +147,7 @@ CALLS = {
     "SimTripletLoss": Call(SimTripletLoss(), EMBEDDINGS.repeat(2, 1, 1)),
     "MaskedDiceCELoss": Call(MaskedDiceCELoss(), MAPS[:1], (CLASSES, MASK)),
     "CrossPseudoSupervisionLoss": Call(CrossPseudoSupervisionLoss(), MAPS),
+    "UncertaintyMaskedConsistencyLoss": Call(certain, MAPS, (UNCERTAINTY,)),
     **{f"contrast {form}": Call(in_form(form), EMBEDDINGS[:1], (PARTITION,)) for form in ("joint", "pairwise")},
     "contrast groupwise": Call(in_form("groupwise"), EMBEDDINGS[:1], (torch.tensor([0, 1, 2, 2, 1, 0]),)),
     "average_superpixel_map": Call(lambda f, s: average_superpixel_map(f, s).sum(), MAPS[:1], (SUPERPIXELS[0],)),

@@ -24,6 +24,7 @@ from monai_cl_ext.losses import (
     SimTripletLoss,
     SupervisedContrastiveLoss,
     SwAVLoss,
+    UncertaintyMaskedConsistencyLoss,
     contrast,
     pairwise,
     same,
@@ -88,6 +89,13 @@ def cross_supervision(z: Tensor, own: slice) -> Tensor:
     return CrossPseudoSupervisionLoss()(*z[:, own].unflatten(-1, (3, 4)))
 
 
+def certain(limit: float) -> Callable[[Tensor, slice], Tensor]:
+    """Rows of a process are all uncertain, where ``limit`` is below the uncertainty of each of them."""
+    uncertainty = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]).view(8, 1, 1) + torch.arange(4) / 40
+    loss = UncertaintyMaskedConsistencyLoss()
+    return lambda z, own: loss(*z[:, own].unflatten(-1, (3, 4)).softmax(2), uncertainty[own], limit)
+
+
 def siamese(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(*z[:, own])
 
@@ -149,4 +157,8 @@ CASES = {
     "cross pseudo-supervision": Case(cross_supervision, width=12),
     "cross pseudo-supervision, unequal": Case(cross_supervision, first=3, width=12),
     "cross pseudo-supervision, an empty process": Case(cross_supervision, first=0, width=12),
+    "where it is certain": Case(certain(0.65), first=3, width=12),
+    "where it is certain, a process that is not": Case(certain(0.39), width=12),
+    "where it is certain, an empty process": Case(certain(0.65), first=8, width=12),
+    "where it is certain, nowhere": Case(certain(0.0), first=3, width=12),
 }

@@ -38,6 +38,17 @@ def masked_dice_ce(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return (sum(dice) / len(dice) + entropy / (len(inside) + 1e-16)) / 2
 
 
+def masked_consistency(student: Tensor, teacher: Tensor, uncertainty: Tensor, threshold: float) -> Tensor:
+    """Sum of squared differences where the uncertainty is below the threshold, over twice the number of voxels."""
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    for row, place in voxels(student):
+        if uncertainty[(row, 0, *place)].item() < threshold:
+            count += 1
+            for number in range(student.shape[1]):
+                total = total + (student[(row, number, *place)] - teacher[(row, number, *place)].item()) ** 2
+    return total / (2 * count + 1e-16)
+
+
 def most_likely(logits: Tensor, row: int, place: tuple[int, ...]) -> int:
     values = [logits[(row, number, *place)].item() for number in range(logits.shape[1])]
     return values.index(max(values))

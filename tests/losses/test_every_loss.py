@@ -11,7 +11,7 @@ from monai_cl_ext import losses
 NAMES = pytest.mark.parametrize("name", CALLS)
 WITHOUT_GRADIENT = {"nearest_neighbor_components", "sinkhorn"}
 BUILDING_BLOCKS = {"different", "same", "matching", "both_known", "sample_tags", "pair_matrices", "groupwise", "joint",
-                   "pairwise", "Rule", "sigmoid_ramp_up"}  # fmt: skip
+                   "pairwise", "Rule", "sigmoid_ramp_up", "uncertainty_threshold"}  # fmt: skip
 
 
 def test_every_public_loss_has_a_call():

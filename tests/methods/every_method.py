@@ -18,6 +18,7 @@ from monai_cl_ext.methods import (
     BYOL,
     DINO,
     PCL,
+    UAMT,
     WCL,
     Adversary,
     CrossPseudoSupervision,
@@ -263,6 +264,7 @@ CALLS = {
         labeled,
     ),
     "MeanTeacher": Case(lambda dims: MeanTeacher(network(dims), LOSS, 2), few_labels),
+    "UAMT": Case(lambda dims: UAMT(network(dims), LOSS, 2, threshold_steps=9), few_labels),
     "CrossPseudoSupervision": Case(
         lambda dims: CrossPseudoSupervision(network(dims), network(dims), LOSS, 2), few_labels
     ),

@@ -11,7 +11,15 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import MaskedDiceCELoss
-from monai_cl_ext.methods import BCP, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, SemiSupervised, UniMatch
+from monai_cl_ext.methods import (
+    BCP,
+    UAMT,
+    CrossPseudoSupervision,
+    EMASelfTraining,
+    MeanTeacher,
+    SemiSupervised,
+    UniMatch,
+)
 
 SUPERVISED = DiceCELoss(
     to_onehot_y=True, softmax=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5, lambda_dice=0.5,
@@ -19,8 +27,21 @@ SUPERVISED = DiceCELoss(
 )  # fmt: skip
 MASKED = MaskedDiceCELoss()
 
+
+def certain(network: nn.Module) -> nn.Module:
+    """The network with large logits, so that its entropy is small in places; a new one is sure of little."""
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d) and layer.out_channels == 3:
+                layer.weight.mul_(20)
+    return network
+
+
 METHODS: dict[str, Callable[..., SemiSupervised]] = {
     "MeanTeacher": lambda make, labelled=2, **more: MeanTeacher(make(0), SUPERVISED, labelled, **more),
+    "UAMT": lambda make, labelled=2, **more: UAMT(
+        certain(make(0)), SUPERVISED, labelled, **{"threshold_steps": 9, **more}
+    ),
     "CrossPseudoSupervision": lambda make, labelled=2, **more: CrossPseudoSupervision(
         make(0), make(1), SUPERVISED, labelled, **more
     ),

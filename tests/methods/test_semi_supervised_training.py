@@ -17,7 +17,15 @@ from semi_supervised_cases import MASKED, SUPERVISED
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from monai_cl_ext.methods import BCP, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, RandomBoxes, UniMatch
+from monai_cl_ext.methods import (
+    BCP,
+    UAMT,
+    CrossPseudoSupervision,
+    EMASelfTraining,
+    MeanTeacher,
+    RandomBoxes,
+    UniMatch,
+)
 from monai_cl_ext.transforms import keep_largest_components
 
 SIZE, LABELLED, UNLABELLED = 20, 2, 32
@@ -131,7 +139,14 @@ def after_supervised_steps(method, labelled, unlabelled, seed, weights):
         yield train(made, labelled, unlabelled, 150, seed)
 
 
-def test_mean_teacher_makes_the_student_withstand_noise():
+TEACHERS = {
+    "MeanTeacher": lambda network: MeanTeacher(network, SUPERVISED, 2, 0.0, noise=0.3),
+    "UAMT": lambda network: UAMT(network, SUPERVISED, 2, 200, 0.0, noise=0.3),
+}
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_mean_teacher_makes_the_student_withstand_noise(name):
     """What it asks for: predictions that noise moves less. Nothing is said of a better Dice, but it must not be paid.
 
     A constant prediction would be steady as well, which the Dice rules out, and so does a consistency of turned sign.
@@ -139,7 +154,7 @@ def test_mean_teacher_makes_the_student_withstand_noise():
     seeds, steady, scores = (0, 3), {0.0: [], 3.0: [], -3.0: []}, {0.0: [], 3.0: [], -3.0: []}
     for seed in seeds:
         labelled, (unlabelled, held_out) = discs(2, 100 + seed), (discs(32, start + seed, 0.6) for start in (200, 300))
-        method = MeanTeacher(convolutions(seed), SUPERVISED, 2, 0.0, noise=0.3)
+        method = TEACHERS[name](convolutions(seed))
         for weight, made in zip(
             steady, after_supervised_steps(method, labelled, unlabelled, seed, steady), strict=True
         ):

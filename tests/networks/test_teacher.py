@@ -87,3 +87,12 @@ def test_it_gives_no_gradient_and_its_outputs_are_not_random():
         assert torch.equal(first, second) and not first.requires_grad
     assert network.training and network[4].training
     assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.Dropout2d(0.5), DropPath(0.5)], ids=lambda layer: str(layer))
+def test_dropout_is_on_where_it_is_asked_for(layer):
+    """In training alone, as in any network."""
+    x = torch.ones(64, 4, 2, 2)
+    teacher = MomentumTeacher(nn.Sequential(layer), dropout=True)
+    assert not torch.equal(teacher.train()(x), teacher(x))
+    assert torch.equal(teacher.eval()(x), x)
