@@ -13,6 +13,7 @@ from monai_cl_ext.losses.neighbor_graph import nearest_neighbor_components
 from monai_cl_ext.losses.ntxent import NTXentLoss
 from monai_cl_ext.losses.partition import PartitionContrastiveLoss
 from monai_cl_ext.losses.position import PositionContrastiveLoss
+from monai_cl_ext.losses.pyramid_consistency import PyramidConsistencyLoss
 from monai_cl_ext.losses.ramp_up import sigmoid_ramp_up
 from monai_cl_ext.losses.rules import Rule, both_known, different, matching, pair_matrices, same, sample_tags
 from monai_cl_ext.losses.siamese import BYOLLoss, SimSiamLoss, SimTripletLoss
@@ -37,6 +38,7 @@ __all__ = [
     "NTXentLoss",
     "PartitionContrastiveLoss",
     "PositionContrastiveLoss",
+    "PyramidConsistencyLoss",
     "Rule",
     "SimSiamLoss",
     "SimTripletLoss",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 
@@ -14,3 +16,11 @@ def check_segmentation(logits: Tensor, **maps: Tensor) -> None:
     for name, found in maps.items():
         if tuple(found.shape) != expected:
             raise ValueError(f"{name} must be {expected} for logits {tuple(logits.shape)}, found {tuple(found.shape)}")
+
+
+def check_alike(logits: Sequence[Tensor]) -> None:
+    """Raises a ValueError unless there are two maps or more, all (B, C, *S) of one shape, C of at least two classes."""
+    shapes = [tuple(each.shape) for each in logits]
+    if len(shapes) < 2 or len(set(shapes)) > 1:
+        raise ValueError(f"logits must be a list of at least two maps of one shape, found {shapes}: resize them")
+    check_segmentation(logits[0])

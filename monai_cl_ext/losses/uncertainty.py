@@ -32,7 +32,7 @@ def uncertainty_threshold(step: float, length: float) -> float:
 
 
 class UncertaintyMaskedConsistencyLoss(nn.Module):
-    """A student follows its teacher in voxels where the teacher is certain (UA-MT; Yu et al. 2019, eq. 3).
+    """A student follows its teacher in voxels where the teacher is certain (UA-MT; Yu et al. 2019).
 
     With a mask of the voxels whose uncertainty is below the threshold, the squared differences of the probabilities,
     summed over classes and masked voxels, over twice the number of these voxels, as in the release. With an empty mask

@@ -35,6 +35,7 @@ from .swav import SwAV
 from .two_stages import TwoStages
 from .uamt import UAMT
 from .unimatch import UniMatch
+from .urpc import URPC
 from .wcl import WCL
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "DINO",
     "PCL",
     "UAMT",
+    "URPC",
     "WCL",
     "Adversary",
     "CrossPseudoSupervision",

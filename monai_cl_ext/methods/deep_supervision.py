@@ -62,6 +62,19 @@ def only_map(method: nn.Module, result: Tensor | Sequence[Tensor], image: Tensor
     return maps[0]
 
 
+def refuse_deep_supervision(method: nn.Module, network: nn.Module) -> None:
+    """Refuses a network whose heads of deep supervision a method would leave untrained, since it sees its stages alone.
+
+    Raises:
+        ValueError: when the network says that it has deep supervision, as MONAI's do.
+    """
+    if getattr(network, "deep_supervision", False):
+        raise ValueError(
+            f"{type(method).__name__} trains one map of logits of {type(network).__name__}, which was built with deep"
+            " supervision: build the network without it"
+        )
+
+
 def _resized(target: Tensor, logits: Tensor) -> Tensor:
     size = logits.shape[2:]
     if target.shape[2:] == size:

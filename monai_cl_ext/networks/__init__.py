@@ -10,6 +10,7 @@ from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pret
 from monai_cl_ext.networks.on_device import on_device
 from monai_cl_ext.networks.presets import PRESETS, Preset
 from monai_cl_ext.networks.prototypes import Prototypes
+from monai_cl_ext.networks.pyramid_heads import PyramidHeads
 from monai_cl_ext.networks.queue import MemoryQueue
 from monai_cl_ext.networks.stages import Stages, stages
 from monai_cl_ext.networks.teacher import MomentumTeacher
@@ -30,6 +31,7 @@ __all__ = [
     "Preset",
     "Prototypes",
     "ResEncUNet",
+    "PyramidHeads",
     "Stages",
     "UAMTVNet",
     "ViTClassifier",

@@ -17,6 +17,7 @@ from monai_cl_ext.losses import sigmoid_ramp_up
 from monai_cl_ext.methods import (
     BCP,
     UAMT,
+    URPC,
     CrossPseudoSupervision,
     EMASelfTraining,
     MeanTeacher,
@@ -29,13 +30,18 @@ KINDS = {
     "supervised_segmentation": Supervised,
     "mean_teacher_segmentation": MeanTeacher,
     "ua_mt_segmentation": UAMT,
+    "urpc_segmentation": URPC,
     "cps_segmentation": CrossPseudoSupervision,
     "bcp_segmentation": BCP,
     "unimatch_segmentation": UniMatch,
     "self_training_segmentation": EMASelfTraining,
 }
 MIXED = [name for name in KINDS if name != "supervised_segmentation"]
-RAMPED = ["mean_teacher_segmentation", "ua_mt_segmentation", "cps_segmentation"]
+RAMPED = [
+    "mean_teacher_segmentation", "ua_mt_segmentation", "cps_segmentation", "urpc_segmentation",
+]  # fmt: skip
+HELD = {"urpc_segmentation": "heads"}
+"""What a method trains beside its network."""
 PARTNERS = {
     "mean_teacher_segmentation": "teacher.network", "bcp_segmentation": "teacher.network",
     "self_training_segmentation": "teacher.network", "ua_mt_segmentation": "teacher.network",
@@ -108,6 +114,10 @@ def test_training_changes_every_part_and_leaves_the_plain_weights_of_the_stock_n
         assert any(not torch.equal(started[f"{part}.{key}"], method.state_dict()[f"{part}.{key}"]) for key in encoder)
     if name == "cps_segmentation":
         assert not torch.equal(started["network.final_conv.weight"], started["second.final_conv.weight"])
+    moved = {key for key, value in started.items() if not torch.equal(value, method.state_dict()[key])}
+    if name in HELD:
+        held = {key for key, _ in getattr(method, HELD[name]).named_parameters()}
+        assert held and {f"{HELD[name]}.{key}" for key in held} <= moved
     (losses,) = flow.trainer.state.output
     assert set(losses) >= ({"loss"} if name not in MIXED else {"loss", "supervised", "consistency"})
     assert all(torch.isfinite(value) for value in losses.values())
@@ -178,8 +188,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, change, phantom, 
         one, other = (torch.load(root / "models" / file, weights_only=True) for root in (whole, stopped))
         one, other = one.get("method", one), other.get("method", other)
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one), file
-    held = {key.split(".")[0] for key in one} - {"stages"}  # UniMatch's name for parts of its network
-    assert held == {"network", *PARTNERS.get(name, "").split(".")[:1]} - {""}
+    held = {key.split(".")[0] for key in one} - {"stages"}  # the network, as UniMatch, URPC and MC-Net+ see it
+    assert held == {"network", *PARTNERS.get(name, "").split(".")[:1], HELD.get(name, "")} - {""}
 
 
 @pytest.mark.slow

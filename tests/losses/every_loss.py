@@ -22,6 +22,7 @@ from monai_cl_ext.losses import (
     NTXentLoss,
     PartitionContrastiveLoss,
     PositionContrastiveLoss,
+    PyramidConsistencyLoss,
     SimSiamLoss,
     SimTripletLoss,
     SuperpixelContrastiveLoss,
@@ -109,6 +110,11 @@ def certain(student: Tensor, teacher: Tensor, uncertainty: Tensor) -> Tensor:
     return UncertaintyMaskedConsistencyLoss()(student.softmax(1), teacher.softmax(1), uncertainty, 0.6)
 
 
+def listed(loss: nn.Module) -> Callable[..., Tensor]:
+    """A loss of a list of maps, called with them."""
+    return lambda *maps: loss(maps)
+
+
 def in_form(form: str) -> Callable[[Tensor, Tensor], Tensor]:
     forms = {"joint": joint, "pairwise": pairwise, "groupwise": groupwise(3)}
     return lambda z, tag: contrast(z, same(tag), different(tag), temperature=0.1, form=forms[form], tile=4)
@@ -147,6 +153,7 @@ CALLS = {
     "SimTripletLoss": Call(SimTripletLoss(), EMBEDDINGS.repeat(2, 1, 1)),
     "MaskedDiceCELoss": Call(MaskedDiceCELoss(), MAPS[:1], (CLASSES, MASK)),
     "CrossPseudoSupervisionLoss": Call(CrossPseudoSupervisionLoss(), MAPS),
+    "PyramidConsistencyLoss": Call(listed(PyramidConsistencyLoss()), MAPS),
     "UncertaintyMaskedConsistencyLoss": Call(certain, MAPS, (UNCERTAINTY,)),
     **{f"contrast {form}": Call(in_form(form), EMBEDDINGS[:1], (PARTITION,)) for form in ("joint", "pairwise")},
     "contrast groupwise": Call(in_form("groupwise"), EMBEDDINGS[:1], (torch.tensor([0, 1, 2, 2, 1, 0]),)),

@@ -20,6 +20,7 @@ from monai_cl_ext.losses import (
     MoCoV3Loss,
     NTXentLoss,
     PartitionContrastiveLoss,
+    PyramidConsistencyLoss,
     SimSiamLoss,
     SimTripletLoss,
     SupervisedContrastiveLoss,
@@ -96,6 +97,11 @@ def certain(limit: float) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(*z[:, own].unflatten(-1, (3, 4)).softmax(2), uncertainty[own], limit)
 
 
+def agreement(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
+    """Each row of z, (V, 8, 12), is logits of 3 classes of 4 voxels."""
+    return lambda z, own: loss(list(z[:, own].unflatten(-1, (3, 4))))
+
+
 def siamese(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(*z[:, own])
 
@@ -157,6 +163,8 @@ CASES = {
     "cross pseudo-supervision": Case(cross_supervision, width=12),
     "cross pseudo-supervision, unequal": Case(cross_supervision, first=3, width=12),
     "cross pseudo-supervision, an empty process": Case(cross_supervision, first=0, width=12),
+    "pyramid consistency": Case(agreement(PyramidConsistencyLoss()), first=3, views=4, width=12),
+    "pyramid consistency, an empty process": Case(agreement(PyramidConsistencyLoss()), first=0, views=4, width=12),
     "where it is certain": Case(certain(0.65), first=3, width=12),
     "where it is certain, a process that is not": Case(certain(0.39), width=12),
     "where it is certain, an empty process": Case(certain(0.65), first=8, width=12),

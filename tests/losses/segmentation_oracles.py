@@ -61,3 +61,23 @@ def cross_pseudo_supervision(logits1: Tensor, logits2: Tensor) -> Tensor:
         terms.append(-torch.log(probability(logits1, row, most_likely(logits2, row, place), place)))
         terms.append(-torch.log(probability(logits2, row, most_likely(logits1, row, place), place)))
     return sum(terms) / (len(terms) / 2)
+
+
+def pyramid_consistency(logits: list[Tensor]) -> Tensor:
+    """Rectified squared difference to the mean probability plus mean divergence, averaged over scales."""
+    places, classes, scales = list(voxels(logits[0])), logits[0].shape[1], len(logits)
+    terms = []
+    for scale in range(scales):
+        squares, certainties, divergences = [], [], []
+        for row, place in places:
+            own = [probability(logits[scale], row, number, place) for number in range(classes)]
+            mean = [sum(probability(each, row, number, place) for each in logits) / scales for number in range(classes)]
+            divergence = sum(q * torch.log(q / p) for q, p in zip(mean, own, strict=True))
+            certainty = torch.exp(-divergence)
+            squares.append(sum((q - p) ** 2 for q, p in zip(mean, own, strict=True)) / classes * certainty)
+            certainties.append(certainty)
+            divergences.append(divergence)
+        count = len(places)
+        rectified = (sum(squares) / count) / (sum(certainties) / count + 1e-8)
+        terms.append(rectified + sum(divergences) / count)
+    return sum(terms) / scales

@@ -14,6 +14,7 @@ from monai_cl_ext.losses import MaskedDiceCELoss
 from monai_cl_ext.methods import (
     BCP,
     UAMT,
+    URPC,
     CrossPseudoSupervision,
     EMASelfTraining,
     MeanTeacher,
@@ -42,6 +43,7 @@ METHODS: dict[str, Callable[..., SemiSupervised]] = {
     "UAMT": lambda make, labelled=2, **more: UAMT(
         certain(make(0)), SUPERVISED, labelled, **{"threshold_steps": 9, **more}
     ),
+    "URPC": lambda make, labelled=2, **more: URPC(make(0), SUPERVISED, labelled, **more),
     "CrossPseudoSupervision": lambda make, labelled=2, **more: CrossPseudoSupervision(
         make(0), make(1), SUPERVISED, labelled, **more
     ),

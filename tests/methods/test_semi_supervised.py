@@ -113,8 +113,9 @@ def test_the_predictor_is_the_student(name):
     assert method.predictor is method.network
     assert method.predictor.state_dict().keys() == unet().state_dict().keys()
     trained = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
-    networks = [method.network, method.second] if name == "CrossPseudoSupervision" else [method.network]
-    assert trained == {id(parameter) for network in networks for parameter in network.parameters()}
+    others = {"CrossPseudoSupervision": "second", "URPC": "heads"}
+    parts = [method.network, *([getattr(method, others[name])] if name in others else [])]
+    assert trained == {id(parameter) for part in parts for parameter in part.parameters()}
 
 
 @NAMES

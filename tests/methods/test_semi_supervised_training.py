@@ -20,6 +20,7 @@ from torch.nn.functional import max_pool2d
 from monai_cl_ext.methods import (
     BCP,
     UAMT,
+    URPC,
     CrossPseudoSupervision,
     EMASelfTraining,
     MeanTeacher,
@@ -54,11 +55,15 @@ def noisy(image, generator, noise=0.6):
     return image + noise * torch.randn(image.shape, generator=generator)
 
 
-def train(method, labelled, unlabelled, steps, seed=0):
-    """Steps of Adam on two labeled and two unlabeled images each, in random quarter turns."""
+def train(method, labelled, unlabelled, steps, seed=0, decay=1.0):
+    """Steps of Adam on two labeled and two unlabeled images each, in random quarter turns.
+
+    Each step's learning rate is that of the step before times ``decay``.
+    """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(method.parameters(), 0.01)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
     method.set_epoch(1)
     method.train()
     for _ in range(steps):
@@ -71,6 +76,7 @@ def train(method, labelled, unlabelled, steps, seed=0):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
         method.after_step()
         method.iteration += 1
     return method
@@ -130,13 +136,13 @@ def test_weak_to_strong_consistency_withstands_strong_noise(strong_views, featur
     assert mean(scores[1.0]) > mean(scores[0.0]) + 0.07
 
 
-def after_supervised_steps(method, labelled, unlabelled, seed, weights):
+def after_supervised_steps(method, labelled, unlabelled, seed, weights, decay=1.0):
     """For each weight of the consistency the method after 50 steps without it and 150 with it."""
     started = train(method, labelled, unlabelled, 50, seed)
     for weight in weights:
         made = copy.deepcopy(started)
         made.consistency_weight, made.iteration = weight, 50
-        yield train(made, labelled, unlabelled, 150, seed)
+        yield train(made, labelled, unlabelled, 150, seed, decay)
 
 
 TEACHERS = {
@@ -186,3 +192,38 @@ def test_cross_pseudo_supervision_brings_two_networks_together():
             worse[weight].append(min(dice(network, *held_out) for network in (made.network, made.second)))
     assert mean(apart[0.3]) < 0.5 * mean(apart[0.0])
     assert mean(worse[0.3]) > mean(worse[0.0]) + 0.02
+
+
+def unet(seed):
+    """With three decoder blocks, so with two coarser maps."""
+    torch.manual_seed(seed)
+    return UNet(2, 1, 2, (8, 8, 16, 16), (2, 2, 1), norm="instance")
+
+
+def scales_of(method, images):
+    maps = method.stages.decoder_maps(method.stages.encode(images))
+    return [method.stages.output(maps[-1]), *method.heads(maps)]
+
+
+AGREEING = {
+    "URPC": (URPC, scales_of, 0.1),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AGREEING)
+def test_predictions_of_one_network_come_to_agree(name):
+    """On held-out images. Nothing is said of a better Dice; a constant prediction, which agrees as well, has none."""
+    kind, predictions_of, weight = AGREEING[name]
+    apart, scores = {0.0: [], weight: []}, {0.0: [], weight: []}
+    for seed in (0, 1, 2):
+        labelled, (unlabelled, held_out) = discs(2, 100 + seed), (discs(32, start + seed, 0.6) for start in (200, 300))
+        method = kind(unet(seed), SUPERVISED, 2, 0.0)
+        trained = after_supervised_steps(method, labelled, unlabelled, seed, apart, decay=0.98)
+        for each, made in zip(apart, trained, strict=True):
+            with torch.no_grad():
+                predictions = torch.stack([found.softmax(1) for found in predictions_of(made.eval(), held_out[0])])
+            apart[each].append(predictions.var(0).mean().item())
+            scores[each].append(dice(made.network, *held_out))
+    assert mean(apart[weight]) < 0.8 * mean(apart[0.0])
+    assert mean(scores[weight]) > mean(scores[0.0]) - 0.06

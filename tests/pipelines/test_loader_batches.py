@@ -129,6 +129,7 @@ METHODS = {
     "SimTriplet": lambda: methods.SimTriplet(network(), 8, 4),
     "SuperCL": lambda: methods.SuperCL(methods.SimCLR(network())),
     "Supervised": supervised,
+    "URPC": lambda: methods.URPC(network(), LABELED, 2),
     "UAMT": lambda: methods.UAMT(network(), LABELED, 2, threshold_steps=9),
     "UniMatch": lambda: methods.UniMatch(network(), LABELED, 2, threshold=0.5),
 }

@@ -76,10 +76,15 @@ class Stages(nn.Module):
         Raises:
             ValueError: when the network has no such block, or no decoder at all.
         """
-        x = features[-1]
+        return self.decoder_maps(features, blocks)[-1]
+
+    def decoder_maps(self, features: Sequence[Tensor], blocks: int | None = None) -> list[Tensor]:
+        """The maps after each of the first ``blocks`` decoder blocks; arguments and errors as of :meth:`decode`."""
+        x, maps = features[-1], []
         for index in range(self._block_count(blocks)):
             x = self.decode_block(index, x, features[-2 - index])
-        return x
+            maps.append(x)
+        return maps
 
     def decode_block(self, index: int, x: Tensor, skip: Tensor) -> Tensor:
         """Map after decoder block ``index``, 0 next to the bottleneck, of the map below it and its skip."""
@@ -88,6 +93,13 @@ class Stages(nn.Module):
     def output(self, decoded: Tensor) -> Tensor:
         """The network's own result from the map after the last decoder block."""
         return decoded if self.output_prefix is None else self.network.get_submodule(self.output_prefix)(decoded)
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the network's own result, the classes of a network that segments."""
+        if self.output_prefix is None:
+            return self.decoder_channels[-1]
+        return width_of(self.network.get_submodule(self.output_prefix))
 
     def embed(self, x: Tensor) -> Tensor:
         """Global average of the bottleneck, (B, channels[-1]), of the images (B, C, *S)."""
@@ -105,8 +117,7 @@ class Stages(nn.Module):
     def encoder_copy(self) -> Stages:
         """A copy without decoder and output layer, for a teacher that embeds and does no more."""
         copied = copy.deepcopy(self)
-        output = () if self.output_prefix is None else (self.output_prefix,)
-        left_out = [copied.network.get_submodule(name) for name in chain(*self.block_prefixes, output)]
+        left_out = copied._decoder()
         for parent in list(copied.modules()):  # a DynUNet names its blocks twice
             for name, child in list(parent.named_children()):
                 if any(child is module for module in left_out):
@@ -136,6 +147,11 @@ class Stages(nn.Module):
         shadow = copy.deepcopy(self).to("meta").eval()  # shapes alone
         image = torch.empty(1, first_convolution(shadow).in_channels, *size, device="meta")
         return tuple(shadow.encode(image)[-1].shape[2:])
+
+    def _decoder(self) -> list[nn.Module]:
+        """The submodules of decoder blocks and output layer."""
+        output = () if self.output_prefix is None else (self.output_prefix,)
+        return [self.network.get_submodule(name) for name in chain(*self.block_prefixes, output)]
 
     def _block_count(self, blocks: int | None) -> int:
         found = len(self.block_prefixes)
