@@ -9,6 +9,7 @@ from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
 from monai_cl_ext.losses.masked_dice_ce import MaskedDiceCELoss
 from monai_cl_ext.losses.moco import MoCoLoss, MoCoV3Loss
+from monai_cl_ext.losses.mutual_consistency import MutualConsistencyLoss
 from monai_cl_ext.losses.neighbor_graph import nearest_neighbor_components
 from monai_cl_ext.losses.ntxent import NTXentLoss
 from monai_cl_ext.losses.partition import PartitionContrastiveLoss
@@ -16,6 +17,7 @@ from monai_cl_ext.losses.position import PositionContrastiveLoss
 from monai_cl_ext.losses.pyramid_consistency import PyramidConsistencyLoss
 from monai_cl_ext.losses.ramp_up import sigmoid_ramp_up
 from monai_cl_ext.losses.rules import Rule, both_known, different, matching, pair_matrices, same, sample_tags
+from monai_cl_ext.losses.sharpening import sharpen
 from monai_cl_ext.losses.siamese import BYOLLoss, SimSiamLoss, SimTripletLoss
 from monai_cl_ext.losses.sinkhorn import sinkhorn
 from monai_cl_ext.losses.superpixel import SuperpixelContrastiveLoss
@@ -35,6 +37,7 @@ __all__ = [
     "MaskedDiceCELoss",
     "MoCoLoss",
     "MoCoV3Loss",
+    "MutualConsistencyLoss",
     "NTXentLoss",
     "PartitionContrastiveLoss",
     "PositionContrastiveLoss",
@@ -60,6 +63,7 @@ __all__ = [
     "pairwise",
     "same",
     "sample_tags",
+    "sharpen",
     "sigmoid_ramp_up",
     "sinkhorn",
     "uncertainty_threshold",

@@ -12,6 +12,7 @@ from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
 from .instance import InstanceContrast
+from .mcnet import MCNet
 from .mean_teacher import MeanTeacher
 from .method import Method, NetworkMethod
 from .mixup import Mixup
@@ -53,6 +54,7 @@ __all__ = [
     "GCLGlobal",
     "GCLLocal",
     "InstanceContrast",
+    "MCNet",
     "MeanTeacher",
     "Method",
     "Mixup",

@@ -3,6 +3,7 @@
 
 from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, ResEncUNet, UAMTVNet
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
+from monai_cl_ext.networks.decoder_variants import decoder_variants
 from monai_cl_ext.networks.dino_head import DINOHead
 from monai_cl_ext.networks.discriminator import patch_discriminator
 from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, region_projection
@@ -36,6 +37,7 @@ __all__ = [
     "UAMTVNet",
     "ViTClassifier",
     "crop_embeddings",
+    "decoder_variants",
     "load_backbone",
     "load_dino_weights",
     "load_pretrained",

@@ -20,6 +20,7 @@ from monai_cl_ext.methods import (
     URPC,
     CrossPseudoSupervision,
     EMASelfTraining,
+    MCNet,
     MeanTeacher,
     Supervised,
     UniMatch,
@@ -31,6 +32,7 @@ KINDS = {
     "mean_teacher_segmentation": MeanTeacher,
     "ua_mt_segmentation": UAMT,
     "urpc_segmentation": URPC,
+    "mcnet_segmentation": MCNet,
     "cps_segmentation": CrossPseudoSupervision,
     "bcp_segmentation": BCP,
     "unimatch_segmentation": UniMatch,
@@ -38,9 +40,9 @@ KINDS = {
 }
 MIXED = [name for name in KINDS if name != "supervised_segmentation"]
 RAMPED = [
-    "mean_teacher_segmentation", "ua_mt_segmentation", "cps_segmentation", "urpc_segmentation",
+    "mean_teacher_segmentation", "ua_mt_segmentation", "cps_segmentation", "urpc_segmentation", "mcnet_segmentation",
 ]  # fmt: skip
-HELD = {"urpc_segmentation": "heads"}
+HELD = {"urpc_segmentation": "heads", "mcnet_segmentation": "decoders"}
 """What a method trains beside its network."""
 PARTNERS = {
     "mean_teacher_segmentation": "teacher.network", "bcp_segmentation": "teacher.network",

@@ -29,7 +29,7 @@ CHANGES = {
     "level": -2, "blocks": 2, "pretext": "inpainting", "box": 0.3, "patch": 0.1, "probe": "finetune", "momentum": 0.9,
     "pretrained": "", "weights": "voco", "pretrained_blocks": 1, "limits": [0, 2], "num_heads": 4, "patch_size": 4,
     "hidden_size": 96, "slice_axis": 1, "image_size": [64, 64], "local_crop": [0.1, 0.4], "area": [0.3, 0.9],
-    "window": [-160, 240],
+    "window": [-160, 240], "decoders": 2,
     "channels": 1, "view_superpixels": {"_target_": "torch.nn.Identity"}, "learning_rate": 0.123, "batch_size": 22,
 }  # fmt: skip
 """Other values of settings that cannot be any number."""

@@ -19,6 +19,7 @@ from monai_cl_ext.losses import (
     MaskedDiceCELoss,
     MoCoLoss,
     MoCoV3Loss,
+    MutualConsistencyLoss,
     NTXentLoss,
     PartitionContrastiveLoss,
     PositionContrastiveLoss,
@@ -39,6 +40,7 @@ from monai_cl_ext.losses import (
     nearest_neighbor_components,
     pairwise,
     same,
+    sharpen,
     sinkhorn,
 )
 
@@ -154,6 +156,8 @@ CALLS = {
     "MaskedDiceCELoss": Call(MaskedDiceCELoss(), MAPS[:1], (CLASSES, MASK)),
     "CrossPseudoSupervisionLoss": Call(CrossPseudoSupervisionLoss(), MAPS),
     "PyramidConsistencyLoss": Call(listed(PyramidConsistencyLoss()), MAPS),
+    "MutualConsistencyLoss": Call(listed(MutualConsistencyLoss()), MAPS),
+    "sharpen": Call(lambda maps: sharpen(maps.softmax(1)).sum(), MAPS[:1]),
     "UncertaintyMaskedConsistencyLoss": Call(certain, MAPS, (UNCERTAINTY,)),
     **{f"contrast {form}": Call(in_form(form), EMBEDDINGS[:1], (PARTITION,)) for form in ("joint", "pairwise")},
     "contrast groupwise": Call(in_form("groupwise"), EMBEDDINGS[:1], (torch.tensor([0, 1, 2, 2, 1, 0]),)),

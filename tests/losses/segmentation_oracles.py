@@ -81,3 +81,20 @@ def pyramid_consistency(logits: list[Tensor]) -> Tensor:
         rectified = (sum(squares) / count) / (sum(certainties) / count + 1e-8)
         terms.append(rectified + sum(divergences) / count)
     return sum(terms) / scales
+
+
+def sharpened(p: Tensor, temperature: float) -> Tensor:
+    exponent = 1 / temperature
+    return p**exponent / (p**exponent + (1 - p) ** exponent)
+
+
+def mutual_consistency(logits: list[Tensor], temperature: float) -> Tensor:
+    """Mean squared error of each prediction and each other one, sharpened."""
+    total = torch.zeros((), dtype=torch.float64)
+    for i, own in enumerate(logits):
+        for j, other in enumerate(logits):
+            for row, place in voxels(own) if i != j else ():
+                for number in range(own.shape[1]):
+                    target = sharpened(probability(other, row, number, place), temperature)
+                    total = total + (probability(own, row, number, place) - target) ** 2
+    return total / logits[0].numel()

@@ -28,6 +28,7 @@ from monai_cl_ext.methods import (
     EMASelfTraining,
     GCLGlobal,
     GCLLocal,
+    MCNet,
     MeanTeacher,
     Method,
     Mixup,
@@ -267,6 +268,7 @@ CALLS = {
     "MeanTeacher": Case(lambda dims: MeanTeacher(network(dims), LOSS, 2), few_labels),
     "UAMT": Case(lambda dims: UAMT(network(dims), LOSS, 2, threshold_steps=9), few_labels),
     "URPC": Case(lambda dims: URPC(network(dims), LOSS, 2), few_labels),
+    "MCNet": Case(lambda dims: MCNet(network(dims), LOSS, 2), few_labels),
     "CrossPseudoSupervision": Case(
         lambda dims: CrossPseudoSupervision(network(dims), network(dims), LOSS, 2), few_labels
     ),

@@ -17,6 +17,7 @@ from monai_cl_ext.methods import (
     URPC,
     CrossPseudoSupervision,
     EMASelfTraining,
+    MCNet,
     MeanTeacher,
     SemiSupervised,
     UniMatch,
@@ -44,6 +45,7 @@ METHODS: dict[str, Callable[..., SemiSupervised]] = {
         certain(make(0)), SUPERVISED, labelled, **{"threshold_steps": 9, **more}
     ),
     "URPC": lambda make, labelled=2, **more: URPC(make(0), SUPERVISED, labelled, **more),
+    "MCNet": lambda make, labelled=2, **more: MCNet(make(0), SUPERVISED, labelled, **more),
     "CrossPseudoSupervision": lambda make, labelled=2, **more: CrossPseudoSupervision(
         make(0), make(1), SUPERVISED, labelled, **more
     ),

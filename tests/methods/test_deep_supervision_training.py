@@ -17,7 +17,7 @@ from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.transforms import PrepareViews, identity_policy
 
 SHARES = 1.0, 0.5, 0.25, 0.125, 0.0625, 0.0625
-UNABLE = {"UniMatch", "URPC"}
+UNABLE = {"UniMatch", "URPC", "MCNet"}
 
 
 def dyn_unet(dims=2, heads=2, seed=0):

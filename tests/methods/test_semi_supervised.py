@@ -113,7 +113,7 @@ def test_the_predictor_is_the_student(name):
     assert method.predictor is method.network
     assert method.predictor.state_dict().keys() == unet().state_dict().keys()
     trained = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
-    others = {"CrossPseudoSupervision": "second", "URPC": "heads"}
+    others = {"CrossPseudoSupervision": "second", "URPC": "heads", "MCNet": "decoders"}
     parts = [method.network, *([getattr(method, others[name])] if name in others else [])]
     assert trained == {id(parameter) for part in parts for parameter in part.parameters()}
 

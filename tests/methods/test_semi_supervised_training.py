@@ -23,6 +23,7 @@ from monai_cl_ext.methods import (
     URPC,
     CrossPseudoSupervision,
     EMASelfTraining,
+    MCNet,
     MeanTeacher,
     RandomBoxes,
     UniMatch,
@@ -205,8 +206,14 @@ def scales_of(method, images):
     return [method.stages.output(maps[-1]), *method.heads(maps)]
 
 
+def decoders_of(method, images):
+    features = method.stages.encode(images)
+    return [each.output(each.decode(features)) for each in (method.stages, *method.decoders)]
+
+
 AGREEING = {
     "URPC": (URPC, scales_of, 0.1),
+    "MCNet": (MCNet, decoders_of, 1.0),
 }
 
 

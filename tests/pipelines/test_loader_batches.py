@@ -130,6 +130,7 @@ METHODS = {
     "SuperCL": lambda: methods.SuperCL(methods.SimCLR(network())),
     "Supervised": supervised,
     "URPC": lambda: methods.URPC(network(), LABELED, 2),
+    "MCNet": lambda: methods.MCNet(network(), LABELED, 2),
     "UAMT": lambda: methods.UAMT(network(), LABELED, 2, threshold_steps=9),
     "UniMatch": lambda: methods.UniMatch(network(), LABELED, 2, threshold=0.5),
 }

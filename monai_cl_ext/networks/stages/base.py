@@ -124,6 +124,12 @@ class Stages(nn.Module):
                     setattr(parent, name, nn.Identity())
         return copied
 
+    def decoder_copy(self) -> Stages:
+        """A copy without encoder, for another decoder of the features that this one encodes."""
+        copied = copy.deepcopy(self)
+        _keep_only(copied._decoder(), copied.network)
+        return copied
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the encoder."""
         return self._parameters_of(self.encoder_prefixes)
@@ -176,3 +182,14 @@ def width_of(module: nn.Module) -> int:
 def first_convolution(module: nn.Module) -> _ConvNd:
     """The first convolution of a network, which knows the number of spatial axes and of the image's channels."""
     return next(layer for layer in module.modules() if isinstance(layer, _ConvNd))
+
+
+def _keep_only(kept: list[nn.Module], parent: nn.Module) -> None:
+    """Replaces what lies in ``parent`` and neither is one of ``kept`` nor holds one by identities."""
+    for name, child in list(parent.named_children()):
+        if any(child is module for module in kept):
+            continue
+        if any(module in kept for module in child.modules()):
+            _keep_only(kept, child)
+        else:
+            setattr(parent, name, nn.Identity())
