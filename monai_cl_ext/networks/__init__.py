@@ -5,6 +5,7 @@ from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, UAMT
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.dino_head import DINOHead
 from monai_cl_ext.networks.discriminator import patch_discriminator
+from monai_cl_ext.networks.evaluator import Evaluator
 from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, region_projection
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
 from monai_cl_ext.networks.on_device import on_device
@@ -18,6 +19,7 @@ from monai_cl_ext.networks.vit_weights import load_dino_weights
 __all__ = [
     "CropNetwork",
     "DINOHead",
+    "Evaluator",
     "FlatMLPHead",
     "GCLUNet",
     "LoadReport",
