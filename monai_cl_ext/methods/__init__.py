@@ -5,6 +5,7 @@ from .adversary import Adversary
 from .bcp import BCP
 from .byol import BYOL
 from .cross_pseudo_supervision import CrossPseudoSupervision
+from .dan import DAN
 from .desd import DeSD
 from .dino import DINO
 from .dira import DiRA
@@ -39,6 +40,7 @@ from .wcl import WCL
 __all__ = [
     "BCP",
     "BYOL",
+    "DAN",
     "DINO",
     "PCL",
     "WCL",

@@ -14,7 +14,7 @@ from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.losses import sigmoid_ramp_up
-from monai_cl_ext.methods import BCP, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, Supervised, UniMatch
+from monai_cl_ext.methods import BCP, DAN, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, Supervised, UniMatch
 
 SMALL = {**SMALL, "batch_size": 4, "labelled_patients": 2}
 KINDS = {
@@ -22,6 +22,7 @@ KINDS = {
     "mean_teacher_segmentation": MeanTeacher,
     "cps_segmentation": CrossPseudoSupervision,
     "bcp_segmentation": BCP,
+    "dan_segmentation": DAN,
     "unimatch_segmentation": UniMatch,
     "self_training_segmentation": EMASelfTraining,
 }
@@ -121,7 +122,7 @@ def test_unlabeled_rows_are_of_patients_that_are_neither_labeled_nor_held_out(na
 def test_the_weight_of_unlabeled_rows_follows_its_schedule(name, trained):
     _, flow, method, _ = trained(name)
     expected = flow.parser.get_parsed_content("consistency_weight")
-    if name in ("mean_teacher_segmentation", "cps_segmentation"):
+    if name in ("mean_teacher_segmentation", "cps_segmentation", "dan_segmentation"):
         assert method.consistency_weight == pytest.approx(0.1 * sigmoid_ramp_up(STEPS - 1, STEPS))
     else:
         assert method.consistency_weight == expected > 0
@@ -168,7 +169,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, change, phantom, 
         one, other = one.get("method", one), other.get("method", other)
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one), file
     held = {key.split(".")[0] for key in one} - {"stages"}  # UniMatch's name for parts of its network
-    assert held == {"network", *PARTNERS.get(name, "").split(".")[:1]} - {""}
+    partners = {"dan_segmentation": "adversary"} | PARTNERS
+    assert held == {"network", *partners.get(name, "").split(".")[:1]} - {""}
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
 from monai_cl_ext.methods import (
     BCP,
     BYOL,
+    DAN,
     DINO,
     PCL,
     WCL,
@@ -43,7 +44,7 @@ from monai_cl_ext.methods import (
     SwAV,
     UniMatch,
 )
-from monai_cl_ext.networks import DINOHead, MultiCropViT, patch_discriminator
+from monai_cl_ext.networks import DINOHead, Evaluator, MultiCropViT, patch_discriminator
 from monai_cl_ext.transforms import (
     BoxErasing,
     PatchSwapping,
@@ -270,6 +271,7 @@ CALLS = {
     "EMASelfTraining in its warm-up": Case(lambda dims: EMASelfTraining(network(dims), LOSS, 2, 9), few_labels),
     "BCP": Case(partial(after_warm_up, BCP, MaskedDiceCELoss()), few_labels),
     "BCP in its warm-up": Case(lambda dims: BCP(network(dims), MaskedDiceCELoss(), 2, 9), few_labels),
+    "DAN": Case(lambda dims: DAN(network(dims), LOSS, 2, Adversary(Evaluator(3, 1, dims, 4))), few_labels),
     "UniMatch": Case(lambda dims: UniMatch(network(dims), LOSS, 2), weak_to_strong, {"made_from": [None, 0, 0]}),
     "UniMatch as FixMatch": Case(
         lambda dims: UniMatch(network(dims), LOSS, 2, strong_views=1, feature_dropout=0.0),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from monai.losses import DiceCELoss
@@ -11,13 +12,31 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import MaskedDiceCELoss
-from monai_cl_ext.methods import BCP, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, SemiSupervised, UniMatch
+from monai_cl_ext.methods import (
+    BCP,
+    DAN,
+    Adversary,
+    CrossPseudoSupervision,
+    EMASelfTraining,
+    MeanTeacher,
+    SemiSupervised,
+    UniMatch,
+)
+from monai_cl_ext.networks import Evaluator
 
 SUPERVISED = DiceCELoss(
     to_onehot_y=True, softmax=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5, lambda_dice=0.5,
     lambda_ce=0.5,
 )  # fmt: skip
 MASKED = MaskedDiceCELoss()
+
+
+def evaluator(classes: int = 3, dims: int = 2, width: int = 4, learning_rate: float = 1e-3) -> Adversary:
+    """A narrow evaluator of maps and images of one channel, with its optimizer."""
+    torch.manual_seed(2)
+    optimizer = partial(torch.optim.Adam, lr=learning_rate, betas=(0.9, 0.99))
+    return Adversary(Evaluator(classes, 1, dims, width), optimizer)
+
 
 METHODS: dict[str, Callable[..., SemiSupervised]] = {
     "MeanTeacher": lambda make, labelled=2, **more: MeanTeacher(make(0), SUPERVISED, labelled, **more),
@@ -28,6 +47,7 @@ METHODS: dict[str, Callable[..., SemiSupervised]] = {
         make(0), SUPERVISED, labelled, warm_up_steps, **more
     ),
     "BCP": lambda make, labelled=2, warm_up_steps=2, **more: BCP(make(0), MASKED, labelled, warm_up_steps, **more),
+    "DAN": lambda make, labelled=2, **more: DAN(make(0), SUPERVISED, labelled, evaluator(), **more),
     "UniMatch": lambda make, labelled=2, **more: UniMatch(make(0), SUPERVISED, labelled, **more),
 }
 

@@ -14,7 +14,7 @@ from torch.utils.data import default_convert
 from monai_cl_ext import data, losses, methods
 from monai_cl_ext.data import NeighborBatchSampler, PartitionBatchSampler, TwoStreamBatchSampler
 from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
-from monai_cl_ext.networks import DINOHead, patch_discriminator
+from monai_cl_ext.networks import DINOHead, Evaluator, patch_discriminator
 from monai_cl_ext.transforms import PrepareViews, Superpixeld, TwoViewsd, simclr_policy, spatial_part
 
 WITHOUT_GRADIENT = {"nearest_neighbor_components", "sinkhorn"}
@@ -105,6 +105,7 @@ METHODS = {
     "BCP": lambda: methods.BCP(network(), MaskedDiceCELoss(), 3, warm_up_steps=0),
     "BYOL": lambda: methods.BYOL(network(), 8, 8),
     "CrossPseudoSupervision": lambda: methods.CrossPseudoSupervision(network(), network(1), LABELED, 2),
+    "DAN": lambda: methods.DAN(network(), LABELED, 2, methods.Adversary(Evaluator(2, width=4))),
     "DINO": lambda: methods.DINO(network(), lambda width: DINOHead(width, 16, 8, 8), DINOLoss(16)),
     "DeSD": lambda: methods.DeSD(network(), lambda width: DINOHead(width, 16, 8, 8), DeSDLoss(16)),
     "SwAV": lambda: methods.SwAV(network(), SwAVLoss(), 8, 8, 8, queue_size=12),
