@@ -2,6 +2,7 @@
 """Methods: one file a paper's method, a network with its heads and losses."""
 
 from .adversary import Adversary
+from .augmented_training import AugmentedTraining
 from .bcp import BCP
 from .byol import BYOL
 from .cross_pseudo_supervision import CrossPseudoSupervision
@@ -13,6 +14,7 @@ from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
 from .instance import InstanceContrast
+from .learned_augmentation import LearnedAugmentation
 from .mean_teacher import MeanTeacher
 from .method import Method, NetworkMethod
 from .mixup import Mixup
@@ -38,6 +40,7 @@ from .unimatch import UniMatch
 from .wcl import WCL
 
 __all__ = [
+    "AugmentedTraining",
     "BCP",
     "BYOL",
     "DAN",
@@ -51,6 +54,7 @@ __all__ = [
     "GCLGlobal",
     "GCLLocal",
     "InstanceContrast",
+    "LearnedAugmentation",
     "MeanTeacher",
     "Method",
     "Mixup",

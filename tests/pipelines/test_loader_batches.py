@@ -14,7 +14,14 @@ from torch.utils.data import default_convert
 from monai_cl_ext import data, losses, methods
 from monai_cl_ext.data import NeighborBatchSampler, PartitionBatchSampler, TwoStreamBatchSampler
 from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
-from monai_cl_ext.networks import DINOHead, Evaluator, patch_discriminator
+from monai_cl_ext.networks import (
+    DeformationGenerator,
+    DINOHead,
+    Evaluator,
+    IntensityGenerator,
+    image_discriminator,
+    patch_discriminator,
+)
 from monai_cl_ext.transforms import PrepareViews, Superpixeld, TwoViewsd, simclr_policy, spatial_part
 
 WITHOUT_GRADIENT = {"nearest_neighbor_components", "sinkhorn"}
@@ -101,7 +108,13 @@ def supervised():
     return methods.Supervised(network(), LABELED)
 
 
+SOFT = DiceCELoss(softmax=True)
+
+
 METHODS = {
+    "AugmentedTraining": lambda: methods.AugmentedTraining(
+        methods.Supervised(network(), SOFT), DeformationGenerator(SIDE), IntensityGenerator(SIDE), 2
+    ),
     "BCP": lambda: methods.BCP(network(), MaskedDiceCELoss(), 3, warm_up_steps=0),
     "BYOL": lambda: methods.BYOL(network(), 8, 8),
     "CrossPseudoSupervision": lambda: methods.CrossPseudoSupervision(network(), network(1), LABELED, 2),
@@ -117,6 +130,9 @@ METHODS = {
     "EMASelfTraining": lambda: methods.EMASelfTraining(network(), LABELED, 2, warm_up_steps=0),
     "GCLGlobal": lambda: methods.GCLGlobal(network(), "gr", SIDE, hidden=8, features=8),
     "GCLLocal": lambda: methods.GCLLocal(network(), blocks=3, regions=9, features=8),
+    "LearnedAugmentation": lambda: methods.LearnedAugmentation(
+        network(), SOFT, 2, DeformationGenerator(SIDE), methods.Adversary(image_discriminator(SIDE))
+    ),
     "MeanTeacher": lambda: methods.MeanTeacher(network(), LABELED, 2),
     "MoCo": lambda: methods.MoCo(network(), queue_size=9),
     "MoCoV3": lambda: methods.MoCoV3(network(), hidden=8),

@@ -188,6 +188,20 @@ def test_semi_supervised_bundles_are_compared_with_others_from_the_same_starts(p
         make_plan(**arguments(phantom, methods=["pcl_segmentation", str(folder)]))
 
 
+def test_a_training_of_several_stages_is_one_cell(phantom, tmp_path):
+    bundle = "learned_augmentation_segmentation"
+    arranged = arguments(phantom, methods={bundle: bundle, "after": f"pcl_segmentation > {bundle}"})
+    cells = tasks(make_plan(**arranged), tmp_path)
+    finals = {task.facts["method"]: task for task in cells if task.kind == Kind.FINETUNE}
+    stages = ["train_deformation", "train_intensity", "train"]
+    for method, cell in finals.items():
+        assert [run.stage for run in cell.runs[:4]] == [*stages, "inference"]
+        first, *others = cell.runs[:3]
+        assert all(run.settings == first.settings and run.data == first.data for run in others)
+        assert first.data["labelled"] and not first.data["split"]["test"]
+        assert bool(first.data.get("pretrained")) == (method == "after")
+
+
 def test_planning_reads_each_config_once(phantom, tmp_path, monkeypatch):
     read: list[str] = []
     plain = Path.read_text
