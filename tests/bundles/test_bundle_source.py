@@ -49,6 +49,7 @@ def test_the_source_is_short():
     large = {
         "gcl_segmentation",
         "dira_segmentation",
+        "learned_augmentation_segmentation",
         "supercl_segmentation",
         "dino_classification",
         "dino_segmentation",

@@ -8,6 +8,7 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.networks.nets import BasicUNet
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from workflows import SMALL, copy_bundle, message_of, parsed, read, run, workflow
 
 from monai_cl_ext.csv_files import read_rows
@@ -61,6 +62,17 @@ def test_each_stage_leaves_a_generator_and_the_last_one_the_stock_network(traine
     for file in ("model.pt", "model_final.pt"):
         stock.load_state_dict(torch.load(root / "models" / file, weights_only=True), strict=True)
     assert (root / "eval" / "run_train.json").is_file()
+
+
+def test_the_parts_of_the_loss_and_what_fields_do_are_logged(trained):
+    root, _ = trained
+    for stage, told in (("train_deformation", {"displacement", "folded"}), ("train_intensity", {"change"})):
+        tags = {}
+        for file in (root / "eval" / stage).glob("events.out.tfevents*"):
+            events = EventAccumulator(str(file)).Reload()
+            tags |= {tag: len(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
+        assert told | {"train_loss", "adversarial", "discriminator", "supervised"} <= set(tags)
+        assert all(tags[tag] == 6 for tag in told)
 
 
 def test_the_last_stage_trains_on_the_generators_of_the_others_and_leaves_them_alone(trained):
