@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-for room in ("bundles", "losses", "study", "visualize"):
+for room in ("bundles", "losses", "networks", "study", "visualize"):
     sys.path.insert(0, str(Path(__file__).parent / room))
 
 DATA = Path(os.environ.get("MONAI_DATA_DIRECTORY", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -4,6 +4,7 @@
 from monai_cl_ext.losses.cross_pseudo_supervision import CrossPseudoSupervisionLoss
 from monai_cl_ext.losses.desd import DeSDLoss
 from monai_cl_ext.losses.dino import DINOLoss
+from monai_cl_ext.losses.dual_task import DualTaskConsistencyLoss
 from monai_cl_ext.losses.forms import groupwise, joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
@@ -29,6 +30,7 @@ __all__ = [
     "CrossPseudoSupervisionLoss",
     "DINOLoss",
     "DeSDLoss",
+    "DualTaskConsistencyLoss",
     "LocalContrastiveLoss",
     "MaskedDiceCELoss",
     "MoCoLoss",

@@ -10,6 +10,7 @@ from .dan import DAN
 from .desd import DeSD
 from .dino import DINO
 from .dira import DiRA
+from .dtc import DTC
 from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
@@ -29,6 +30,7 @@ from .restoration import Restoration
 from .rotation import RotationPrediction
 from .self_training import SelfTraining
 from .semi_supervised import SemiSupervised
+from .signed_distances import SignedDistances
 from .simclr import SimCLR
 from .simsiam import SimSiam
 from .simtriplet import SimTriplet
@@ -45,6 +47,7 @@ __all__ = [
     "BYOL",
     "DAN",
     "DINO",
+    "DTC",
     "PCL",
     "WCL",
     "Adversary",
@@ -68,6 +71,7 @@ __all__ = [
     "RotationPrediction",
     "SelfTraining",
     "SemiSupervised",
+    "SignedDistances",
     "SimCLR",
     "SimSiam",
     "SimTriplet",

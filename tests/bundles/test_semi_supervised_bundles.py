@@ -14,7 +14,16 @@ from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.losses import sigmoid_ramp_up
-from monai_cl_ext.methods import BCP, DAN, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, Supervised, UniMatch
+from monai_cl_ext.methods import (
+    BCP,
+    DAN,
+    DTC,
+    CrossPseudoSupervision,
+    EMASelfTraining,
+    MeanTeacher,
+    Supervised,
+    UniMatch,
+)
 
 SMALL = {**SMALL, "batch_size": 4, "labelled_patients": 2}
 KINDS = {
@@ -24,6 +33,7 @@ KINDS = {
     "bcp_segmentation": BCP,
     "dan_segmentation": DAN,
     "unimatch_segmentation": UniMatch,
+    "dtc_segmentation": DTC,
     "self_training_segmentation": EMASelfTraining,
 }
 MIXED = [name for name in KINDS if name != "supervised_segmentation"]
@@ -32,6 +42,9 @@ PARTNERS = {
     "self_training_segmentation": "teacher.network", "cps_segmentation": "second",
 }  # fmt: skip
 """The other network of a method, by its name in the method."""
+HEADS = {"dtc_segmentation": {"head"}, "dan_segmentation": {"adversary"}}
+"""What else a method trains and throws away."""
+RAMPED = ("mean_teacher_segmentation", "cps_segmentation", "dan_segmentation", "dtc_segmentation")
 STEPS = SMALL["epochs"] * SMALL["batches_per_epoch"]
 
 
@@ -122,8 +135,8 @@ def test_unlabeled_rows_are_of_patients_that_are_neither_labeled_nor_held_out(na
 def test_the_weight_of_unlabeled_rows_follows_its_schedule(name, trained):
     _, flow, method, _ = trained(name)
     expected = flow.parser.get_parsed_content("consistency_weight")
-    if name in ("mean_teacher_segmentation", "cps_segmentation", "dan_segmentation"):
-        assert method.consistency_weight == pytest.approx(0.1 * sigmoid_ramp_up(STEPS - 1, STEPS))
+    if name in RAMPED:
+        assert method.consistency_weight == pytest.approx(expected * sigmoid_ramp_up(STEPS - 1, STEPS))
     else:
         assert method.consistency_weight == expected > 0
 
@@ -169,8 +182,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, change, phantom, 
         one, other = one.get("method", one), other.get("method", other)
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one), file
     held = {key.split(".")[0] for key in one} - {"stages"}  # UniMatch's name for parts of its network
-    partners = {"dan_segmentation": "adversary"} | PARTNERS
-    assert held == {"network", *partners.get(name, "").split(".")[:1]} - {""}
+    assert held == {"network", *HEADS.get(name, ()), *PARTNERS.get(name, "").split(".")[:1]} - {""}
 
 
 @pytest.mark.slow

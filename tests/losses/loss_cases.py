@@ -14,6 +14,7 @@ from monai_cl_ext.losses import (
     BYOLLoss,
     CrossPseudoSupervisionLoss,
     DeSDLoss,
+    DualTaskConsistencyLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
     MoCoLoss,
@@ -88,6 +89,11 @@ def cross_supervision(z: Tensor, own: slice) -> Tensor:
     return CrossPseudoSupervisionLoss()(*z[:, own].unflatten(-1, (3, 4)))
 
 
+def dual_task(z: Tensor, own: slice) -> Tensor:
+    distance, logits = z[:, own].unflatten(-1, (3, 4))
+    return DualTaskConsistencyLoss(2)(distance[:, 1:], logits)
+
+
 def siamese(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(*z[:, own])
 
@@ -149,4 +155,7 @@ CASES = {
     "cross pseudo-supervision": Case(cross_supervision, width=12),
     "cross pseudo-supervision, unequal": Case(cross_supervision, first=3, width=12),
     "cross pseudo-supervision, an empty process": Case(cross_supervision, first=0, width=12),
+    "dual task": Case(dual_task, width=12),
+    "dual task, unequal": Case(dual_task, first=3, width=12),
+    "dual task, an empty process": Case(dual_task, first=8, width=12),
 }

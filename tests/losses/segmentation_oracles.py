@@ -50,3 +50,13 @@ def cross_pseudo_supervision(logits1: Tensor, logits2: Tensor) -> Tensor:
         terms.append(-torch.log(probability(logits1, row, most_likely(logits2, row, place), place)))
         terms.append(-torch.log(probability(logits2, row, most_likely(logits1, row, place), place)))
     return sum(terms) / (len(terms) / 2)
+
+
+def dual_task(signed_distance: Tensor, logits: Tensor, k: float) -> Tensor:
+    """Mean of (1 / (1 + exp(k distance)) - p)^2 over voxels and foreground classes."""
+    terms = []
+    for row, place in voxels(logits):
+        for number in range(1, logits.shape[1]):
+            mask = 1 / (1 + torch.exp(k * signed_distance[(row, number - 1, *place)]))
+            terms.append((mask - probability(logits, row, number, place)) ** 2)
+    return sum(terms) / len(terms)

@@ -18,6 +18,7 @@ from monai_cl_ext.methods import (
     BYOL,
     DAN,
     DINO,
+    DTC,
     PCL,
     WCL,
     Adversary,
@@ -296,6 +297,7 @@ CALLS = {
     "CrossPseudoSupervision": Case(
         lambda dims: CrossPseudoSupervision(network(dims), network(dims), LOSS, 2), few_labels
     ),
+    "DTC": Case(lambda dims: DTC(network(dims), LOSS, 2), few_labels),
     "EMASelfTraining": Case(partial(after_warm_up, EMASelfTraining, LOSS), few_labels),
     "EMASelfTraining in its warm-up": Case(lambda dims: EMASelfTraining(network(dims), LOSS, 2, 9), few_labels),
     "BCP": Case(partial(after_warm_up, BCP, MaskedDiceCELoss()), few_labels),

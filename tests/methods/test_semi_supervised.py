@@ -117,8 +117,8 @@ def test_the_predictor_is_the_student(name):
     assert method.predictor is method.network
     assert method.predictor.state_dict().keys() == unet().state_dict().keys()
     trained = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
-    networks = [method.network, method.second] if name == "CrossPseudoSupervision" else [method.network]
-    assert trained == {id(parameter) for network in networks for parameter in network.parameters()}
+    modules = [method.network, *(getattr(method, part) for part in ("second", "head") if hasattr(method, part))]
+    assert trained == {id(parameter) for module in modules for parameter in module.parameters()}
 
 
 @NAMES

@@ -12,14 +12,23 @@ from functools import partial
 
 import pytest
 import torch
-from monai.networks.nets import UNet
+from monai.networks.nets import SegResNet, UNet
 from semi_supervised_cases import MASKED, SUPERVISED, evaluator
 from torch import nn
 from torch.nn.functional import max_pool2d
 
 from monai_cl_ext.engines import ramp_up_value
-from monai_cl_ext.methods import BCP, DAN, CrossPseudoSupervision, EMASelfTraining, MeanTeacher, RandomBoxes, UniMatch
-from monai_cl_ext.transforms import keep_largest_components
+from monai_cl_ext.methods import (
+    BCP,
+    DAN,
+    DTC,
+    CrossPseudoSupervision,
+    EMASelfTraining,
+    MeanTeacher,
+    RandomBoxes,
+    UniMatch,
+)
+from monai_cl_ext.transforms import keep_largest_components, signed_distance
 
 SIZE, LABELLED, UNLABELLED = 20, 2, 32
 
@@ -47,11 +56,15 @@ def noisy(image, generator, noise=0.6):
     return image + noise * torch.randn(image.shape, generator=generator)
 
 
-def train(method, labelled, unlabelled, steps, seed=0):
-    """Steps of Adam on two labeled and two unlabeled images each, in random quarter turns."""
+def train(method, labelled, unlabelled, steps, seed=0, falling=False):
+    """Steps of Adam on two labeled and two unlabeled images each, in random quarter turns.
+
+    With ``falling`` the learning rate follows a cosine down to 0.
+    """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    optimizer = torch.optim.Adam(method.parameters(), 0.01)
+    optimizer = torch.optim.Adam([each for each in method.parameters() if each.requires_grad], 0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     method.set_epoch(1)
     method.train()
     for _ in range(steps):
@@ -64,6 +77,8 @@ def train(method, labelled, unlabelled, steps, seed=0):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if falling:
+            schedule.step()
         method.after_step()
         method.iteration += 1
     return method
@@ -207,3 +222,41 @@ def test_dan_is_not_worse_than_labels_alone():
                 train(method, labelled, unlabelled, 50, 10 * seed + part)
             scores[weight].append(dice(method.network, *held_out))
     assert mean(scores[0.1]) > mean(scores[0.0]) - 0.08 > 0.7
+
+
+def segresnet(seed):
+    torch.manual_seed(seed)
+    return SegResNet(2, 8, 1, 2, blocks_down=(1, 1), blocks_up=(1,), norm=("GROUP", {"num_groups": 4}))
+
+
+@torch.no_grad()
+def shapes(method, images, labels):
+    """Dice, the share of pixels where the distances say another class, and the squared error of the distances."""
+    maps, distance = method.eval().predict(images)
+    found = maps[0].argmax(1, keepdim=True)
+    apart = ((distance < 0) != (found == 1)).double().mean().item()
+    return dice(method.network, images, labels), apart, (distance - signed_distance(labels, 2)).square().mean().item()
+
+
+@pytest.mark.slow
+def test_distances_teach_dtc_what_noise_is():
+    """Held-out images are as noisy as the unlabeled ones, the labeled ones are clean; means of three seeds.
+
+    0.88 was found for the Dice with the consistency and 0.82 without it; 0.01 and 0.09 of the pixels are apart; the
+    distances' error is 0.06, and 1.0 where no label is learned by them.
+    """
+    found = {}
+    for weights in ((1.0, 0.3), (0.0, 0.3), (0.0, 0.0)):
+        results = []
+        for seed in range(3):
+            labelled, (unlabelled, held_out) = (
+                discs(2, 100 + seed),
+                (discs(32, start + seed, 0.6) for start in (200, 300)),
+            )
+            method = DTC(segresnet(seed), SUPERVISED, 2, *weights)
+            results.append(shapes(train(method, labelled, unlabelled, 150, seed, falling=True), *held_out))
+        found[weights] = [mean(each) for each in zip(*results, strict=True)]
+    learned, without, untaught = found.values()
+    assert learned[0] > without[0] + 0.03
+    assert learned[1] < 0.4 * without[1]
+    assert max(learned[2], without[2]) < 0.3 * untaught[2]

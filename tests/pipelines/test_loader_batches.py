@@ -119,6 +119,7 @@ METHODS = {
     "BYOL": lambda: methods.BYOL(network(), 8, 8),
     "CrossPseudoSupervision": lambda: methods.CrossPseudoSupervision(network(), network(1), LABELED, 2),
     "DAN": lambda: methods.DAN(network(), LABELED, 2, methods.Adversary(Evaluator(2, width=4))),
+    "DTC": lambda: methods.DTC(network(), LABELED, 2),
     "DINO": lambda: methods.DINO(network(), lambda width: DINOHead(width, 16, 8, 8), DINOLoss(16)),
     "DeSD": lambda: methods.DeSD(network(), lambda width: DINOHead(width, 16, 8, 8), DeSDLoss(16)),
     "SwAV": lambda: methods.SwAV(network(), SwAVLoss(), 8, 8, 8, queue_size=12),
@@ -150,7 +151,7 @@ METHODS = {
 }
 BASES = {
     "Adversary", "InstanceContrast", "Method", "MomentumMethod", "NetworkMethod", "RandomBoxes", "SemiSupervised",
-    "TwoStages", "weight_decay_groups",
+    "SignedDistances", "TwoStages", "weight_decay_groups",
 }  # fmt: skip
 
 
