@@ -28,6 +28,7 @@ from .pcl import PCL
 from .random_boxes import RandomBoxes
 from .restoration import Restoration
 from .rotation import RotationPrediction
+from .sassnet import SASSNet
 from .self_training import SelfTraining
 from .semi_supervised import SemiSupervised
 from .signed_distances import SignedDistances
@@ -49,6 +50,7 @@ __all__ = [
     "DINO",
     "DTC",
     "PCL",
+    "SASSNet",
     "WCL",
     "Adversary",
     "CrossPseudoSupervision",

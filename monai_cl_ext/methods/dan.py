@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from monai.networks import eval_mode
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from monai_cl_ext.methods.adversary import Adversary
 from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
-from monai_cl_ext.methods.semi_supervised import MixedRows, SemiSupervised
+from monai_cl_ext.methods.labelled_or_not import taken_for_labelled, told_apart
+from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.numerics import at_least_float32
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -55,24 +54,12 @@ class DAN(SemiSupervised):
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         maps = maps_of(self.network(rows.image), rows.image)
         supervised = supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label)
-        labelled = (torch.arange(len(rows.image), device=rows.image.device) < count).long()
-        consistency = cross_entropy(self._judged(maps[0][count:], rows.unlabelled), torch.ones_like(labelled[count:]))
-        evaluator = self._evaluate(rows, labelled)
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency, "evaluator": evaluator}
-
-    def _judged(self, logits: Tensor, image: Tensor) -> Tensor:
-        """The evaluator's verdict, without dropout."""
-        self.adversary.eval()
-        verdict = self.adversary(probabilities(logits), image)
-        self.adversary.train(self.training)
-        return verdict
-
-    def _evaluate(self, rows: MixedRows, labelled: Tensor) -> Tensor:
-        """The evaluator's loss, from which it learns."""
+        consistency = taken_for_labelled(self.adversary, probabilities(maps[0][count:]), rows.unlabelled)
         with eval_mode(self.network):
             predicted = probabilities(maps_of(self.network(rows.image), rows.image)[0])
-        return self.adversary.learn(lambda verdict: cross_entropy(verdict(predicted, rows.image), labelled))
+        evaluator = told_apart(self.adversary, predicted, rows.image, count)
+        loss = supervised + self.consistency_weight * consistency
+        return {"loss": loss, "supervised": supervised, "consistency": consistency, "evaluator": evaluator}
 
     def after_step(self) -> None:
         """Moves the evaluator."""
@@ -82,8 +69,3 @@ class DAN(SemiSupervised):
 def probabilities(logits: Tensor) -> Tensor:
     """Softmax over classes, in float32 at least."""
     return logits.to(at_least_float32(logits.dtype)).softmax(1)
-
-
-def cross_entropy(verdict: Tensor, labelled: Tensor) -> Tensor:
-    """Mean cross-entropy of verdicts (B, 2) where ``labelled`` (B,) is 1 for labeled rows, 0 for others."""
-    return F.cross_entropy(verdict.to(at_least_float32(verdict.dtype)), labelled)

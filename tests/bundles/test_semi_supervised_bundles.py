@@ -21,6 +21,7 @@ from monai_cl_ext.methods import (
     CrossPseudoSupervision,
     EMASelfTraining,
     MeanTeacher,
+    SASSNet,
     Supervised,
     UniMatch,
 )
@@ -34,6 +35,7 @@ KINDS = {
     "dan_segmentation": DAN,
     "unimatch_segmentation": UniMatch,
     "dtc_segmentation": DTC,
+    "sassnet_segmentation": SASSNet,
     "self_training_segmentation": EMASelfTraining,
 }
 MIXED = [name for name in KINDS if name != "supervised_segmentation"]
@@ -42,9 +44,11 @@ PARTNERS = {
     "self_training_segmentation": "teacher.network", "cps_segmentation": "second",
 }  # fmt: skip
 """The other network of a method, by its name in the method."""
-HEADS = {"dtc_segmentation": {"head"}, "dan_segmentation": {"adversary"}}
+HEADS = {
+    "dan_segmentation": {"adversary"}, "dtc_segmentation": {"head"}, "sassnet_segmentation": {"head", "adversary"},
+}  # fmt: skip
 """What else a method trains and throws away."""
-RAMPED = ("mean_teacher_segmentation", "cps_segmentation", "dan_segmentation", "dtc_segmentation")
+RAMPED = [f"{name}_segmentation" for name in ("mean_teacher", "cps", "dan", "dtc", "sassnet")]
 STEPS = SMALL["epochs"] * SMALL["batches_per_epoch"]
 
 

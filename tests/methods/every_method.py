@@ -38,6 +38,7 @@ from monai_cl_ext.methods import (
     PartitionContrast,
     Restoration,
     RotationPrediction,
+    SASSNet,
     SelfTraining,
     SimCLR,
     SimSiam,
@@ -312,6 +313,7 @@ CALLS = {
     ),
     "LearnedAugmentation in its warm-up": Case(partial(learned, DeformationGenerator, warm_up_steps=9), larger),
     "AugmentedTraining": Case(augmented, larger),
+    "SASSNet": Case(lambda dims: SASSNet(network(dims), LOSS, 2, Adversary(Evaluator(2, 1, dims, 4))), few_labels),
     "UniMatch": Case(lambda dims: UniMatch(network(dims), LOSS, 2), weak_to_strong, {"made_from": [None, 0, 0]}),
     "UniMatch as FixMatch": Case(
         lambda dims: UniMatch(network(dims), LOSS, 2, strong_views=1, feature_dropout=0.0),

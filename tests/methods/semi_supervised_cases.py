@@ -20,6 +20,7 @@ from monai_cl_ext.methods import (
     CrossPseudoSupervision,
     EMASelfTraining,
     MeanTeacher,
+    SASSNet,
     SemiSupervised,
     UniMatch,
 )
@@ -50,6 +51,7 @@ METHODS: dict[str, Callable[..., SemiSupervised]] = {
     "BCP": lambda make, labelled=2, warm_up_steps=2, **more: BCP(make(0), MASKED, labelled, warm_up_steps, **more),
     "DAN": lambda make, labelled=2, **more: DAN(make(0), SUPERVISED, labelled, evaluator(), **more),
     "DTC": lambda make, labelled=2, **more: DTC(make(0), SUPERVISED, labelled, **more),
+    "SASSNet": lambda make, labelled=2, **more: SASSNet(make(0), SUPERVISED, labelled, evaluator(2), **more),
     "UniMatch": lambda make, labelled=2, **more: UniMatch(make(0), SUPERVISED, labelled, **more),
 }
 

@@ -18,7 +18,7 @@ from monai_cl_ext.transforms import PrepareViews, identity_policy
 
 SHARES = 1.0, 0.5, 0.25, 0.125, 0.0625, 0.0625
 UNABLE = {"UniMatch"}
-STAGED = {"DTC"}  # asks for the stages of a network, tested with those of a DynUNet
+STAGED = {"DTC", "SASSNet"}  # ask for the stages of a network, tested with those of a DynUNet
 
 
 def dyn_unet(dims=2, heads=2, seed=0):

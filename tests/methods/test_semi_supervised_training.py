@@ -26,6 +26,7 @@ from monai_cl_ext.methods import (
     EMASelfTraining,
     MeanTeacher,
     RandomBoxes,
+    SASSNet,
     UniMatch,
 )
 from monai_cl_ext.transforms import keep_largest_components, signed_distance
@@ -191,9 +192,10 @@ def test_cross_pseudo_supervision_brings_two_networks_together():
 
 def told(method, images, labelled):
     """The mean probability that the evaluator gives images of being labeled, or of being not."""
+    method.eval()
     with torch.no_grad():
-        maps = method.network.eval()(images).softmax(1)
-        return method.adversary.discriminator.eval()(maps, images).softmax(1)[:, int(labelled)].mean().item()
+        maps = method.predict(images)[1] if isinstance(method, SASSNet) else method.network(images).softmax(1)
+        return method.adversary.discriminator(maps, images).softmax(1)[:, int(labelled)].mean().item()
 
 
 @pytest.mark.slow
@@ -260,3 +262,31 @@ def test_distances_teach_dtc_what_noise_is():
     assert learned[0] > without[0] + 0.03
     assert learned[1] < 0.4 * without[1]
     assert max(learned[2], without[2]) < 0.3 * untaught[2]
+
+
+@pytest.mark.slow
+def test_sassnets_evaluator_tells_labeled_images_and_the_network_learns_to_pass():
+    """Clean labeled images and noisy unlabeled ones; means of three seeds.
+
+    The evaluator tells 0.88 of unseen images right, one half is chance. Once it learns no more, the network's distances
+    of noisy images are taken for labeled ones with 0.34, against 0.002 without this loss. The distances of labels are
+    learned all the same, with an error of 0.08, and the Dice is not paid: 0.84 against 0.80 of labels alone.
+    """
+    right, passed, error, scores = [], {0.0: [], 0.1: []}, [], {0.0: [], 0.01: []}
+    for seed in range(3):
+        labelled, (unlabelled, held_out) = discs(2, 100 + seed), (discs(32, start + seed, 0.6) for start in (200, 300))
+        for weight, found in scores.items():
+            method = SASSNet(segresnet(seed), SUPERVISED, 2, evaluator(1, width=8), weight)
+            train(method, labelled, unlabelled, 150, seed, falling=True)
+            found.append(dice(method.eval().network, *held_out))
+        clean, _ = discs(32, 400 + seed)
+        right.append((told(method, clean, True) + told(method, held_out[0], False)) / 2)
+        error.append(shapes(method, *held_out)[2])
+        for weight, found in passed.items():
+            made = copy.deepcopy(method)
+            made.consistency_weight, made.adversary.optimizer.param_groups[0]["lr"] = weight, 0.0
+            found.append(told(train(made, labelled, unlabelled, 50, seed, falling=True), held_out[0], True))
+    assert mean(right) > 0.7
+    assert mean(passed[0.1]) > mean(passed[0.0]) + 0.1 and mean(passed[0.0]) < 0.1
+    assert mean(error) < 0.3
+    assert mean(scores[0.01]) > mean(scores[0.0]) - 0.06

@@ -141,6 +141,7 @@ METHODS = {
     "PartitionContrast": lambda: methods.PartitionContrast(network()),
     "Restoration": lambda: methods.Restoration(network()),
     "RotationPrediction": lambda: methods.RotationPrediction(network()),
+    "SASSNet": lambda: methods.SASSNet(network(), LABELED, 2, methods.Adversary(Evaluator(1, width=4))),
     "SelfTraining": lambda: methods.SelfTraining(supervised(), [], epochs=2, rounds=1),
     "SimCLR": lambda: methods.SimCLR(network()),
     "SimSiam": lambda: methods.SimSiam(network(), 8, 4),
