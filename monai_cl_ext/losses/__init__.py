@@ -5,6 +5,7 @@ from monai_cl_ext.losses.cross_pseudo_supervision import CrossPseudoSupervisionL
 from monai_cl_ext.losses.desd import DeSDLoss
 from monai_cl_ext.losses.dino import DINOLoss
 from monai_cl_ext.losses.dual_task import DualTaskConsistencyLoss
+from monai_cl_ext.losses.filter_independence import FilterIndependenceLoss
 from monai_cl_ext.losses.forms import groupwise, joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
@@ -31,6 +32,7 @@ __all__ = [
     "DINOLoss",
     "DeSDLoss",
     "DualTaskConsistencyLoss",
+    "FilterIndependenceLoss",
     "LocalContrastiveLoss",
     "MaskedDiceCELoss",
     "MoCoLoss",

@@ -5,6 +5,7 @@ from .adversary import Adversary
 from .augmented_training import AugmentedTraining
 from .bcp import BCP
 from .byol import BYOL
+from .caussl import CauSSL
 from .cross_pseudo_supervision import CrossPseudoSupervision
 from .dan import DAN
 from .desd import DeSD
@@ -53,6 +54,7 @@ __all__ = [
     "SASSNet",
     "WCL",
     "Adversary",
+    "CauSSL",
     "CrossPseudoSupervision",
     "DeSD",
     "DiRA",

@@ -18,6 +18,7 @@ from monai_cl_ext.methods import (
     BCP,
     DAN,
     DTC,
+    CauSSL,
     CrossPseudoSupervision,
     EMASelfTraining,
     MeanTeacher,
@@ -34,6 +35,7 @@ KINDS = {
     "bcp_segmentation": BCP,
     "dan_segmentation": DAN,
     "unimatch_segmentation": UniMatch,
+    "caussl_segmentation": CauSSL,
     "dtc_segmentation": DTC,
     "sassnet_segmentation": SASSNet,
     "self_training_segmentation": EMASelfTraining,
@@ -42,13 +44,17 @@ MIXED = [name for name in KINDS if name != "supervised_segmentation"]
 PARTNERS = {
     "mean_teacher_segmentation": "teacher.network", "bcp_segmentation": "teacher.network",
     "self_training_segmentation": "teacher.network", "cps_segmentation": "second",
+    "caussl_segmentation": "second",
 }  # fmt: skip
 """The other network of a method, by its name in the method."""
 HEADS = {
-    "dan_segmentation": {"adversary"}, "dtc_segmentation": {"head"}, "sassnet_segmentation": {"head", "adversary"},
-}  # fmt: skip
+    "caussl_segmentation": {"adversary"},
+    "dan_segmentation": {"adversary"},
+    "dtc_segmentation": {"head"},
+    "sassnet_segmentation": {"head", "adversary"},
+}
 """What else a method trains and throws away."""
-RAMPED = [f"{name}_segmentation" for name in ("mean_teacher", "cps", "dan", "dtc", "sassnet")]
+RAMPED = [f"{name}_segmentation" for name in ("mean_teacher", "cps", "caussl", "dan", "dtc", "sassnet")]
 STEPS = SMALL["epochs"] * SMALL["batches_per_epoch"]
 
 
@@ -113,7 +119,7 @@ def test_training_changes_every_part_and_leaves_the_plain_weights_of_the_stock_n
     for part in filter(None, ("network", PARTNERS.get(name))):
         assert all(torch.equal(started[f"{part}.{key}"], given[key]) for key in encoder), part
         assert any(not torch.equal(started[f"{part}.{key}"], method.state_dict()[f"{part}.{key}"]) for key in encoder)
-    if name == "cps_segmentation":
+    if name in ("cps_segmentation", "caussl_segmentation"):
         assert not torch.equal(started["network.final_conv.weight"], started["second.final_conv.weight"])
     (losses,) = flow.trainer.state.output
     assert set(losses) >= ({"loss"} if name not in MIXED else {"loss", "supervised", "consistency"})
@@ -164,6 +170,7 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("name, change", [
     *((name, {}) for name in KINDS), ("bcp_segmentation", {"warm_up_steps": 7}),
     ("mean_teacher_segmentation", {"ramp_up_begin": 7, "consistency_weight": 10.0}),
+    ("caussl_segmentation", {"independence_begin": 2, "independence_every": 3}),
 ])  # fmt: skip
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, change, phantom, tmp_path):
     """With a boundary of stages before the interruption, which is the default, or behind it."""

@@ -15,6 +15,7 @@ from monai_cl_ext.losses import (
     CrossPseudoSupervisionLoss,
     DeSDLoss,
     DualTaskConsistencyLoss,
+    FilterIndependenceLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
     MoCoLoss,
@@ -94,6 +95,14 @@ def dual_task(z: Tensor, own: slice) -> Tensor:
     return DualTaskConsistencyLoss(2)(distance[:, 1:], logits)
 
 
+def independence(z: Tensor, own: slice) -> Tensor:
+    """Weights are those of every process, as are the coefficients; rows of a batch play no part."""
+    loss = FilterIndependenceLoss([8, 4])
+    for coefficients in loss.coefficients:
+        coefficients.data = torch.eye(len(coefficients)) + 0.1
+    return loss([z[0], z[1, :4]], [z[1], z[0, 4:]])
+
+
 def siamese(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(*z[:, own])
 
@@ -155,6 +164,7 @@ CASES = {
     "cross pseudo-supervision": Case(cross_supervision, width=12),
     "cross pseudo-supervision, unequal": Case(cross_supervision, first=3, width=12),
     "cross pseudo-supervision, an empty process": Case(cross_supervision, first=0, width=12),
+    "filter independence": Case(independence),
     "dual task": Case(dual_task, width=12),
     "dual task, unequal": Case(dual_task, first=3, width=12),
     "dual task, an empty process": Case(dual_task, first=8, width=12),

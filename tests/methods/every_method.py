@@ -23,6 +23,7 @@ from monai_cl_ext.methods import (
     WCL,
     Adversary,
     AugmentedTraining,
+    CauSSL,
     CrossPseudoSupervision,
     DeSD,
     DiRA,
@@ -299,6 +300,7 @@ CALLS = {
         lambda dims: CrossPseudoSupervision(network(dims), network(dims), LOSS, 2), few_labels
     ),
     "DTC": Case(lambda dims: DTC(network(dims), LOSS, 2), few_labels),
+    "CauSSL": Case(lambda dims: CauSSL(network(dims), network(dims), LOSS, 2, begin=0, every=1), few_labels),
     "EMASelfTraining": Case(partial(after_warm_up, EMASelfTraining, LOSS), few_labels),
     "EMASelfTraining in its warm-up": Case(lambda dims: EMASelfTraining(network(dims), LOSS, 2, 9), few_labels),
     "BCP": Case(partial(after_warm_up, BCP, MaskedDiceCELoss()), few_labels),

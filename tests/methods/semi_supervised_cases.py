@@ -17,6 +17,7 @@ from monai_cl_ext.methods import (
     DAN,
     DTC,
     Adversary,
+    CauSSL,
     CrossPseudoSupervision,
     EMASelfTraining,
     MeanTeacher,
@@ -44,6 +45,9 @@ METHODS: dict[str, Callable[..., SemiSupervised]] = {
     "MeanTeacher": lambda make, labelled=2, **more: MeanTeacher(make(0), SUPERVISED, labelled, **more),
     "CrossPseudoSupervision": lambda make, labelled=2, **more: CrossPseudoSupervision(
         make(0), make(1), SUPERVISED, labelled, **more
+    ),
+    "CauSSL": lambda make, labelled=2, **more: CauSSL(
+        make(0), make(1), SUPERVISED, labelled, **{"begin": 1, "every": 2, **more}
     ),
     "EMASelfTraining": lambda make, labelled=2, warm_up_steps=2, **more: EMASelfTraining(
         make(0), SUPERVISED, labelled, warm_up_steps, **more
@@ -78,8 +82,10 @@ def views(rows: int = 4, size: int = 16, count: int = 1, dtype: torch.dtype = to
 
 
 def parts(losses: dict[str, Tensor], method: SemiSupervised) -> tuple[Tensor, Tensor]:
-    """The supervised part and the consistency, after a look at their sum."""
+    """The supervised part and the consistency, after a look at their sum, to which CauSSL adds one more."""
     total = losses["supervised"] + method.consistency_weight * losses["consistency"]
+    if "independence" in losses:
+        total = total + method.independence_weight * losses["independence"]
     assert losses["loss"].item() == total.item() and losses["consistency"].item() > 0
     return losses["supervised"], losses["consistency"]
 

@@ -117,6 +117,7 @@ METHODS = {
     ),
     "BCP": lambda: methods.BCP(network(), MaskedDiceCELoss(), 3, warm_up_steps=0),
     "BYOL": lambda: methods.BYOL(network(), 8, 8),
+    "CauSSL": lambda: methods.CauSSL(network(), network(1), LABELED, 2, begin=0, every=1),
     "CrossPseudoSupervision": lambda: methods.CrossPseudoSupervision(network(), network(1), LABELED, 2),
     "DAN": lambda: methods.DAN(network(), LABELED, 2, methods.Adversary(Evaluator(2, width=4))),
     "DTC": lambda: methods.DTC(network(), LABELED, 2),

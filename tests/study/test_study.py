@@ -170,9 +170,8 @@ def test_a_method_may_pretrain_by_one_bundle_and_train_by_another(phantom, tmp_p
 
 
 def test_semi_supervised_bundles_are_compared_with_others_from_the_same_starts(phantom, tmp_path):
-    others = [
-        f"{name}_segmentation" for name in ("mean_teacher", "cps", "bcp", "unimatch", "dtc", "sassnet", "self_training")
-    ]
+    names = "mean_teacher", "cps", "bcp", "unimatch", "caussl", "dtc", "sassnet", "self_training"
+    others = [f"{name}_segmentation" for name in names]
     methods = {name: name for name in ("scratch", "pcl_segmentation", "supervised_segmentation")}
     methods |= {start + name: start + name for name in others for start in ("scratch > ", "pcl_segmentation > ")}
     cells = tasks(make_plan(**arguments(phantom, methods=methods)), tmp_path)
