@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
 
 from monai_cl_ext import __version__
@@ -17,7 +17,7 @@ from monai_cl_ext.files import write_text
 SOURCE = Path(__file__).with_name("source")
 BUNDLES = SOURCE / "bundles"
 SHARED = "shared"
-BASE = "pretrain"  # what every stage of pre-training begins with
+BASE, TRAINING = "pretrain", "train"  # what every stage of pre-training, or of training, begins with
 PLACES = {"LICENSE": "LICENSE", "logging.conf": "configs/logging.conf", "data_license.txt": "docs/data_license.txt"}
 OWN_PACKAGE = "monai-cl-ext"
 METADATA = "configs/metadata.json"
@@ -65,12 +65,14 @@ def files_of(own: Path) -> dict[str, str]:
     layers = [*(SOURCE / layer for layer in (SHARED, *read_config(own / "metadata.json")["layers"])), own]
     header, page = _page(own / "README.md")
     metadata = _metadata(layers, header)
-    stages = metadata["pretrain_stages"]
-    names = {path.stem for layer in layers for path in layer.glob("*.json")} - {BASE, "metadata", *stages}
+    before, training = metadata["pretrain_stages"], [stage for stage in metadata["train_stages"] if stage != TRAINING]
+    names = {path.stem for layer in layers for path in layer.glob("*.json")} - {BASE, "metadata", *before, *training}
     configs = {config: merged(layers, config) for config in names}
-    for stage in stages:
-        lines = merged(layers, stage) if stage != BASE else {}
-        configs[stage] = reduce(laid_over, [{"stage": stage}, lines], merged(layers, BASE))
+    # stages of pre-training share the bundle's own pretrain.json, while its train.json is the last stage of training
+    bases = dict.fromkeys(before, (BASE, layers)) | dict.fromkeys(training, (TRAINING, layers[:-1]))
+    for stage, (base, below) in bases.items():
+        begun = laid_over(merged(below, base), {"stage": stage})
+        configs[stage] = begun if stage == base else merged(layers, stage, begun)
     files = {place: layer / file for layer in layers for file, place in PLACES.items() if (layer / file).is_file()}
     return {
         **{f"configs/{config}.json": json_text(ordered_config(content)) for config, content in sorted(configs.items())},
@@ -90,7 +92,8 @@ def _metadata(layers: Iterable[Path], header: Config) -> Config:
         inputs = metadata["network_data_format"]["inputs"]
         metadata[f"{stage}_data_format"] = {"inputs": inputs, "outputs": outputs[stage]}
     for overlay in metadata["overlays"].values():
-        groups = [metadata["pretrain_stages"] if stage == BASE else [stage] for stage in overlay["stages"]]
+        several = {BASE: metadata["pretrain_stages"], TRAINING: metadata["train_stages"]}
+        groups = [several.get(stage, [stage]) for stage in overlay["stages"]]
         overlay["stages"] = [stage for group in groups for stage in group]
     return metadata
 

@@ -18,11 +18,11 @@ DROPPED, OWN_NAMES, INCLUDED = "-", "@", "<"
 Config = dict[str, Any]
 
 
-def merged(layers: Iterable[Path], config: str) -> Config:
-    """What the layers hold under the name of a config, laid over each other."""
+def merged(layers: Iterable[Path], config: str, base: Config | None = None) -> Config:
+    """What the layers hold under the name of a config, laid over each other, and over a base if one is given."""
     files = [layer / f"{config}.json" for layer in layers if (layer / f"{config}.json").is_file()]
-    first, *others = [patch for file in files for patch in _patches(file)]
-    return reduce(laid_over, others, first)
+    patches = [patch for file in files for patch in _patches(file)]
+    return reduce(laid_over, patches) if base is None else reduce(laid_over, patches, base)
 
 
 def _patches(file: Path) -> list[Config]:

@@ -7,7 +7,7 @@ from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.mixed import MixedSlices, TwoStreamBatchSampler
 from monai_cl_ext.data.neighbors import NeighborBatchSampler
 from monai_cl_ext.data.nifti import read_nifti
-from monai_cl_ext.data.papers import folded_split, released_patients, released_split
+from monai_cl_ext.data.papers import folded_split, released_patients, released_split, ssl4mis_split
 from monai_cl_ext.data.partitions import slice_partitions
 from monai_cl_ext.data.patch_places import RandomPatches
 from monai_cl_ext.data.patches import PatchDataset
@@ -51,6 +51,7 @@ __all__ = [
     "slice_partitions",
     "split_by_patient",
     "split_patients",
+    "ssl4mis_split",
     "unlabelled_cases",
     "volume_dataset",
     "volume_transform",

@@ -4,6 +4,8 @@
 from monai_cl_ext.losses.cross_pseudo_supervision import CrossPseudoSupervisionLoss
 from monai_cl_ext.losses.desd import DeSDLoss
 from monai_cl_ext.losses.dino import DINOLoss
+from monai_cl_ext.losses.dual_task import DualTaskConsistencyLoss
+from monai_cl_ext.losses.filter_independence import FilterIndependenceLoss
 from monai_cl_ext.losses.forms import groupwise, joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.local import LocalContrastiveLoss
@@ -33,6 +35,8 @@ __all__ = [
     "CrossPseudoSupervisionLoss",
     "DINOLoss",
     "DeSDLoss",
+    "DualTaskConsistencyLoss",
+    "FilterIndependenceLoss",
     "LocalContrastiveLoss",
     "MaskedDiceCELoss",
     "MoCoLoss",

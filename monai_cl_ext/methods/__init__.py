@@ -2,16 +2,21 @@
 """Methods: one file a paper's method, a network with its heads and losses."""
 
 from .adversary import Adversary
+from .augmented_training import AugmentedTraining
 from .bcp import BCP
 from .byol import BYOL
+from .caussl import CauSSL
 from .cross_pseudo_supervision import CrossPseudoSupervision
+from .dan import DAN
 from .desd import DeSD
 from .dino import DINO
 from .dira import DiRA
+from .dtc import DTC
 from .ema_self_training import EMASelfTraining
 from .gcl_global import GCLGlobal
 from .gcl_local import GCLLocal
 from .instance import InstanceContrast
+from .learned_augmentation import LearnedAugmentation
 from .mcnet import MCNet
 from .mean_teacher import MeanTeacher
 from .method import Method, NetworkMethod
@@ -25,8 +30,10 @@ from .pcl import PCL
 from .random_boxes import RandomBoxes
 from .restoration import Restoration
 from .rotation import RotationPrediction
+from .sassnet import SASSNet
 from .self_training import SelfTraining
 from .semi_supervised import SemiSupervised
+from .signed_distances import SignedDistances
 from .simclr import SimCLR
 from .simsiam import SimSiam
 from .simtriplet import SimTriplet
@@ -40,14 +47,19 @@ from .urpc import URPC
 from .wcl import WCL
 
 __all__ = [
+    "AugmentedTraining",
     "BCP",
     "BYOL",
+    "DAN",
     "DINO",
+    "DTC",
     "PCL",
     "UAMT",
     "URPC",
+    "SASSNet",
     "WCL",
     "Adversary",
+    "CauSSL",
     "CrossPseudoSupervision",
     "DeSD",
     "DiRA",
@@ -55,6 +67,7 @@ __all__ = [
     "GCLLocal",
     "InstanceContrast",
     "MCNet",
+    "LearnedAugmentation",
     "MeanTeacher",
     "Method",
     "Mixup",
@@ -68,6 +81,7 @@ __all__ = [
     "RotationPrediction",
     "SelfTraining",
     "SemiSupervised",
+    "SignedDistances",
     "SimCLR",
     "SimSiam",
     "SimTriplet",

@@ -61,7 +61,7 @@ class Adversary(nn.Module):
             The loss, detached.
         """
         weights = {name: weight.detach().requires_grad_() for name, weight in self.discriminator.named_parameters()}
-        value = loss(partial(functional_call, self.discriminator, weights))
+        value = loss(lambda *inputs: functional_call(self.discriminator, weights, inputs))
         if self.training and torch.is_grad_enabled():
             gradients = torch.autograd.grad(value, list(weights.values()))
             gradient = torch.cat([part.flatten() for part in gradients])

@@ -48,7 +48,7 @@ class Mixup(Supervised):
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of the mixed images and labels."""
         image = views[0]["image"]
-        label = one_hot(self.target_of(views[0], tags), self.num_classes, dtype=image.dtype)
+        label = one_hot_label(self.target_of(views[0], tags), self.num_classes).to(image.dtype)
         params = self.make_params(len(image), image.device)
         maps = maps_of(self.network(mixed(image, params)), image)
         return {"loss": supervised_loss(self.loss, maps, mixed(label, params))}
@@ -60,6 +60,11 @@ class Mixup(Supervised):
         params = torch.tensor(np.stack([weight, random.permutation(batch_size)], axis=1), dtype=torch.float32)
         pinned = params.pin_memory() if torch.device(device).type == "cuda" else params
         return pinned.to(device, non_blocking=True)  # only from pinned memory does a copy not wait
+
+
+def one_hot_label(label: Tensor, num_classes: int) -> Tensor:
+    """Labels (B, num_classes, *S) of class indices (B, 1, *S); labels that are it already, and may be soft, stay."""
+    return label if label.shape[1] == num_classes > 1 else one_hot(label, num_classes)
 
 
 def mixed(rows: Tensor, params: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, ResE
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.decoder_variants import decoder_variants
 from monai_cl_ext.networks.dino_head import DINOHead
-from monai_cl_ext.networks.discriminator import patch_discriminator
+from monai_cl_ext.networks.discriminator import image_discriminator, patch_discriminator
+from monai_cl_ext.networks.evaluator import Evaluator
+from monai_cl_ext.networks.field_generator import DeformationGenerator, FieldGenerator, IntensityGenerator
 from monai_cl_ext.networks.heads import FlatMLPHead, mlp_head, pointwise_head, region_projection
 from monai_cl_ext.networks.loading import LoadReport, load_pretrained, with_pretrained
 from monai_cl_ext.networks.on_device import on_device
@@ -21,8 +23,12 @@ from monai_cl_ext.networks.vit_weights import load_backbone, load_dino_weights
 __all__ = [
     "CropNetwork",
     "DINOHead",
+    "DeformationGenerator",
+    "Evaluator",
+    "FieldGenerator",
     "FlatMLPHead",
     "GCLUNet",
+    "IntensityGenerator",
     "LoadReport",
     "MemoryQueue",
     "MomentumTeacher",
@@ -38,6 +44,7 @@ __all__ = [
     "ViTClassifier",
     "crop_embeddings",
     "decoder_variants",
+    "image_discriminator",
     "load_backbone",
     "load_dino_weights",
     "load_pretrained",

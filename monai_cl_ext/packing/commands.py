@@ -17,7 +17,7 @@ class BundleCommands:
         """Lists the bundles: what each is, its stages and its overlays."""
         for name in bundle_names():
             metadata = metadata_of(name)
-            stages = [*metadata["pretrain_stages"], "train", "evaluate", "inference"]
+            stages = [*metadata["pretrain_stages"], *metadata["train_stages"], "evaluate", "inference"]
             print(f"{name}\n    {metadata['task']}")
             for title, names in (("stages", stages), ("overlays", metadata["overlays"])):
                 lines = textwrap.wrap(f"{title}: {', '.join(names)}", width=92, subsequent_indent=" " * 4)

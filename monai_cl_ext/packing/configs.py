@@ -25,7 +25,7 @@ def packed_configs(run: TrainedRun) -> Configs:
     """Each config by its name, but metadata.
 
     What train.json and inference.json of the folder say alike, such as ``network_def`` or ``image_size``, is one thing,
-    and inference gets what the training had of it; so do the stages of pre-training, and evaluate.json what the
+    and inference gets what the training had of it; so do earlier stages, and evaluate.json what the
     evaluation had. train.json trains on other data as this one was trained.
     """
     bundle = run.bundle
@@ -40,7 +40,7 @@ def packed_configs(run: TrainedRun) -> Configs:
         "inference": {**inference, **baked},
         "evaluate": {**bundle.read("evaluate"), **_evaluated(run)},
     }
-    for stage in bundle.pretrain_stages:
+    for stage in (*bundle.pretrain_stages, *bundle.train_stages[:-1]):
         content = bundle.read(stage)
         configs[stage] = content | {
             name: value for name, value in baked.items() if content.get(name, value) == train[name]

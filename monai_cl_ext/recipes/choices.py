@@ -78,8 +78,9 @@ def stage_settings(bundle: Bundle, stage: str, recipe: TrainingRecipe, choices: 
     Raises:
         ValueError: when the recipe names a setting of this stage that it does not have.
     """
-    own = recipe.train_settings if stage in ("train", "inference") else recipe.pretrain_settings
-    if stage == "inference":
+    later = (*bundle.train_stages, "inference")
+    own = recipe.train_settings if stage in later else recipe.pretrain_settings
+    if stage in later and stage != "train":
         own = bundle.known([stage], own)  # those of the training that it shares, such as its network
     elif unknown := sorted(own.keys() - bundle.known([stage], own).keys()):
         raise ValueError(

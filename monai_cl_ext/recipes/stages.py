@@ -35,10 +35,10 @@ class Training:
 
     def __init__(self, plan: TrainingPlan, root: Path) -> None:
         method = make_recipes({"training": plan.recipe.method})["training"]
-        self.plan, self.stages = plan, method.pretrain_stages
+        self.plan, self.stages, self.training = plan, method.pretrain_stages, method.training.train_stages
         self.settings = {
             stage: stage_settings(bundle, stage, plan.recipe, plan.choices)
-            for bundle, stages in ((method.pretraining, self.stages), (method.training, ["train", "inference"]))
+            for bundle, stages in ((method.pretraining, self.stages), (method.training, [*self.training, "inference"]))
             if bundle is not None
             for stage in stages
         }
@@ -48,7 +48,8 @@ class Training:
         if method.pretraining is not None:
             pretraining = {stage: self.settings[stage] for stage in self.stages}
             self.pretraining = configured_bundle(method.pretraining, root / "pretraining", pretraining)
-            self.settings["train"]["pretrained"] = f"$@ckpt_dir + '/{_weights(self.stages[-1])}'"
+            for stage in self.training:
+                self.settings[stage]["pretrained"] = f"$@ckpt_dir + '/{_weights(self.stages[-1])}'"
         self.bundle = configured_bundle(method.training, root / "bundle", self._training_configs(method.training))
 
     def _training_configs(self, bundle: Bundle) -> dict[str, dict[str, Any]]:
@@ -61,7 +62,7 @@ class Training:
         known = {choice.name: choice.value for choice in plan.choices}
         return {
             **{stage: bundle.known([stage], known) for stage in bundle.pretrain_stages},
-            "train": self.settings["train"],
+            **{stage: self.settings[stage] for stage in self.training},
             "inference": self.settings["inference"],
             "evaluate": evaluate,
             "metadata": metadata_of(bundle.read("metadata"), plan.class_names, plan.modality, data, known),
@@ -70,11 +71,11 @@ class Training:
     def schedules(self) -> list[Choice]:
         """How long each stage trains."""
         reason = "by the recipe"
-        return [Choice(stage, schedule_told(self.settings[stage]), reason) for stage in (*self.stages, "train")]
+        return [Choice(stage, schedule_told(self.settings[stage]), reason) for stage in (*self.stages, *self.training)]
 
     def _data(self, stage: str) -> dict[str, Any]:
         """What is handed to a stage: pre-training sees no label."""
-        if stage != "train":
+        if stage in self.stages:
             return {"split": {part: without_labels(cases) for part, cases in self.plan.split.items()}}
         return {"split": self.plan.split, "labelled": self.plan.split["train"]}
 
@@ -84,7 +85,7 @@ class Training:
     def tasks(self) -> list[Task]:
         """The stages as cells of a study, to be timed."""
         found = []
-        for stage in (*self.stages, "train"):
+        for stage in (*self.stages, *self.training):
             data = {**self._data(stage), "pretrained": ""}
             runs = [Run([stage], {}, self._of(stage).known([stage], data))]
             scored = self.plan.split["validation"] if stage == "train" else []
@@ -95,12 +96,12 @@ class Training:
     @property
     def some_done(self) -> bool:
         """Whether a stage of training is done."""
-        return any((self._of(stage).folder / f"{stage}.done").is_file() for stage in (*self.stages, "train"))
+        return any((self._of(stage).folder / f"{stage}.done").is_file() for stage in (*self.stages, *self.training))
 
     def run(self, say: Say) -> None:
         """Runs what is missing; a line for each stage is shown by ``say``."""
         split = self.plan.split
-        every = [*self.stages, "train", *(["evaluate"] if split["validation"] else [])]
+        every = [*self.stages, *self.training, *(["evaluate"] if split["validation"] else [])]
         models = self.bundle.folder / "models"
         start: dict[str, Any] = {}
         for number, stage in enumerate(every, start=1):
@@ -126,9 +127,10 @@ class Training:
     def _told(self, stage: str) -> str:
         """What a stage does."""
         split = self.plan.split
-        if stage == "train":
+        if stage in self.training:
             volumes, patients = len(split["train"]), len({case["patient"] for case in split["train"]})
-            return f"training with the labels of {patients} patient(s), {volumes} volume(s)"
+            named = "" if stage == "train" else f" ({stage})"
+            return f"training{named} with the labels of {patients} patient(s), {volumes} volume(s)"
         if stage == "evaluate":
             return f"scores of the best weights on {len(split['validation'])} validation volume(s)"
         return f"pre-training ({stage}) on {len(split['pretrain'])} volumes, without labels"

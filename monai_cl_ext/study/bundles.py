@@ -55,6 +55,11 @@ class Bundle:
         return list(stages)
 
     @property
+    def train_stages(self) -> list[str]:
+        """Names of the config files of training in their order, "train" last and for most bundles alone."""
+        return list(self.read("metadata").get("train_stages", ["train"]))
+
+    @property
     def known_overlays(self) -> dict[str, dict[str, list[str]]]:
         """What metadata.json says of overlays by name."""
         return dict(self.read("metadata").get("overlays", {}))

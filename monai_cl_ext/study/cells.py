@@ -120,19 +120,19 @@ def _finetune(
     """
     bundle, split = plan.recipes[facts["method"]].training, plan.splits[facts["fold"]]
     labelled = draw_patients(split["train"], facts["labelled"], facts["draw"])
-    training = {
-        **bundle.known(["train"], {"seed": facts["seed"], **plan.settings}),
-        **plan.train_settings,
-        **(tried or {}),
-    }
-    data = {**start, **_data(plan, bundle, "train", split, labelled, split["validation"])}
-    data |= bundle.known(["train"], PROBLEMS[plan.problem].told(plan.classes))
+    problem = PROBLEMS[plan.problem]
+    trainings = []
+    for stage in bundle.train_stages:
+        own = {**plan.train_settings, **(tried or {})}
+        settings = bundle.known([stage], {"seed": facts["seed"], **plan.settings})
+        settings |= own if stage == "train" else bundle.known([stage], own)
+        data = {**start, **_data(plan, bundle, stage, split, labelled, split["validation"])}
+        trainings.append(Run([stage], settings, data | bundle.known([stage], problem.told(plan.classes))))
     inference = bundle.known(["inference"], {**plan.settings, **plan.train_settings})
     predicted = {"dataset#data": [{"image": case["image"]} for case in split[part]]}
-    problem = PROBLEMS[plan.problem]
     fields = [name for name in ("classes", "use_spacing", "tolerance") if name not in problem.without]
     scoring = {name: getattr(plan, name) for name in fields}
-    runs = [Run(["train"], training, data), Run(["inference"], inference, predicted)]
+    runs = [*trainings, Run(["inference"], inference, predicted)]
     if part == "test" and (last := last_inference(bundle)):
         runs.append(Run(["inference"], {**inference, **last}, predicted, INFERENCE_LAST))
     overlays = list(bundle.overlays)
@@ -153,7 +153,7 @@ def _data(
     """
     split = {part: PROBLEMS[plan.problem].handed(cases, plan.classes) for part, cases in split.items()}
     training, validation = (PROBLEMS[plan.problem].handed(cases, plan.classes) for cases in (training, validation))
-    ours = {"split": {**split, "test": []}} | ({"labelled": training} if stage == "train" else {})
+    ours = {"split": {**split, "test": []}} | ({"labelled": training} if stage in bundle.train_stages else {})
     if len(bundle.known([stage], ours)) == len(ours):
         return ours
     return {"train#dataset#data": training, "validate#dataset#data": validation}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,17 +26,26 @@ def expected_seconds(tasks: Sequence[Task]) -> dict[str, float]:
     timed: dict[str, float] = {}
     seconds = {}
     for task in tasks:
-        run = task.runs[0]
-        schedule = {name: value for name, value in run.settings.items() if name != "seed"}
-        kind = str((task.bundle, task.overlays, run.stages, schedule))
-        if kind not in timed:
-            timed[kind] = _probe(task)
-        seconds[task.name] = timed[kind]
+        seconds[task.name] = 0.0
+        for single in _trainings(task):
+            run = single.runs[0]
+            schedule = {name: value for name, value in run.settings.items() if name != "seed"}
+            kind = str((task.bundle, task.overlays, run.stages, schedule))
+            if kind not in timed:
+                timed[kind] = _probe(single)
+            seconds[task.name] += timed[kind]
     return seconds
 
 
+def _trainings(task: Task) -> list[Task]:
+    """The cell, or of a training in several stages a cell for each, the last one with what follows."""
+    count = sum(run.stage in Bundle(Path(task.bundle)).train_stages for run in task.runs) or 1
+    earlier = [replace(task, runs=[run], scored=[]) for run in task.runs[: count - 1]]
+    return [*earlier, replace(task, runs=task.runs[count - 1 :])]
+
+
 def _probe(task: Task) -> float:
-    """Start, steps and validations of a training; its predictions are reckoned as a validation of as many volumes.
+    """Start, steps and validations of the first run; predictions are reckoned as a validation of as many volumes.
 
     Of a method that warms up the steps behind its warm-up are timed, which are most of them and take longer.
     """
@@ -45,7 +55,8 @@ def _probe(task: Task) -> float:
     with tempfile.TemporaryDirectory() as folder, own_code(Path(folder) / "bundle"):
         bundle = copy(Path(folder) / "bundle")
         files = [str(bundle.path(name)) for name in bundle.configs(*run.stages)]
-        untrained = {name: "" for name in run.data if name == "pretrained"}
+        written = {f"model_{stage}": "" for stage in bundle.train_stages}
+        untrained = {name: "" for name in run.data if name == "pretrained"} | bundle.known(run.stages, written)
         data = {**run.data, **untrained, "bundle_root": str(bundle.folder)}
         values, lists = handed_over(data, Path(folder) / "data.json")
         (Path(folder) / "data.json").write_text(lists, encoding="utf-8")

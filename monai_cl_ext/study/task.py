@@ -85,8 +85,8 @@ class Task:
         scored: cases whose predictions are scored against their labels.
         scoring: the classes, and of segmentations ``use_spacing`` and ``tolerance`` of :func:`score_predictions`.
         slice_axis: of the volumes, for the slice-wise scores of :func:`paper_compat_scores`.
-        chosen: a setting of the first run and the cells, by its value, that compete for it: the best mean of the
-            problem's primary metric wins.
+        chosen: a setting of the stages of training and the cells, by its value, that compete for it: the best mean of
+            the problem's primary metric wins.
         kind: what it is for.
         problem: what is predicted, one of ``problems.PROBLEMS``.
     """
@@ -204,11 +204,13 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
         chosen = {setting: choose(root, cells, problem.primary) for setting, cells in task.chosen.items()}
         choices = {setting: float(value) for setting, value in chosen.items()}
         runs = list(task.runs)
+        count = len(bundle.train_stages)
         for setting, value in chosen.items():
-            runs[0] = replace(runs[0], settings={**runs[0].settings, **choices})
+            runs[:count] = [replace(run, settings={**run.settings, **choices}) for run in runs[:count]]
             source = root / task.chosen[setting][value]
-            if Task.read(source / TASK).runs[0] == runs[0]:
-                reuse_training(runs[0].name, source, folder)
+            if Task.read(source / TASK).runs[:count] == runs[:count]:
+                for run in runs[:count]:
+                    reuse_training(run.name, source, folder)
         for run in runs:
             run_stage(bundle, run.stages, run.settings, run.data, name=run.name, progress=progress)
         if task.scored:

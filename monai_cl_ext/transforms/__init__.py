@@ -52,6 +52,7 @@ from .policies.strength import scale_policy
 from .policies.strong_weak import simclr_policy, strong_policy, weak_med_policy, weak_policy
 from .policies.supercl import supercl_policy
 from .prepare import PrepareImage, PrepareViews
+from .signed_distance import signed_distance
 from .superpixels.slic import batched_slic
 from .superpixels.superpixel import Superpixel, SuperpixelD, Superpixeld, SuperpixelDict
 from .two_views import TwoViews, TwoViewsD, TwoViewsd, TwoViewsDict
@@ -78,7 +79,7 @@ __all__ = [
     # superpixels
     "Superpixel", "Superpixeld", "SuperpixelD", "SuperpixelDict", "batched_slic",
     # label maps
-    "keep_largest_components",
+    "keep_largest_components", "signed_distance",
     # MONAI forms
     "RandPolicy", "RandPolicyd", "RandPolicyD", "RandPolicyDict",
     "RandStrongAugment", "RandStrongAugmentd", "RandStrongAugmentD", "RandStrongAugmentDict",

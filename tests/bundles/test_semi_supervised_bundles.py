@@ -16,12 +16,16 @@ from monai_cl_ext.data import write_phantom
 from monai_cl_ext.losses import sigmoid_ramp_up
 from monai_cl_ext.methods import (
     BCP,
+    DAN,
+    DTC,
     UAMT,
     URPC,
+    CauSSL,
     CrossPseudoSupervision,
     EMASelfTraining,
     MCNet,
     MeanTeacher,
+    SASSNet,
     Supervised,
     UniMatch,
 )
@@ -35,21 +39,33 @@ KINDS = {
     "mcnet_segmentation": MCNet,
     "cps_segmentation": CrossPseudoSupervision,
     "bcp_segmentation": BCP,
+    "dan_segmentation": DAN,
     "unimatch_segmentation": UniMatch,
+    "caussl_segmentation": CauSSL,
+    "dtc_segmentation": DTC,
+    "sassnet_segmentation": SASSNet,
     "self_training_segmentation": EMASelfTraining,
 }
 MIXED = [name for name in KINDS if name != "supervised_segmentation"]
-RAMPED = [
-    "mean_teacher_segmentation", "ua_mt_segmentation", "cps_segmentation", "urpc_segmentation", "mcnet_segmentation",
-]  # fmt: skip
-HELD = {"urpc_segmentation": "heads", "mcnet_segmentation": "decoders"}
-"""What a method trains beside its network."""
 PARTNERS = {
     "mean_teacher_segmentation": "teacher.network", "bcp_segmentation": "teacher.network",
     "self_training_segmentation": "teacher.network", "ua_mt_segmentation": "teacher.network",
-    "cps_segmentation": "second",
+    "cps_segmentation": "second", "caussl_segmentation": "second",
 }  # fmt: skip
 """The other network of a method, by its name in the method."""
+HEADS = {
+    "urpc_segmentation": {"heads"},
+    "mcnet_segmentation": {"decoders"},
+    "caussl_segmentation": {"adversary"},
+    "dan_segmentation": {"adversary"},
+    "dtc_segmentation": {"head"},
+    "sassnet_segmentation": {"head", "adversary"},
+}
+"""What else a method trains and throws away."""
+RAMPED = [
+    f"{name}_segmentation"
+    for name in ("mean_teacher", "ua_mt", "urpc", "mcnet", "cps", "caussl", "dan", "dtc", "sassnet")
+]
 STEPS = SMALL["epochs"] * SMALL["batches_per_epoch"]
 
 
@@ -114,12 +130,12 @@ def test_training_changes_every_part_and_leaves_the_plain_weights_of_the_stock_n
     for part in filter(None, ("network", PARTNERS.get(name))):
         assert all(torch.equal(started[f"{part}.{key}"], given[key]) for key in encoder), part
         assert any(not torch.equal(started[f"{part}.{key}"], method.state_dict()[f"{part}.{key}"]) for key in encoder)
-    if name == "cps_segmentation":
+    if name in ("cps_segmentation", "caussl_segmentation"):
         assert not torch.equal(started["network.final_conv.weight"], started["second.final_conv.weight"])
     moved = {key for key, value in started.items() if not torch.equal(value, method.state_dict()[key])}
-    if name in HELD:
-        held = {key for key, _ in getattr(method, HELD[name]).named_parameters()}
-        assert held and {f"{HELD[name]}.{key}" for key in held} <= moved
+    for part in HEADS.get(name, set()) & {"heads", "decoders", "head"}:
+        held = {key for key, _ in getattr(method, part).named_parameters()}
+        assert held and {f"{part}.{key}" for key in held} <= moved
     (losses,) = flow.trainer.state.output
     assert set(losses) >= ({"loss"} if name not in MIXED else {"loss", "supervised", "consistency"})
     assert all(torch.isfinite(value) for value in losses.values())
@@ -145,7 +161,7 @@ def test_the_weight_of_unlabeled_rows_follows_its_schedule(name, trained):
     _, flow, method, _ = trained(name)
     expected = flow.parser.get_parsed_content("consistency_weight")
     if name in RAMPED:
-        assert method.consistency_weight == pytest.approx(0.1 * sigmoid_ramp_up(STEPS - 1, STEPS))
+        assert method.consistency_weight == pytest.approx(expected * sigmoid_ramp_up(STEPS - 1, STEPS))
     else:
         assert method.consistency_weight == expected > 0
 
@@ -169,6 +185,7 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("name, change", [
     *((name, {}) for name in KINDS), ("bcp_segmentation", {"warm_up_steps": 7}),
     ("mean_teacher_segmentation", {"ramp_up_begin": 7, "consistency_weight": 10.0}),
+    ("caussl_segmentation", {"independence_begin": 2, "independence_every": 3}),
 ])  # fmt: skip
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, change, phantom, tmp_path):
     """With a boundary of stages before the interruption, which is the default, or behind it."""
@@ -191,7 +208,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, change, phantom, 
         one, other = one.get("method", one), other.get("method", other)
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one), file
     held = {key.split(".")[0] for key in one} - {"stages"}  # the network, as UniMatch, URPC and MC-Net+ see it
-    assert held == {"network", *PARTNERS.get(name, "").split(".")[:1], HELD.get(name, "")} - {""}
+    assert held == {"network", *HEADS.get(name, ()), *PARTNERS.get(name, "").split(".")[:1]} - {""}
 
 
 @pytest.mark.slow

@@ -11,7 +11,12 @@ from workflows import parsed, read
 from monai_cl_ext.bundles import bundle_names
 from monai_cl_ext.fingerprint import fingerprint
 
-STAGES = [(name, stage) for name in bundle_names() for stage in (*read(name, "metadata")["pretrain_stages"], "train")]
+STAGES = [
+    (name, stage)
+    for name in bundle_names()
+    for kind in ("pretrain_stages", "train_stages")
+    for stage in read(name, "metadata")[kind]
+]
 FREE = {
     "imports", "stage", "bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device", "is_not_rank0", "module",
     "network", "trained", "resume", "val_interval", "log_interval", "num_workers", "initialize", "run",
@@ -29,7 +34,7 @@ CHANGES = {
     "level": -2, "blocks": 2, "pretext": "inpainting", "box": 0.3, "patch": 0.1, "probe": "finetune", "momentum": 0.9,
     "pretrained": "", "weights": "voco", "pretrained_blocks": 1, "limits": [0, 2], "num_heads": 4, "patch_size": 4,
     "hidden_size": 96, "slice_axis": 1, "image_size": [64, 64], "local_crop": [0.1, 0.4], "area": [0.3, 0.9],
-    "window": [-160, 240], "decoders": 2,
+    "window": [-160, 240], "decoders": 2, "maximum": 10.0, "warm_up_steps": 7,
     "channels": 1, "view_superpixels": {"_target_": "torch.nn.Identity"}, "learning_rate": 0.123, "batch_size": 22,
 }  # fmt: skip
 """Other values of settings that cannot be any number."""
@@ -55,7 +60,7 @@ def guarded(bundle: str, stage: str, settings: dict) -> object:
         data |= {"class_names": ["a", "b"]}
     if "unlabelled" in read(bundle, stage):
         data["unlabelled"] = Data.data
-    start = {"pretrained": ""} if "pretrained" in read(bundle, stage) else {}
+    start = {name: "" for name in read(bundle, stage) if name == "pretrained" or name.startswith("model_")}
     parser = parsed(bundle, stage, **{**data, **start, "device": "cpu", **settings})
     (resume,) = (each for each in parser["train#handlers"] if each["_target_"].endswith(".Resume"))
     assert resume["settings"] == "@train#settings"
@@ -79,7 +84,7 @@ def other(name: str, value: object) -> object:
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle, stage", [
     (name, stage) for name, stage in STAGES
-    if stage != "train" or name in ("gcl_segmentation", "dino_classification")
+    if not stage.startswith("train") or name in ("gcl_segmentation", "dino_classification")
     or not read(name, "metadata")["pretrain_stages"]
 ])  # fmt: skip
 def test_resume_guards_every_setting_that_shapes_a_run(bundle, stage):
@@ -92,7 +97,7 @@ def test_resume_guards_every_setting_that_shapes_a_run(bundle, stage):
     tasks = {"box": "inpainting", "swaps": "context_restoration", "patch": "context_restoration"}
     starts = {"pretrained", "weights"}  # which files there are is not for this test
     assert starts & used <= set(config["train"]["settings"])
-    for name in sorted(used - starts):
+    for name in sorted(name for name in used - starts if not name.startswith("model_")):
         settings = {"pretext": tasks[name]} if name in tasks and bundle.startswith("pretext") else {}
         settings |= {"local_crops": 1} if name == "local_crop" else {}  # without any the crop shapes nothing
         value = 32 if name == "image_size" and bundle == "dino_classification" else other(name, asked[name])
@@ -122,8 +127,8 @@ def test_a_device_may_be_text(bundle, stage, device):
 
 @pytest.mark.parametrize("bundle", bundle_names())
 def test_one_overlay_serves_several_gpus_at_every_stage(bundle):
-    pretraining = [[stage] for stage in read(bundle, "metadata")["pretrain_stages"]]
-    for stages in (*pretraining, ["train"], ["train", "evaluate"]):
+    single = [[stage] for name, stage in STAGES if name == bundle]
+    for stages in (*single, ["train", "evaluate"]):
         parser = parsed(bundle, *stages, "multi_gpu_train")
         assert parser["trained"]["module"] == "@module" and "@trained" not in parser["module"]
         assert parser["run"] == parsed(bundle, *stages)["run"]

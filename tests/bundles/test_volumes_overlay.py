@@ -34,6 +34,7 @@ OWN_SETTINGS = {
     "gcl_segmentation": {"volumes_per_batch": 1, "pixdim": [6.0, 6.0, 3.0]},
     "pretext_segmentation": {"image_size": [16, 16, 32]}, "dino_segmentation": {"local_size": [16, 16, 16]},
     "desd_segmentation": {"local_size": [16, 16, 16]}, "swav_segmentation": {"local_size": [16, 16, 16]},
+    "learned_augmentation_segmentation": {"image_size": [32, 32, 32]},
     "dira_segmentation": {"queue_size": 8, "swaps": 2, "patch": 0.25}, "moco_segmentation": {"queue_size": 8},
 }  # fmt: skip
 
@@ -64,8 +65,9 @@ def test_pretraining_leaves_the_weights_of_the_stock_3d_network(name, phantom, t
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_evaluation_and_inference_of_volumes(name, phantom, tmp_path):
     root = copy_bundle(name, tmp_path)
-    settings = {"dataset_dir": str(phantom), **TINY, "labelled_patients": 2}
-    flow = run(root, ["train", "volumes"], **settings)
+    settings = {"dataset_dir": str(phantom), **TINY, "labelled_patients": 2, **OWN_SETTINGS.get(name, {})}
+    for stage in read(name, "metadata")["train_stages"]:
+        flow = run(root, [stage, "volumes"], **settings)
     network().load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True), strict=True)
     assert isinstance(flow.parser.get_parsed_content("validate#inferer"), SlidingWindowInferer)
     assert all(torch.isfinite(value) for value in flow.trainer.state.output[0].values())

@@ -15,6 +15,8 @@ from monai_cl_ext.losses import (
     CrossPseudoSupervisionLoss,
     DeSDLoss,
     DINOLoss,
+    DualTaskConsistencyLoss,
+    FilterIndependenceLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
     MoCoLoss,
@@ -91,6 +93,17 @@ class DeSD(nn.Module):
         return self.loss([views, [2 * view for view in views]], [view.detach() for view in views[:2]], 0.04)
 
 
+class Independence(nn.Module):
+    """FilterIndependenceLoss of one layer, called with the weights of two networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = FilterIndependenceLoss([6])
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return self.loss([first], [second])
+
+
 class Partition(nn.Module):
     """PartitionContrastiveLoss, called with views."""
 
@@ -159,6 +172,8 @@ CALLS = {
     "MutualConsistencyLoss": Call(listed(MutualConsistencyLoss()), MAPS),
     "sharpen": Call(lambda maps: sharpen(maps.softmax(1)).sum(), MAPS[:1]),
     "UncertaintyMaskedConsistencyLoss": Call(certain, MAPS, (UNCERTAINTY,)),
+    "FilterIndependenceLoss": Call(Independence(), MAPS),
+    "DualTaskConsistencyLoss": Call(lambda distance, logits: DualTaskConsistencyLoss(2)(distance[:, 1:], logits), MAPS),
     **{f"contrast {form}": Call(in_form(form), EMBEDDINGS[:1], (PARTITION,)) for form in ("joint", "pairwise")},
     "contrast groupwise": Call(in_form("groupwise"), EMBEDDINGS[:1], (torch.tensor([0, 1, 2, 2, 1, 0]),)),
     "average_superpixel_map": Call(lambda f, s: average_superpixel_map(f, s).sum(), MAPS[:1], (SUPERPIXELS[0],)),

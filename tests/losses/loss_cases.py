@@ -14,6 +14,8 @@ from monai_cl_ext.losses import (
     BYOLLoss,
     CrossPseudoSupervisionLoss,
     DeSDLoss,
+    DualTaskConsistencyLoss,
+    FilterIndependenceLoss,
     LocalContrastiveLoss,
     MaskedDiceCELoss,
     MoCoLoss,
@@ -103,6 +105,19 @@ def agreement(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(list(z[:, own].unflatten(-1, (3, 4))))
 
 
+def dual_task(z: Tensor, own: slice) -> Tensor:
+    distance, logits = z[:, own].unflatten(-1, (3, 4))
+    return DualTaskConsistencyLoss(2)(distance[:, 1:], logits)
+
+
+def independence(z: Tensor, own: slice) -> Tensor:
+    """Weights are those of every process, as are the coefficients; rows of a batch play no part."""
+    loss = FilterIndependenceLoss([8, 4])
+    for coefficients in loss.coefficients:
+        coefficients.data = torch.eye(len(coefficients)) + 0.1
+    return loss([z[0], z[1, :4]], [z[1], z[0, 4:]])
+
+
 def siamese(loss: Callable[..., Tensor]) -> Callable[[Tensor, slice], Tensor]:
     return lambda z, own: loss(*z[:, own])
 
@@ -172,4 +187,8 @@ CASES = {
     "where it is certain, a process that is not": Case(certain(0.39), width=12),
     "where it is certain, an empty process": Case(certain(0.65), first=8, width=12),
     "where it is certain, nowhere": Case(certain(0.0), first=3, width=12),
+    "filter independence": Case(independence),
+    "dual task": Case(dual_task, width=12),
+    "dual task, unequal": Case(dual_task, first=3, width=12),
+    "dual task, an empty process": Case(dual_task, first=8, width=12),
 }

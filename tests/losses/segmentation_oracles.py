@@ -98,3 +98,13 @@ def mutual_consistency(logits: list[Tensor], temperature: float) -> Tensor:
                     target = sharpened(probability(other, row, number, place), temperature)
                     total = total + (probability(own, row, number, place) - target) ** 2
     return total / logits[0].numel()
+
+
+def dual_task(signed_distance: Tensor, logits: Tensor, k: float) -> Tensor:
+    """Mean of (1 / (1 + exp(k distance)) - p)^2 over voxels and foreground classes."""
+    terms = []
+    for row, place in voxels(logits):
+        for number in range(1, logits.shape[1]):
+            mask = 1 / (1 + torch.exp(k * signed_distance[(row, number - 1, *place)]))
+            terms.append((mask - probability(logits, row, number, place)) ** 2)
+    return sum(terms) / len(terms)

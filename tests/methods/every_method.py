@@ -16,18 +16,23 @@ from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
 from monai_cl_ext.methods import (
     BCP,
     BYOL,
+    DAN,
     DINO,
+    DTC,
     PCL,
     UAMT,
     URPC,
     WCL,
     Adversary,
+    AugmentedTraining,
+    CauSSL,
     CrossPseudoSupervision,
     DeSD,
     DiRA,
     EMASelfTraining,
     GCLGlobal,
     GCLLocal,
+    LearnedAugmentation,
     MCNet,
     MeanTeacher,
     Method,
@@ -37,6 +42,7 @@ from monai_cl_ext.methods import (
     PartitionContrast,
     Restoration,
     RotationPrediction,
+    SASSNet,
     SelfTraining,
     SimCLR,
     SimSiam,
@@ -46,7 +52,15 @@ from monai_cl_ext.methods import (
     SwAV,
     UniMatch,
 )
-from monai_cl_ext.networks import DINOHead, MultiCropViT, patch_discriminator
+from monai_cl_ext.networks import (
+    DeformationGenerator,
+    DINOHead,
+    Evaluator,
+    IntensityGenerator,
+    MultiCropViT,
+    image_discriminator,
+    patch_discriminator,
+)
 from monai_cl_ext.transforms import (
     BoxErasing,
     PatchSwapping,
@@ -166,6 +180,25 @@ def weak_to_strong(dims: int) -> list[ViewPolicy]:
     return [segmentation_policy(size_of(dims), dims), strong, strong]
 
 
+def multiples_of_32(dims: int) -> list[int]:
+    return [32, 32] if dims == 2 else [32, 64, 32]
+
+
+def learned(kind: type[nn.Module], dims: int, **given: int) -> LearnedAugmentation:
+    adversary = Adversary(image_discriminator(multiples_of_32(dims), 1, dims))
+    generator = kind(multiples_of_32(dims), 1, dims)
+    return LearnedAugmentation(network(dims), DiceCELoss(softmax=True), 2, generator, adversary, **given)
+
+
+def augmented(dims: int) -> AugmentedTraining:
+    generators = [kind(multiples_of_32(dims), 1, dims) for kind in (DeformationGenerator, IntensityGenerator)]
+    return AugmentedTraining(Supervised(network(dims), DiceCELoss(softmax=True)), *generators, 3)
+
+
+def larger(dims: int) -> list[ViewPolicy]:
+    return [segmentation_policy(multiples_of_32(dims), dims)]
+
+
 def after_warm_up(method: type[Method], loss: nn.Module, dims: int) -> Method:
     """A method of two stages in its second one."""
     made = method(network(dims), loss, 2, warm_up_steps=0, refine=partial(keep_largest_components, num_classes=3))
@@ -272,10 +305,23 @@ CALLS = {
     "CrossPseudoSupervision": Case(
         lambda dims: CrossPseudoSupervision(network(dims), network(dims), LOSS, 2), few_labels
     ),
+    "DTC": Case(lambda dims: DTC(network(dims), LOSS, 2), few_labels),
+    "CauSSL": Case(lambda dims: CauSSL(network(dims), network(dims), LOSS, 2, begin=0, every=1), few_labels),
     "EMASelfTraining": Case(partial(after_warm_up, EMASelfTraining, LOSS), few_labels),
     "EMASelfTraining in its warm-up": Case(lambda dims: EMASelfTraining(network(dims), LOSS, 2, 9), few_labels),
     "BCP": Case(partial(after_warm_up, BCP, MaskedDiceCELoss()), few_labels),
     "BCP in its warm-up": Case(lambda dims: BCP(network(dims), MaskedDiceCELoss(), 2, 9), few_labels),
+    "DAN": Case(lambda dims: DAN(network(dims), LOSS, 2, Adversary(Evaluator(3, 1, dims, 4))), few_labels),
+    **{
+        f"LearnedAugmentation by a {kind.__name__}": Case(partial(learned, kind), larger)
+        for kind in (DeformationGenerator, IntensityGenerator)
+    },
+    "LearnedAugmentation as released": Case(
+        partial(learned, DeformationGenerator, released_detached=True), larger
+    ),
+    "LearnedAugmentation in its warm-up": Case(partial(learned, DeformationGenerator, warm_up_steps=9), larger),
+    "AugmentedTraining": Case(augmented, larger),
+    "SASSNet": Case(lambda dims: SASSNet(network(dims), LOSS, 2, Adversary(Evaluator(2, 1, dims, 4))), few_labels),
     "UniMatch": Case(lambda dims: UniMatch(network(dims), LOSS, 2), weak_to_strong, {"made_from": [None, 0, 0]}),
     "UniMatch as FixMatch": Case(
         lambda dims: UniMatch(network(dims), LOSS, 2, strong_views=1, feature_dropout=0.0),

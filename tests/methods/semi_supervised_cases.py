@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from monai.losses import DiceCELoss
@@ -13,15 +14,21 @@ from torch import Tensor, nn
 from monai_cl_ext.losses import MaskedDiceCELoss
 from monai_cl_ext.methods import (
     BCP,
+    DAN,
+    DTC,
     UAMT,
     URPC,
+    Adversary,
+    CauSSL,
     CrossPseudoSupervision,
     EMASelfTraining,
     MCNet,
     MeanTeacher,
+    SASSNet,
     SemiSupervised,
     UniMatch,
 )
+from monai_cl_ext.networks import Evaluator
 
 SUPERVISED = DiceCELoss(
     to_onehot_y=True, softmax=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5, lambda_dice=0.5,
@@ -39,6 +46,13 @@ def certain(network: nn.Module) -> nn.Module:
     return network
 
 
+def evaluator(classes: int = 3, dims: int = 2, width: int = 4, learning_rate: float = 1e-3) -> Adversary:
+    """A narrow evaluator of maps and images of one channel, with its optimizer."""
+    torch.manual_seed(2)
+    optimizer = partial(torch.optim.Adam, lr=learning_rate, betas=(0.9, 0.99))
+    return Adversary(Evaluator(classes, 1, dims, width), optimizer)
+
+
 METHODS: dict[str, Callable[..., SemiSupervised]] = {
     "MeanTeacher": lambda make, labelled=2, **more: MeanTeacher(make(0), SUPERVISED, labelled, **more),
     "UAMT": lambda make, labelled=2, **more: UAMT(
@@ -49,10 +63,16 @@ METHODS: dict[str, Callable[..., SemiSupervised]] = {
     "CrossPseudoSupervision": lambda make, labelled=2, **more: CrossPseudoSupervision(
         make(0), make(1), SUPERVISED, labelled, **more
     ),
+    "CauSSL": lambda make, labelled=2, **more: CauSSL(
+        make(0), make(1), SUPERVISED, labelled, **{"begin": 1, "every": 2, **more}
+    ),
     "EMASelfTraining": lambda make, labelled=2, warm_up_steps=2, **more: EMASelfTraining(
         make(0), SUPERVISED, labelled, warm_up_steps, **more
     ),
     "BCP": lambda make, labelled=2, warm_up_steps=2, **more: BCP(make(0), MASKED, labelled, warm_up_steps, **more),
+    "DAN": lambda make, labelled=2, **more: DAN(make(0), SUPERVISED, labelled, evaluator(), **more),
+    "DTC": lambda make, labelled=2, **more: DTC(make(0), SUPERVISED, labelled, **more),
+    "SASSNet": lambda make, labelled=2, **more: SASSNet(make(0), SUPERVISED, labelled, evaluator(2), **more),
     "UniMatch": lambda make, labelled=2, **more: UniMatch(make(0), SUPERVISED, labelled, **more),
 }
 
@@ -79,8 +99,10 @@ def views(rows: int = 4, size: int = 16, count: int = 1, dtype: torch.dtype = to
 
 
 def parts(losses: dict[str, Tensor], method: SemiSupervised) -> tuple[Tensor, Tensor]:
-    """The supervised part and the consistency, after a look at their sum."""
+    """The supervised part and the consistency, after a look at their sum, to which CauSSL adds one more."""
     total = losses["supervised"] + method.consistency_weight * losses["consistency"]
+    if "independence" in losses:
+        total = total + method.independence_weight * losses["independence"]
     assert losses["loss"].item() == total.item() and losses["consistency"].item() > 0
     return losses["supervised"], losses["consistency"]
 

@@ -220,6 +220,14 @@ def test_two_processes_step_as_one(tmp_path):
     assert (alone - expected).abs().max() > 1e-4  # what a process without the other would step to
 
 
+def test_a_discriminator_may_take_several_inputs():
+    made, given = Adversary(nn.Bilinear(3, 3, 1)), torch.rand(2, 4, 3)
+    before = weights(made)
+    assert made.learn(lambda verdict: verdict(*given).square().mean()).item() == made(*given).square().mean().item()
+    made.step()
+    assert not torch.equal(weights(made), before)
+
+
 def test_another_optimizer_may_be_given():
     made = Adversary(patch_discriminator(width=4), partial(torch.optim.SGD, lr=0.5))
     assert made.optimizer.defaults["lr"] == 0.5

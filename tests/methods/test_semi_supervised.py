@@ -87,12 +87,14 @@ def optimizer_of(method):
 
 @NAMES
 def test_a_resumed_run_goes_on_bit_for_bit(name, tmp_path):
-    """The state dictionaries after one or two epochs are enough: teacher, second network and boxes included."""
+    """The state dictionaries after one or two epochs are enough, whatever a method holds besides its network."""
     for saved in (2, 4):
         method = made(name)
         optimizer = optimizer_of(method)
         steps(method, optimizer, 0, saved)
-        torch.save({"method": method.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "saved.pt")
+        own = {key: each.state_dict() for key, each in method.optimizers.items()}
+        saved_state = {"method": method.state_dict(), "optimizer": optimizer.state_dict(), "own": own}
+        torch.save(saved_state, tmp_path / "saved.pt")
         expected = steps(method, optimizer, saved, saved + 4)
 
         resumed = made(name)
@@ -102,6 +104,8 @@ def test_a_resumed_run_goes_on_bit_for_bit(name, tmp_path):
         state = torch.load(tmp_path / "saved.pt", weights_only=True)
         resumed.load_state_dict(state["method"])
         other.load_state_dict(state["optimizer"])
+        for key, each in resumed.optimizers.items():
+            each.load_state_dict(state["own"][key])
         assert steps(resumed, other, saved, saved + 4) == expected and len(set(expected)) == 4
         for key, value in method.state_dict().items():
             assert torch.equal(value, resumed.state_dict()[key]), key
@@ -113,9 +117,9 @@ def test_the_predictor_is_the_student(name):
     assert method.predictor is method.network
     assert method.predictor.state_dict().keys() == unet().state_dict().keys()
     trained = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
-    others = {"CrossPseudoSupervision": "second", "URPC": "heads", "MCNet": "decoders"}
-    parts = [method.network, *([getattr(method, others[name])] if name in others else [])]
-    assert trained == {id(parameter) for part in parts for parameter in part.parameters()}
+    others = ("second", "head", "heads", "decoders")
+    modules = [method.network, *(getattr(method, part) for part in others if hasattr(method, part))]
+    assert trained == {id(parameter) for module in modules for parameter in module.parameters()}
 
 
 @NAMES

@@ -14,7 +14,14 @@ from torch.utils.data import default_convert
 from monai_cl_ext import data, losses, methods
 from monai_cl_ext.data import NeighborBatchSampler, PartitionBatchSampler, TwoStreamBatchSampler
 from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
-from monai_cl_ext.networks import DINOHead, patch_discriminator
+from monai_cl_ext.networks import (
+    DeformationGenerator,
+    DINOHead,
+    Evaluator,
+    IntensityGenerator,
+    image_discriminator,
+    patch_discriminator,
+)
 from monai_cl_ext.transforms import PrepareViews, Superpixeld, TwoViewsd, simclr_policy, spatial_part
 
 WITHOUT_GRADIENT = {"nearest_neighbor_components", "sinkhorn"}
@@ -101,10 +108,19 @@ def supervised():
     return methods.Supervised(network(), LABELED)
 
 
+SOFT = DiceCELoss(softmax=True)
+
+
 METHODS = {
+    "AugmentedTraining": lambda: methods.AugmentedTraining(
+        methods.Supervised(network(), SOFT), DeformationGenerator(SIDE), IntensityGenerator(SIDE), 2
+    ),
     "BCP": lambda: methods.BCP(network(), MaskedDiceCELoss(), 3, warm_up_steps=0),
     "BYOL": lambda: methods.BYOL(network(), 8, 8),
+    "CauSSL": lambda: methods.CauSSL(network(), network(1), LABELED, 2, begin=0, every=1),
     "CrossPseudoSupervision": lambda: methods.CrossPseudoSupervision(network(), network(1), LABELED, 2),
+    "DAN": lambda: methods.DAN(network(), LABELED, 2, methods.Adversary(Evaluator(2, width=4))),
+    "DTC": lambda: methods.DTC(network(), LABELED, 2),
     "DINO": lambda: methods.DINO(network(), lambda width: DINOHead(width, 16, 8, 8), DINOLoss(16)),
     "DeSD": lambda: methods.DeSD(network(), lambda width: DINOHead(width, 16, 8, 8), DeSDLoss(16)),
     "SwAV": lambda: methods.SwAV(network(), SwAVLoss(), 8, 8, 8, queue_size=12),
@@ -116,6 +132,9 @@ METHODS = {
     "EMASelfTraining": lambda: methods.EMASelfTraining(network(), LABELED, 2, warm_up_steps=0),
     "GCLGlobal": lambda: methods.GCLGlobal(network(), "gr", SIDE, hidden=8, features=8),
     "GCLLocal": lambda: methods.GCLLocal(network(), blocks=3, regions=9, features=8),
+    "LearnedAugmentation": lambda: methods.LearnedAugmentation(
+        network(), SOFT, 2, DeformationGenerator(SIDE), methods.Adversary(image_discriminator(SIDE))
+    ),
     "MeanTeacher": lambda: methods.MeanTeacher(network(), LABELED, 2),
     "MoCo": lambda: methods.MoCo(network(), queue_size=9),
     "MoCoV3": lambda: methods.MoCoV3(network(), hidden=8),
@@ -123,6 +142,7 @@ METHODS = {
     "PartitionContrast": lambda: methods.PartitionContrast(network()),
     "Restoration": lambda: methods.Restoration(network()),
     "RotationPrediction": lambda: methods.RotationPrediction(network()),
+    "SASSNet": lambda: methods.SASSNet(network(), LABELED, 2, methods.Adversary(Evaluator(1, width=4))),
     "SelfTraining": lambda: methods.SelfTraining(supervised(), [], epochs=2, rounds=1),
     "SimCLR": lambda: methods.SimCLR(network()),
     "SimSiam": lambda: methods.SimSiam(network(), 8, 4),
@@ -136,7 +156,7 @@ METHODS = {
 }
 BASES = {
     "Adversary", "InstanceContrast", "Method", "MomentumMethod", "NetworkMethod", "RandomBoxes", "SemiSupervised",
-    "TwoStages", "weight_decay_groups",
+    "SignedDistances", "TwoStages", "weight_decay_groups",
 }  # fmt: skip
 
 

@@ -170,7 +170,8 @@ def test_a_method_may_pretrain_by_one_bundle_and_train_by_another(phantom, tmp_p
 
 
 def test_semi_supervised_bundles_are_compared_with_others_from_the_same_starts(phantom, tmp_path):
-    others = [f"{name}_segmentation" for name in ("mean_teacher", "cps", "bcp", "unimatch", "self_training")]
+    names = "mean_teacher", "cps", "bcp", "unimatch", "caussl", "dtc", "sassnet", "self_training"
+    others = [f"{name}_segmentation" for name in names]
     methods = {name: name for name in ("scratch", "pcl_segmentation", "supervised_segmentation")}
     methods |= {start + name: start + name for name in others for start in ("scratch > ", "pcl_segmentation > ")}
     cells = tasks(make_plan(**arguments(phantom, methods=methods)), tmp_path)
@@ -186,6 +187,20 @@ def test_semi_supervised_bundles_are_compared_with_others_from_the_same_starts(p
         config = folder / "configs" / "train.json"
         config.write_text(config.read_text().replace("torch.optim.Adam", "torch.optim.AdamW"))
         make_plan(**arguments(phantom, methods=["pcl_segmentation", str(folder)]))
+
+
+def test_a_training_of_several_stages_is_one_cell(phantom, tmp_path):
+    bundle = "learned_augmentation_segmentation"
+    arranged = arguments(phantom, methods={bundle: bundle, "after": f"pcl_segmentation > {bundle}"})
+    cells = tasks(make_plan(**arranged), tmp_path)
+    finals = {task.facts["method"]: task for task in cells if task.kind == Kind.FINETUNE}
+    stages = ["train_deformation", "train_intensity", "train"]
+    for method, cell in finals.items():
+        assert [run.stage for run in cell.runs[:4]] == [*stages, "inference"]
+        first, *others = cell.runs[:3]
+        assert all(run.settings == first.settings and run.data == first.data for run in others)
+        assert first.data["labelled"] and not first.data["split"]["test"]
+        assert bool(first.data.get("pretrained")) == (method == "after")
 
 
 def test_planning_reads_each_config_once(phantom, tmp_path, monkeypatch):

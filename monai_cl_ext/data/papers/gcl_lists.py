@@ -133,7 +133,7 @@ def released_split(
         ValueError: when a listed patient is absent, a number fits several patients, a part would be empty, or there
             is no such list.
     """
-    numbered = _by_number(cases, end_diastole=name == "acdc")
+    numbered = by_number(cases, end_diastole=name == "acdc")
     warn_of_same_volumes(cases)
     split: dict[str, list[Case]] = {}
     absent: list[str] = []
@@ -161,8 +161,12 @@ def _written_out(written: str) -> list[str]:
     return patients
 
 
-def _by_number(cases: Sequence[Case], end_diastole: bool) -> dict[int, list[Case]]:
-    """The cases of each patient, by the number that ends the patient's name."""
+def by_number(cases: Sequence[Case], end_diastole: bool = False) -> dict[int, list[Case]]:
+    """The cases of each patient, or those of ACDC's end of diastole alone, by the number that ends the patient's name.
+
+    Raises:
+        ValueError: when a number fits several patients.
+    """
     numbered: dict[int, list[Case]] = {}
     owner: dict[int, str] = {}
     for patient, group in by_patient(cases).items():
