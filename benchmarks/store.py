@@ -5,7 +5,8 @@
 
 The volumes are 128 x 128 x 128 voxels. The store's 200, 2,000 and 20,000 entries are hard links to the arrays of eight
 real ones, under keys that this script makes, so that the disk holds eight; a process cannot tell. Private memory (USS)
-is what a process has for itself: what grows from its start, with the data set made and 300 items read.
+is what a process has for itself and the system cannot take back, unlike pages of mapped files: what grows from its
+start, with the data set made and 300 items read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
@@ -27,9 +29,9 @@ COUNTS = (200, 2000, 20000)
 
 
 def private_kilobytes() -> int:
-    """USS of this process."""
+    """USS of this process without the pages of files that are mapped."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private"))
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
 
 
 def write_volumes(folder: Path, count: int) -> list[dict[str, str]]:
@@ -168,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", default="/tmp/store_benchmark")
     parser.add_argument("--counts", type=int, nargs="*", default=COUNTS)
+    parser.add_argument("--processes", type=int, nargs="*", default=(1, 4))
     parser.add_argument("--child", nargs=4)
     given = parser.parse_args()
     if given.child:
@@ -182,7 +185,7 @@ def main() -> None:
     for count in given.counts:
         fill(store, sources, cases, count)
         for kind in ("slices", "patches"):
-            for processes in (1, 4):
+            for processes in given.processes:
                 results = together(processes, kind, str(store), str(sources), str(count))
                 largest = {name: max(result[name] for result in results) for name in results[0]}
                 found[kind, processes, count] = largest["kilobytes"]
@@ -193,7 +196,7 @@ def main() -> None:
                 )
     first, last = min(given.counts), max(given.counts)
     if last > first:
-        for kind, processes in (("slices", 1), ("slices", 4), ("patches", 1), ("patches", 4)):
+        for kind, processes in product(("slices", "patches"), given.processes):
             growth = found[kind, processes, last] - found[kind, processes, first]
             print(f"{kind}, {processes} process(es): {growth / (last - first):.2f} KB more for each more volume")
     peers(cases, folder)

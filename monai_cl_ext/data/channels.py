@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from monai_cl_ext.data.file_names import PICTURES, case_name, some
 
@@ -92,20 +91,6 @@ def refuse_missing_channels(volumes: Sequence[Volume], expected: int) -> None:
             raise ValueError(
                 f"{volume.files[0]}: a picture for each of {expected} channels is not read; write them to one picture, "
                 "or as NIfTI"
-            )
-
-
-def refuse_channel_files(cases: Sequence[Mapping[str, Any]], what: str) -> None:
-    """Refuses cases whose channels lie in several files, for what takes one file a volume.
-
-    Raises:
-        ValueError: names the files.
-    """
-    for case in cases:
-        if isinstance(case["image"], list):
-            raise ValueError(
-                f"{case['image'][0]}: one of {len(case['image'])} channels of a volume, but {what} takes volumes of "
-                "one; give a folder that holds one channel alone, or train by a bundle"
             )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,11 @@ def name_order(name: str) -> list[Any]:
 def files_of(image: Any) -> list[str]:
     """The files of a case's "image": one, or one a channel."""
     return [str(path) for path in image] if isinstance(image, (list, tuple)) else [str(image)]
+
+
+def image_file(case: Mapping[str, Any]) -> str:
+    """The file that a case is known by: its image, or the first of its channels."""
+    return files_of(case["image"])[0]
 
 
 def by_case(paths: Iterable[Path]) -> dict[str, Path]:

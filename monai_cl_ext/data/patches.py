@@ -17,6 +17,9 @@ from monai_cl_ext.data.prepared import prepared_volumes
 from monai_cl_ext.data.preprocessing import volume_transform
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
 
+AXES = [0, 2, 3]
+"""Slices, H and W in the shape of an array (slices, C, H, W)."""
+
 
 class PatchDataset(Dataset[dict[str, Any]]):
     """Random patches of a list of volumes, others in each epoch.
@@ -96,7 +99,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
             raise IndexError(f"row {index} of {len(self)}")
         index %= len(self)
         number, row = divmod(index, self.patches.per_volume)
-        arrays, shape = self._volumes.arrays, self._shapes[number]
+        arrays, shape = self._volumes.arrays, self._volumes.shapes[number, AXES]
         foreground = arrays.foreground(number) if self.patches.foreground else None
         start = self.patches.start(shape, self.epoch, index, row, foreground)
         item: dict[str, Any] = {"image": self._cut(arrays.image(number), start, torch.float32)}
@@ -145,7 +148,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
     @property
     def _shapes(self) -> np.ndarray:
         """(volumes, 3), slices, H and W of each."""
-        return self._volumes.shapes[:, [0, 2, 3]]
+        return self._volumes.shapes[:, AXES]
 
     def _in_order(self, values: np.ndarray) -> np.ndarray:
         """Numbers of each axis, the slice axis first, in the order of the volume's axes."""

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from monai_cl_ext.data.told import listening
 from monai_cl_ext.data.volume import Transform
 
 MANY_VOLUMES = 20
+WAITING = 1000
+"""Volumes that wait for a thread; each takes about 2 KB meanwhile."""
 
 
 class PreparedVolumes(NamedTuple):
@@ -114,7 +117,8 @@ def _kept(keeper: Keeper, data: list[Mapping[str, Any]], workers: int, progress:
     first = os.getpid() % len(data) if isinstance(keeper, Store) else 0
     places = [*range(first, len(data)), *range(first)]
     with listening(), ThreadPoolExecutor(workers) as pool:
-        found = pool.map(lambda place: keeper.keep(place, data[place]), places)
+        parts = (places[begin : begin + WAITING] for begin in range(0, len(places), WAITING))
+        found = chain.from_iterable(pool.map(lambda place: keeper.keep(place, data[place]), part) for part in parts)
         bar = tqdm(found, "Volumes", len(data), leave=False, disable=not progress or len(data) < MANY_VOLUMES)
         try:
             facts = dict(zip(places, bar, strict=True))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -10,23 +11,32 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from monai_cl_ext.arguments import one_of
+from monai_cl_ext.networks.image_size import check_image_size
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def on_device(module: Module, device: str | torch.device, spatial_dims: int = 2) -> Module:
+def on_device(
+    module: Module,
+    device: str | torch.device,
+    spatial_dims: int = 2,
+    image_size: int | Sequence[int] | None = None,
+) -> Module:
     """The module on a device, channels last.
 
     Args:
         module: a network, or a method with one.
         device: where to.
         spatial_dims: of the images that it is given, 2 or 3.
+        image_size: of these images; None does not check it.
 
     Raises:
-        ValueError: when its convolutions are for images of other dimensions.
+        ValueError: when its convolutions are for images of other dimensions, or its network takes larger images alone.
     """
     one_of("spatial_dims", spatial_dims, (2, 3))
     check_dimensions(module, spatial_dims)
+    if image_size is not None:
+        check_image_size(getattr(module, "predictor", module), image_size, spatial_dims)
     memory_format = torch.channels_last_3d if spatial_dims == 3 else torch.channels_last
     return module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
 

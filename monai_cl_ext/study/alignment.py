@@ -13,7 +13,7 @@ from monai.data.utils import affine_to_spacing
 
 from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.data.class_numbers import whole_classes
-from monai_cl_ext.data.file_names import VOLUMES
+from monai_cl_ext.data.file_names import VOLUMES, image_file
 from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 
@@ -38,16 +38,16 @@ def aligned_labels(
         ValueError: when one of them does not cover the box of the image, or has other classes; the message names it.
     """
     prediction, reference = (_classes(path, num_classes) for path in (prediction_file, case["label"]))
-    image = _grid(case["image"]) if _is_nifti(case["image"]) else prediction
+    image = _grid(image_file(case)) if _is_nifti(image_file(case)) else prediction
     if prediction.shape[1:] == image.shape[1:] and _has_no_position(prediction) and not _has_no_position(image):
         warnings.warn(
             f"{prediction_file}: its header holds no position (an identity affine); it is taken to lie where its image "
-            f"{case['image']} does, voxel by voxel",
+            f"{image_file(case)} does, voxel by voxel",
             stacklevel=2,
         )
         prediction.affine = image.affine
     pair = [
-        on_image_grid(volume, image, path, case["image"])[0].as_tensor().numpy().astype(np.uint8)
+        on_image_grid(volume, image, path, image_file(case))[0].as_tensor().numpy().astype(np.uint8)
         for volume, path in ((prediction, prediction_file), (reference, case["label"]))
     ]
     return pair[0], pair[1], tuple(float(step) for step in affine_to_spacing(image.affine, r=image.ndim - 1))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.nifti import read_nifti
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.splits import PARTS
@@ -41,7 +42,7 @@ def refuse_leaks(
         LeakError: names the patient or patients and the two places.
     """
     lines = APART if transductive else (*APART, *HELD_OUT)
-    patients = {part: {case["patient"]: case["image"] for case in split[part]} for part in PARTS}
+    patients = {part: {case["patient"]: image_file(case) for case in split[part]} for part in PARTS}
     for first, second in lines:
         for patient in sorted(patients[first].keys() & patients[second].keys()):
             one, other = (Path(patients[part][patient]).name for part in (first, second))
@@ -57,18 +58,18 @@ def refuse_leaks(
 def _refuse_duplicates(
     split: Mapping[str, Sequence[Case]], lines: Sequence[tuple[str, str]], hash_of: Callable[[str], str]
 ) -> None:
-    cases = {case["image"]: case for part in PARTS for case in split[part]}
+    cases = {image_file(case): case for part in PARTS for case in split[part]}
     same: dict[str, list[Case]] = {}
     for case in cases.values():
-        same.setdefault(hash_of(case["image"]), []).append(case)
+        same.setdefault(hash_of(image_file(case)), []).append(case)
     for group in same.values():
         if len({case["patient"] for case in group}) < 2:
             continue
-        names = " and ".join(f"{case['patient']!r} ({Path(case['image']).name})" for case in group)
-        held = {part: {case["image"] for case in split[part]} for part in PARTS}
+        names = " and ".join(f"{case['patient']!r} ({Path(image_file(case)).name})" for case in group)
+        held = {part: {image_file(case) for case in split[part]} for part in PARTS}
         for first, second in lines:
-            ones = [case for case in group if case["image"] in held[first]]
-            others = [case for case in group if case["image"] in held[second]]
+            ones = [case for case in group if image_file(case) in held[first]]
+            others = [case for case in group if image_file(case) in held[second]]
             if ones and others:
                 raise LeakError(
                     f"the patients {names} have the same image, and {ones[0]['patient']!r} is a {PLACES[first]} "

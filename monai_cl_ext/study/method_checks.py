@@ -21,8 +21,8 @@ OF_PRETRAINING = ("pretrain_settings", "seed")
 """The one pre-training that serves all fine-tunings has one seed, which is no factor of the study."""
 
 ALIKE = (
-    "network_def", "num_classes", "image_size", "pixdim", "slice_axis", "epochs", "batches_per_epoch", "batch_size",
-    "optimizer",
+    "spatial_dims", "network_def", "num_classes", "image_size", "pixdim", "slice_axis", "epochs", "batches_per_epoch",
+    "batch_size", "optimizer",
 )  # fmt: skip
 """What the fine-tuning of all methods has to have in common, but for the parameters that the optimizer trains: two
 networks may teach each other."""
@@ -68,6 +68,7 @@ def refuse_unfit_methods(plan: Plan) -> None:
     _refuse_settings_of_nothing(plan)
     for method, recipe in recipes.items():
         _refuse_unknown_settings(plan, method, recipe)
+        _refuse_slices_for_volumes(method, recipe)
     _refuse_unlike_training({method: recipe.training for method, recipe in recipes.items()})
 
 
@@ -131,6 +132,20 @@ def _refuse_unknown_settings(plan: Plan, method: str, recipe: Recipe) -> None:
             option = "pretrained" if stages else "scratch"
             remedy = f"; give --{option}_learning_rates [] to leave it" if name == "learning_rate" else ""
             raise ValueError(f"train.json of {training.name} has no {name!r}, which this study has to set{remedy}")
+
+
+def _refuse_slices_for_volumes(method: str, recipe: Recipe) -> None:
+    """Weights of a 2D network fit no 3D one; said here, it costs no pre-training."""
+    if recipe.pretraining is None:
+        return
+    expected = recipe.training.parser("train").get("spatial_dims")
+    for stage in recipe.pretrain_stages:
+        found = recipe.pretraining.parser(stage).get("spatial_dims", expected)
+        if found != expected:
+            raise ValueError(
+                f"{method}: {recipe.pretraining.name} pre-trains with spatial_dims {found}, {recipe.training.name} "
+                f"trains with {expected}; give +volumes to both of them or to none"
+            )
 
 
 def _refuse_unlike_training(bundles: Mapping[str, Bundle]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.metric import METRICS, SEGMENTATION
 from monai_cl_ext.metrics.segmentation import segmentation_scores
@@ -37,7 +38,7 @@ def paper_compat_scores(
     counts = np.zeros((len(classes), 3))  # both, predicted, labeled
     distances: list[np.ndarray] = []
     for case in cases:
-        prediction, reference, _ = aligned_labels(case, predictions[case["image"]], len(classes) + 1)
+        prediction, reference, _ = aligned_labels(case, predictions[image_file(case)], len(classes) + 1)
         prediction, reference = np.moveaxis(prediction, slice_axis, 0), np.moveaxis(reference, slice_axis, 0)
         for index in range(len(classes)):
             masks = prediction == index + 1, reference == index + 1

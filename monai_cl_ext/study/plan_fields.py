@@ -65,7 +65,8 @@ def _settings(value: Any) -> bool:
 def _case(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
-        and all(isinstance(name, str) and isinstance(item, str) for name, item in value.items())
+        and all(isinstance(name, str) for name in value)
+        and all(isinstance(item, str) or (name == "image" and _list_of(_texts)(item)) for name, item in value.items())
         and all(value.get(name) for name in ("image", "patient"))
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.arguments import listed, positive_integer, positive_number
+from monai_cl_ext.data.file_names import files_of, image_file
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.leaks import refuse_leaks
 from monai_cl_ext.study.method_checks import named_methods, refuse_unfit_methods
@@ -125,7 +126,8 @@ def refuse_unfit_plan(plan: Plan, source: str) -> None:
     """
     problem = PROBLEMS[plan.problem]
     for split in plan.splits:
-        absent = [case["image"] for part in split.values() for case in part if not Path(case["image"]).exists()]
+        named = [file for part in split.values() for case in part for file in files_of(case["image"])]
+        absent = [file for file in named if not Path(file).exists()]
         if absent:
             raise FileNotFoundError(f"{source} names {absent[0]}, which does not exist; bring the {problem.item}s back")
     _refuse_unfit_splits(plan)
@@ -182,4 +184,4 @@ def refuse_unlabelled(split: Split, item: str) -> None:
             raise ValueError(f"there is no {part} patient; ask for at least one")
         for case in split[part]:
             if not case.get("label"):
-                raise ValueError(f"{case['image']} of the {part} patients has no label; give one, or take it out")
+                raise ValueError(f"{image_file(case)} of the {part} patients has no label; give one, or take it out")

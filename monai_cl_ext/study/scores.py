@@ -15,7 +15,7 @@ from monai.metrics import compute_surface_dice
 from monai.networks.utils import one_hot
 
 from monai_cl_ext import csv_files
-from monai_cl_ext.data.file_names import case_name
+from monai_cl_ext.data.file_names import case_name, image_file
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.metrics.segmentation import segmentation_scores
 from monai_cl_ext.names import well_formed
@@ -51,7 +51,7 @@ def score_predictions(
     """
     rows = []
     for case in cases:
-        prediction, reference, steps = aligned_labels(case, predictions[case["image"]], len(classes) + 1)
+        prediction, reference, steps = aligned_labels(case, predictions[image_file(case)], len(classes) + 1)
         spacing = steps if use_spacing else None
         found = segmentation_scores(prediction, reference, len(classes) + 1, spacing)
         found["surface_dice"] = surface_dice(prediction, reference, len(classes) + 1, tolerance, spacing)
@@ -94,7 +94,7 @@ def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
         ValueError: when a case has several.
     """
     found = {}
-    image_names = (Path(case["image"]).name for case in cases)
+    image_names = (Path(image_file(case)).name for case in cases)
     names = [create_file_basename("", name, ".", separate_folder=False, makedirs=False) for name in image_names]
     for case, name in zip(cases, names, strict=True):
         longer = tuple(f"{other}_" for other in names if other.startswith(f"{name}_"))
@@ -105,7 +105,7 @@ def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
             raise ValueError(
                 f"{folder}: found {len(files)} predictions of {name}: {files[0]}, {files[1]}; expected one"
             )
-        found[case["image"]] = files[0]
+        found[image_file(case)] = files[0]
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from monai_cl_ext.data.file_names import case_name
+from monai_cl_ext.data.file_names import case_name, image_file
 from monai_cl_ext.data.same_volumes import warn_of_same_volumes
 from monai_cl_ext.data.splits import Case, by_patient, split_patients
 
@@ -83,8 +83,8 @@ def read_split(path: str | Path, cases: Sequence[Case]) -> Split:
         raise ValueError(f"{path}: the list {missing[0]!r} is empty; name at least one patient")
     split = {part: _named(lists[part], cases, f"{path}, {part}") for part in PARTS if part in lists}
     if "pretrain" not in split:
-        listed = {case["image"] for part in PARTS[1:] for case in split[part]}
-        split["pretrain"] = [*split["train"], *(case for case in cases if case["image"] not in listed)]
+        listed = {image_file(case) for part in PARTS[1:] for case in split[part]}
+        split["pretrain"] = [*split["train"], *(case for case in cases if image_file(case) not in listed)]
     return split
 
 
@@ -100,6 +100,6 @@ def _named(names: Sequence[str], cases: Sequence[Case], place: str) -> list[Case
 
 def with_held_out_patients(split: Mapping[str, Sequence[Case]]) -> Split:
     """The split whose pre-training also sees the images of validation and test patients (transductive)."""
-    seen = {case["image"] for case in split["pretrain"]}
-    added = [case for part in ("validation", "test") for case in split[part] if case["image"] not in seen]
+    seen = {image_file(case) for case in split["pretrain"]}
+    added = [case for part in ("validation", "test") for case in split[part] if image_file(case) not in seen]
     return {**{part: list(found) for part, found in split.items()}, "pretrain": [*split["pretrain"], *added]}

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.data import PictureDataset, SliceDataset, volume_transform
-from monai_cl_ext.data.channels import refuse_channel_files
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.seeds import mix_seed
 
 FEWEST, MOST_VOLUMES = 10, 100  # distances of fewer images would be chance; more volumes would tell no more
@@ -44,8 +44,7 @@ def read_sample(cases: Sequence[dict[str, Any]], images: int, side: int, slice_a
         ValueError: when a file cannot be read, an argument is wrong, or there are too few images.
     """
     positive_integer("images", images), positive_integer("side", side), one_of("slice_axis", slice_axis, (0, 1, 2))
-    refuse_channel_files(cases, "the page of views")
-    volumetric = all(str(case["image"]).lower().endswith((".nii", ".nii.gz")) for case in cases)
+    volumetric = all(image_file(case).lower().endswith((".nii", ".nii.gz")) for case in cases)
     owners = [str(case["patient"]) for case in cases]
     most = min(images, MOST_VOLUMES) if volumetric else images
     chosen = [{key: cases[place][key] for key in ("image", "patient")} for place in spread_over(owners, most, seed)]

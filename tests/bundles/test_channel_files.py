@@ -9,7 +9,6 @@ import pytest
 from workflows import SMALL, copy_bundle, message_of, run
 
 from monai_cl_ext.data.any_folder import find_images
-from monai_cl_ext.study.problems.segmentation import volumes
 from monai_cl_ext.view_report.sample import read_sample
 
 TWO = {"in_channels": 2}
@@ -43,12 +42,14 @@ def test_two_channels_are_pretrained_trained_and_scored(raw, tmp_path):
     assert "c" in (root / "eval" / "metrics.csv").read_text()
 
 
-def test_what_takes_one_file_a_volume_refuses_channels_by_name(raw, tmp_path):
+def test_other_channels_than_asked_for_are_refused_by_name(raw, tmp_path):
     root = copy_bundle("gcl_segmentation", tmp_path)
     with pytest.raises(RuntimeError) as raised:
         run(root, ["pretrain_global"], **SMALL, dataset_dir=str(raw))
     told = message_of(raised)
     assert "_0001.nii.gz" in told and "found 2 channel(s), expected 1; give --in_channels 2 to every stage" in told
-    for refuse in (volumes, lambda folder: read_sample(find_images(folder), 16, 24)):
-        with pytest.raises(ValueError, match=r"c0_0000\.nii\.gz: one of 2 channels of a volume"):
-            refuse(str(raw))
+
+
+def test_the_page_of_views_takes_the_channels_of_a_volume_together(raw):
+    sample = read_sample(find_images(str(raw)), 16, 24)
+    assert sample.volumetric and sample.image.shape == (16, 2, 24, 24) and len(sample.patient.unique()) == 9

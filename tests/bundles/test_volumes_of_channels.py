@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes of four channels, and CT in Hounsfield units, by one setting each through every stage of a bundle."""
 
-import importlib
 import shutil
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Events
 from monai.transforms import (
     Compose,
     NormalizeIntensityd,
@@ -18,7 +15,18 @@ from monai.transforms import (
     ScaleIntensityRangePercentiles,
     ScaleIntensityRangePercentilesd,
 )
-from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow
+from workflows import (
+    SMALL,
+    check_served,
+    copy_bundle,
+    evaluated,
+    message_of,
+    parsed,
+    refuse_this_package,
+    run,
+    served,
+    workflow,
+)
 
 from monai_cl_ext.bundles import bundle_names
 from monai_cl_ext.data import find_cases, intensity_scaling, volume_transform, write_phantom
@@ -53,69 +61,53 @@ def ct(tmp_path_factory) -> Path:
     return folder
 
 
-def all_stages(root: Path, data: Path, **given) -> dict[str, np.ndarray]:
+def all_stages(root: Path, data: Path, overlays: list[str], **given) -> dict[str, np.ndarray]:
     """Pre-trains, trains and evaluates; the prediction of each test volume by the name of its file."""
     settings = {**SMALL, "epochs": 1, "dataset_dir": str(data), "batch_size": 4, **given}
-    run(root, ["pretrain"], **settings)
+    run(root, ["pretrain", *overlays], **settings)
     longer = {"epochs": 2, "batches_per_epoch": 40, "learning_rate": 0.01}
-    run(root, ["train"], **{**settings, **longer}, pretrained=f"{root}/models/model_pretrain.pt")
-    flow = workflow(root, ["train", "evaluate"], **settings)
-    predictions = {}
-
-    def keep(engine):
-        for output in engine.state.output:
-            predictions[output["image"].meta["filename_or_obj"]] = output["pred"].numpy()[0].copy()
-
-    flow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
-    flow.run()
-    flow.finalize()
-    assert len(predictions) == 2 and (root / "eval" / "metrics.csv").is_file()
+    start = f"{root}/models/model_pretrain.pt"
+    run(root, ["train", *overlays], **{**settings, **longer}, pretrained=start)
+    predictions = evaluated(root, overlays, **settings)
+    assert len(predictions) == 2
     assert any(len(np.unique(prediction)) > 1 for prediction in predictions.values())  # equal is not equally empty
     return predictions
 
 
-def served(root: Path, data: Path, output: Path, **given) -> dict[str, nib.Nifti1Image]:
-    """What inference writes of a folder, by the stem of each file."""
-    sizes = {name: SMALL[name] for name in SERVED}
-    run(root, ["inference"], "infer", **sizes, dataset_dir=str(data), output_dir=str(output), **given)
-    return {path.name.removesuffix("_trans.nii.gz"): nib.load(path) for path in output.glob("*/*_trans.nii.gz")}
+def written(root: Path, data: Path, overlays: list[str], output: Path, **given) -> dict[str, nib.Nifti1Image]:
+    """What inference writes of all volumes."""
+    settings = {**{name: SMALL[name] for name in SERVED}, "dataset_dir": str(data / "imagesTr"), **given}
+    return served(root, overlays, output, **settings)
 
 
-def refuse_this_package(monkeypatch) -> None:
-    """As where it is not installed."""
-    monkeypatch.setitem(sys.modules, "monai_cl_ext", None)
-    with pytest.raises(ImportError):
-        importlib.import_module("monai_cl_ext")
+PATCHES = {"image_size": [32, 16, 16], "pixdim": [6.0, 6.0, 6.0]}
 
 
-@pytest.mark.parametrize("layout, given", [("4d", {}), ("files", {"nonzero": True, "channel_wise": True})])
+@pytest.mark.parametrize("layout, overlays, given", [
+    ("4d", [], {}), ("files", [], {"nonzero": True, "channel_wise": True}),
+    pytest.param("4d", ["volumes"], {"nonzero": True, "channel_wise": True, **PATCHES}, marks=pytest.mark.slow),
+    pytest.param("files", ["volumes"], PATCHES, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_four_channels_pass_all_stages_and_are_served_as_they_were_scored(
-    layout, given, volumes, tmp_path, monkeypatch
+    layout, overlays, given, volumes, tmp_path, monkeypatch
 ):
     root, data = copy_bundle(NAME, tmp_path), volumes[layout]
-    predictions = all_stages(root, data, **FOUR, **given)
-    assert torch.load(root / "models" / "model.pt")["conv_0.conv_0.conv.weight"].shape[1] == 4
+    predictions = all_stages(root, data, overlays, **FOUR, **given)
+    kernel = torch.load(root / "models" / "model.pt")["conv_0.conv_0.conv.weight"].shape[1:]
+    assert kernel == (4, *[3] * (3 if overlays else 2))
     shared = {name: value for name, value in given.items() if name != "channel_wise"}
-    written = served(root, data / "imagesTr", tmp_path / "here", **FOUR, **shared)
-    assert len(written) == 7
+    here = written(root, data, overlays, tmp_path / "here", **FOUR, **shared)
+    assert len(here) == 7
     refuse_this_package(monkeypatch)
-    alone = served(root, data / "imagesTr", tmp_path / "alone", **FOUR, **shared)
-    assert alone.keys() == written.keys()
-    for file, prediction in predictions.items():
-        image, name = nib.load(file), Path(file).name.removesuffix(".nii.gz")
-        assert written[name].shape == image.shape[:3] == prediction.shape
-        np.testing.assert_allclose(written[name].affine, image.affine, atol=1e-4)
-        for found in (written, alone):
-            np.testing.assert_array_equal(np.asarray(found[name].dataobj), prediction)
+    alone = written(root, data, overlays, tmp_path / "alone", **FOUR, **shared)
+    assert alone.keys() == here.keys()
+    check_served(predictions, here, alone)
 
 
 def test_ct_is_windowed_alike_in_every_stage(ct, tmp_path):
     root, window = copy_bundle(NAME, tmp_path), {"window": [-100, 250]}
-    predictions = all_stages(root, ct, **window)
-    written = served(root, ct / "imagesTr", tmp_path / "here", **window)
-    for file, prediction in predictions.items():
-        name = Path(file).name.removesuffix(".nii.gz")
-        np.testing.assert_array_equal(np.asarray(written[name].dataobj), prediction)
+    predictions = all_stages(root, ct, [], **window)
+    check_served(predictions, written(root, ct, [], tmp_path / "here", **window))
     flow = workflow(root, ["train"], **SMALL, dataset_dir=str(ct), **window)
     rows = [flow.parser.get_parsed_content("train#dataset")[place]["image"] for place in range(4)]
     assert min(row.min() for row in rows) == 0 and max(row.max() for row in rows) == 1
@@ -216,7 +208,7 @@ SEGMENTING = [name for name in bundle_names() if name.endswith("_segmentation")]
 @pytest.mark.parametrize("name", SEGMENTING)
 def test_every_network_and_gate_of_a_bundle_takes_the_channels(name):
     metadata = parsed(name, "metadata")
-    overlays = [[], ["network_gcl"], ["network_pcl"]]
+    overlays = [[], ["network_gcl"], ["network_pcl"], ["network_dynunet"], ["network_swin_unetr"]]
     for stage in (*metadata["pretrain_stages"], "train", "inference"):
         for overlay in overlays:
             given = {"in_channels": 3, **({"pretrained": ""} if stage != "inference" else {})}

@@ -3,14 +3,11 @@
 
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 import torch
-from ignite.engine import Events
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import BasicUNet
-from workflows import BUNDLES, copy_bundle, message_of, read, run, workflow
+from workflows import BUNDLES, check_served, copy_bundle, evaluated, message_of, read, run, served, workflow
 
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import PatchDataset, write_phantom
@@ -77,25 +74,11 @@ def test_training_evaluation_and_inference_of_volumes(name, phantom, tmp_path):
 
 def served_as_evaluated(root: Path, phantom: Path, settings: dict) -> None:
     """What inference writes is what evaluation scored, on the grid of the file."""
-    flow = workflow(root, ["train", "evaluate", "volumes"], **settings)
-    evaluator = flow.parser.get_parsed_content("validate#evaluator")
-    predicted = {}
-
-    @evaluator.on(Events.ITERATION_COMPLETED)
-    def keep_predictions(engine) -> None:
-        for item in engine.state.output:
-            predicted[Path(item["image"].meta["filename_or_obj"]).name] = item["pred"].clone()
-
-    flow.run()
-    flow.finalize()
+    predictions = evaluated(root, ["volumes"], **settings)
     rows = read_rows(root / "eval" / "metrics.csv")
-    assert len(rows) == len(predicted) * 3 and all(0 <= float(row["dice"]) <= 1 for row in rows)
+    assert len(rows) == len(predictions) * 3 and all(0 <= float(row["dice"]) <= 1 for row in rows)
     sizes = {key: settings[key] for key in ("device", "image_size", "pixdim", "network_def#features")}
-    images = [case["image"] for case in flow.parser.get_parsed_content("split")["test"]]
-    run(root, ["inference", "volumes"], "infer", dataset_dir=str(phantom), datalist=images, **sizes)
-    for image in images:
-        (served,) = (root / "eval").rglob(f"{Path(image).name.split('.')[0]}_trans.nii.gz")
-        np.testing.assert_array_equal(np.asarray(nib.load(served).dataobj), predicted[Path(image).name][0].numpy())
+    check_served(predictions, served(root, ["volumes"], root / "served", datalist=list(predictions), **sizes))
 
 
 @pytest.mark.parametrize("name, stage", [

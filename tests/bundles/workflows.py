@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the stages of a bundle in this process, at a size that a test can afford."""
 
+import importlib
 import json
 import shutil
+import sys
 import traceback
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+from ignite.engine import Events
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_cl_ext.bundles import shared_overlay
@@ -81,3 +86,43 @@ def run(root: Path, configs: list[str], workflow_type: str = "train", **settings
     flow.run()
     flow.finalize()
     return flow
+
+
+def evaluated(root: Path, overlays: list[str], **settings) -> dict[str, np.ndarray]:
+    """What evaluation scored of each volume, by its file, the first of several."""
+    flow = workflow(root, ["train", "evaluate", *overlays], **settings)
+    predictions = {}
+
+    def keep(engine) -> None:
+        for output in engine.state.output:
+            predictions[output["image"].meta["filename_or_obj"]] = output["pred"].numpy()[0].copy()
+
+    flow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
+    flow.run()
+    flow.finalize()
+    assert predictions and (root / "eval" / "metrics.csv").is_file()
+    return predictions
+
+
+def served(root: Path, overlays: list[str], output: Path, **settings) -> dict[str, nib.Nifti1Image]:
+    """What inference writes of a folder, by the stem of each file."""
+    run(root, ["inference", *overlays], "infer", output_dir=str(output), **settings)
+    return {path.name.removesuffix("_trans.nii.gz"): nib.load(path) for path in output.glob("*/*_trans.nii.gz")}
+
+
+def check_served(predictions: dict[str, np.ndarray], *written: dict[str, nib.Nifti1Image]) -> None:
+    """What was written of each volume lies on the grid of its file and equals what was scored."""
+    for file, prediction in predictions.items():
+        image = nib.load(file)
+        for found in written:
+            volume = found[Path(file).name.removesuffix(".nii.gz")]
+            assert volume.shape == image.shape[:3] == prediction.shape
+            np.testing.assert_allclose(volume.affine, image.affine, atol=1e-4)
+            np.testing.assert_array_equal(np.asarray(volume.dataobj), prediction)
+
+
+def refuse_this_package(monkeypatch) -> None:
+    """As where it is not installed."""
+    monkeypatch.setitem(sys.modules, "monai_cl_ext", None)
+    with pytest.raises(ImportError):
+        importlib.import_module("monai_cl_ext")

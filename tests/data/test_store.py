@@ -262,6 +262,15 @@ def test_workers_and_the_main_process_serve_the_same(data, tmp_path):
     )
 
 
+def test_volumes_that_wait_in_parts_keep_their_order(data, tmp_path, monkeypatch):
+    import monai_cl_ext.data.prepared as prepared
+
+    expected = slices(data, None)
+    monkeypatch.setattr(prepared, "WAITING", 2)
+    for store in (None, tmp_path / "store"):
+        same(slices(data, store), expected)
+
+
 def test_few_files_are_open_at_a_time(data, tmp_path, monkeypatch):
     import monai_cl_ext.data.store.arrays as arrays
 

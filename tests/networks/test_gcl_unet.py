@@ -6,13 +6,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from backbone_cases import numbers_of, scrambled
 from torch import nn
 
 from monai_cl_ext.networks import GCLUNet
-
-
-def numbers_of(module):
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_parameter_counts():
@@ -21,18 +18,6 @@ def test_parameter_counts():
     assert numbers_of(net) == 2_095_760
     assert numbers_of(GCLUNet(1, 3)) == 2_095_760 - 9 * 16
     assert numbers_of(GCLUNet(2, 4)) == 2_095_760 + 9 * 16
-
-
-def scrambled(net):
-    """Running statistics and scales away from their start, so that forgetting one of them shows."""
-    generator = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            for tensor in (module.weight.data, module.running_var):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.normal_(0, 0.1, generator=generator)
-    return net.double().eval()
 
 
 def test_forward_equals_the_network_written_out():
@@ -82,31 +67,3 @@ def test_start_and_normalization_follow_the_paper():
         if isinstance(module, nn.BatchNorm2d):
             assert (module.momentum, module.eps) == (0.01, 1e-3)
     assert [module.bias is None for module in net.modules() if isinstance(module, nn.Conv2d)].count(True) == 1
-
-
-@pytest.mark.parametrize("dims,size", [(2, (64, 32)), (3, (32, 32, 32))])
-def test_scripted_network_gives_the_same(dims, size):
-    net = scrambled(GCLUNet(2, 3, spatial_dims=dims)).float()
-    image = torch.randn(1, 2, *size)
-    scripted = torch.jit.script(net)
-    with torch.no_grad():
-        assert torch.equal(scripted(image), net(image))
-        assert net(image).shape == (1, 3, *size)
-
-
-def test_gradient_reaches_every_parameter():
-    net = GCLUNet().train()
-    net(torch.randn(2, 1, 64, 64)).square().sum().backward()
-    biases = [module.bias for module in net.modules() if isinstance(module, nn.Conv2d)]
-    for name, parameter in net.named_parameters():
-        # normalization takes a convolution's bias out again: its gradient is rounding
-        assert any(parameter is bias for bias in biases) or parameter.grad.abs().sum() > 0, name
-
-
-def test_wrong_sizes_and_arguments():
-    with pytest.raises(ValueError, match="multiple of 32, found 40"):
-        GCLUNet()(torch.zeros(1, 1, 64, 40))
-    with pytest.raises(ValueError, match="spatial_dims"):
-        GCLUNet(spatial_dims=1)
-    with pytest.raises(ValueError, match="out_channels"):
-        GCLUNet(1, 0)

@@ -6,15 +6,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from backbone_cases import numbers_of, scrambled
 from torch import nn
 
 from monai_cl_ext.networks import PCLUNet
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-
-
-def numbers_of(module):
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize("features,encoder,whole", [(32, 4_713_568, 7_763_456), (48, 10_602_384, 17_462_016)])
@@ -23,20 +20,6 @@ def test_parameter_counts(features, encoder, whole):
     assert numbers_of(net.encoder) == encoder
     assert numbers_of(net) == whole
     assert numbers_of(PCLUNet(3, 2, features)) == whole + 2 * 9 * features - 2 * features
-
-
-def scrambled(net):
-    """Biases, running statistics and scales away from their start, so that forgetting one of them shows."""
-    generator = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            for tensor in (module.weight.data, module.running_var):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.normal_(0, 0.1, generator=generator)
-        elif getattr(module, "bias", None) is not None:
-            module.bias.data.normal_(0, 0.1, generator=generator)
-    return net.double().eval()
 
 
 def test_forward_equals_the_network_written_out():
@@ -95,35 +78,3 @@ def test_start_and_normalization_follow_the_release():
     without = [name for name, module in net.named_modules() if isinstance(module, CONVOLUTIONS) and module.bias is None]
     assert without == ["output"]
     assert not any(isinstance(module, nn.BatchNorm2d) for module in net.encoder[-1].modules())
-
-
-@pytest.mark.parametrize("dims,size", [(2, (32, 16)), (3, (16, 16, 32))])
-def test_scripted_network_gives_the_same(dims, size):
-    net = scrambled(PCLUNet(2, 3, features=4, spatial_dims=dims)).float()
-    image = torch.randn(1, 2, *size)
-    scripted = torch.jit.script(net)
-    with torch.no_grad():
-        assert torch.equal(scripted(image), net(image))
-        assert net(image).shape == (1, 3, *size)
-
-
-def test_gradient_reaches_every_parameter():
-    net = PCLUNet(features=8).train()
-    net(torch.randn(2, 1, 32, 32)).square().sum().backward()
-    pairs = zip(net.modules(), list(net.modules())[1:], strict=False)
-    biases = [first.bias for first, second in pairs if isinstance(second, nn.BatchNorm2d)]
-    assert len(biases) == 16
-    for name, parameter in net.named_parameters():
-        # normalization takes a convolution's bias out again: its gradient is rounding
-        assert any(parameter is bias for bias in biases) or parameter.grad.abs().sum() > 0, name
-
-
-def test_wrong_sizes_and_arguments():
-    with pytest.raises(ValueError, match="multiple of 16, found 40"):
-        PCLUNet(features=2)(torch.zeros(1, 1, 32, 40))
-    with pytest.raises(ValueError, match="spatial_dims"):
-        PCLUNet(spatial_dims=1)
-    with pytest.raises(ValueError, match="features"):
-        PCLUNet(features=0)
-    with pytest.raises(ValueError, match="out_channels"):
-        PCLUNet(1, 0)

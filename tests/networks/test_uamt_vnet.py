@@ -4,15 +4,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from backbone_cases import numbers_of, scrambled
 from torch import nn
 
 from monai_cl_ext.networks import MomentumTeacher, UAMTVNet, stages
 
 EPSILON = 1e-5  # of batch normalization
-
-
-def numbers_of(module):
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def expected_numbers(dims, features, channels, classes):
@@ -36,18 +33,6 @@ def test_parameter_counts():
     assert numbers_of(UAMTVNet(3, 4, features=8)) == expected_numbers(3, 8, 3, 4)
     assert numbers_of(UAMTVNet(2, 5, features=8, spatial_dims=2)) == expected_numbers(2, 8, 2, 5)
     assert numbers_of(UAMTVNet(spatial_dims=2)) == 3_271_298
-
-
-def scrambled(net):
-    """Running statistics and scales away from their start, so that forgetting one of them shows."""
-    generator = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            for tensor in (module.weight.data, module.running_var):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.normal_(0, 0.1, generator=generator)
-    return net.double().eval()
 
 
 def test_forward_equals_the_network_written_out():
@@ -115,37 +100,3 @@ def test_dropout_of_channels_at_the_bottleneck_and_the_last_level(dims):
     assert torch.equal(still(image), still(image)) and list(still.state_dict()) == list(net.state_dict())
     teacher = MomentumTeacher(net).train()
     assert torch.equal(teacher(image), teacher(image))
-
-
-@pytest.mark.parametrize("dims,size", [(2, (32, 16)), (3, (16, 16, 32))])
-def test_scripted_network_gives_the_same(dims, size):
-    net = scrambled(UAMTVNet(2, 3, features=4, spatial_dims=dims)).float()
-    image = torch.randn(1, 2, *size)
-    scripted = torch.jit.script(net)
-    with torch.no_grad():
-        assert torch.equal(scripted(image), net(image))
-        assert net(image).shape == (1, 3, *size)
-
-
-def test_gradient_reaches_every_parameter():
-    net = UAMTVNet(features=8, dropout=0.0).train()
-    net(torch.randn(2, 1, 32, 32, 32)).square().sum().backward()
-    pairs = zip(net.modules(), list(net.modules())[1:], strict=False)
-    biases = [first.bias for first, second in pairs if isinstance(second, nn.BatchNorm3d)]
-    assert len(biases) == 12 + 4 + 4 + 9
-    for name, parameter in net.named_parameters():
-        # normalization takes a convolution's bias out again: its gradient is rounding
-        assert any(parameter is bias for bias in biases) or parameter.grad.abs().sum() > 0, name
-
-
-def test_wrong_sizes_and_arguments():
-    with pytest.raises(ValueError, match="multiple of 16, found 40"):
-        UAMTVNet(features=2)(torch.zeros(1, 1, 32, 40, 16))
-    with pytest.raises(ValueError, match="spatial_dims"):
-        UAMTVNet(spatial_dims=1)
-    with pytest.raises(ValueError, match="features"):
-        UAMTVNet(features=0)
-    with pytest.raises(ValueError, match="out_channels"):
-        UAMTVNet(1, 0)
-    with pytest.raises(ValueError, match="dropout"):
-        UAMTVNet(dropout=1.5)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cl_ext.arguments import listed
-from monai_cl_ext.data.channels import refuse_channel_files
 from monai_cl_ext.data.decathlon import DESCRIPTION, label_names
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.patients import PATIENT_PATTERN
@@ -38,9 +37,7 @@ def volumes(dataset_dir: str, label_dir: str | None = None, patient_pattern: str
     """
     # The plan keeps whole paths; realpath, since Path.resolve raises a RuntimeError on a link to itself.
     labels = None if label_dir is None else os.path.realpath(str(label_dir))
-    cases = find_cases(os.path.realpath(str(dataset_dir)), labels, patient_pattern)
-    refuse_channel_files(cases, "a study")
-    return list(cases)
+    return list(find_cases(os.path.realpath(str(dataset_dir)), labels, patient_pattern))
 
 
 def volume_scoring(
@@ -109,7 +106,7 @@ class Segmentation(Problem):
         return {}
 
     def image_hash(self, path: str | Path) -> str:
-        """Of the voxels as they are stored."""
+        """Of the voxels as they are stored; of several channels those of the first."""
         from monai_cl_ext.study.leaks import image_hash
 
         return image_hash(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.data_check.examine import examine
@@ -26,7 +27,7 @@ def volume_cards(parts: Sequence[Sequence[Case]], classes: Mapping[int, str], sl
         ValueError: when a file is refused, such as a label with a class that is not among ``classes``.
     """
     every = sorted((case for part in parts for case in part), key=lambda case: bool(case.get("label")))
-    cases = {case["image"]: case for case in every}  # one part may have an image without its label
+    cases = {image_file(case): case for case in every}  # one part may have an image without its label
     load = LoadCased(allow_missing_keys=True, num_classes=len(classes) + 1)
     facts = look_at_all(list(cases.values()), partial(examine, load=load))
     _refuse_errors(facts)
@@ -46,8 +47,8 @@ def _refuse_errors(facts: Sequence[CaseFacts]) -> None:
 def _card(
     cases: Sequence[Case], known: Mapping[str, CaseFacts], axis: int, classes: Mapping[int, str]
 ) -> dict[str, Any]:
-    volumes = [volume for case in cases if (volume := known[case["image"]].volume) is not None]
-    labels = [label for case in cases if case.get("label") and (label := known[case["image"]].segmentation)]
+    volumes = [volume for case in cases if (volume := known[image_file(case)].volume) is not None]
+    labels = [label for case in cases if case.get("label") and (label := known[image_file(case)].segmentation)]
     shapes = np.array([volume.shape for volume in volumes])
     return {
         "patients": len({case["patient"] for case in cases}),

@@ -12,6 +12,7 @@ import numpy as np
 from monai.transforms.utils import generate_spatial_bounding_box
 from nibabel.filebasedimages import ImageFileError
 
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.comparison import BEST
 from monai_cl_ext.study.report.records import Study
@@ -84,7 +85,7 @@ def largest(study: Study, method: str, labelled: int) -> list[Pictured]:
 def _draw(study: Study, found: Pictured) -> Drawing:
     tasks = {name: _cell(study, name, found) for name in (study.reference, found.method)}
     case = next(case for case in tasks[found.method].scored if case["patient"] == found.patient)
-    files = {name: find_predictions([case], study.folder / task.name)[case["image"]] for name, task in tasks.items()}
+    files = {name: find_predictions([case], study.folder / task.name)[image_file(case)] for name, task in tasks.items()}
     classes = list(study.plan.classes.values())
     axis = int(study.plan.settings.get("slice_axis", 2))
     image, maps, aspect = _slices(case, list(files.values()), axis, len(classes))
@@ -118,11 +119,11 @@ def _cell(study: Study, shown: str, found: Pictured) -> Task:
 
 def _slices(case: Case, predictions: list[Path], axis: int, classes: int) -> tuple[np.ndarray, list[np.ndarray], float]:
     """The slice with the largest labeled area: the image (H, W), label and predictions (H, W), step up over across."""
-    image, label = nib.load(case["image"]), nib.load(case["label"])
+    image, label = nib.load(image_file(case)), nib.load(case["label"])
     volumes = [np.asanyarray(file.dataobj) for file in (image, label, *map(nib.load, predictions))]
     volumes = [volume.reshape(volume.shape[:3] + (-1,))[..., 0] for volume in volumes]  # the first channel
     if len({volume.shape for volume in volumes}) > 1:
-        raise ValueError(f"image, label and predictions of {case['image']} have the shapes "
+        raise ValueError(f"image, label and predictions of {image_file(case)} have the shapes "
                          f"{', '.join(str(volume.shape) for volume in volumes)}")  # fmt: skip
     moved = [np.moveaxis(volume, axis, 0) for volume in volumes]
     index = int((moved[1] > 0).sum((1, 2)).argmax())
