@@ -16,6 +16,7 @@ from workflows import BUNDLES, SMALL, run
 from monai_cl_ext import cli
 from monai_cl_ext.bundles.build import files_of
 from monai_cl_ext.data import write_phantom
+from monai_cl_ext.packing.checks import SCHEMA
 from monai_cl_ext.scaffold import new_method
 from monai_cl_ext.study.bundles import find_bundle
 from monai_cl_ext.study.own_code import own_code
@@ -52,7 +53,7 @@ def test_the_bundle_is_complete_and_names_the_new_method_alone(tmp_path):
     assert {path.removeprefix(f"{BUNDLE}/") for path in files} == others | scripts
     assert not [path for path, text in files.items() if re.search(r"own_?method", path + text, re.IGNORECASE)]
     metadata = json.loads(files[f"{BUNDLE}/configs/metadata.json"])
-    jsonschema.validate(metadata, json.loads((ROOT / "tests/schema/meta_schema_20240725.json").read_text()))
+    jsonschema.validate(metadata, json.loads((SCHEMA).read_text()))
     assert metadata["name"] == f"{CLASS} segmentation"
 
 
