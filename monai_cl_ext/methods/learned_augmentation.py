@@ -30,7 +30,7 @@ class LearnedAugmentation(SemiSupervised):
     A generator G makes of labeled images x and noise fields v, which change images and labels. A discriminator tells
     changed images x' from unlabeled ones, and the segmentation network learns x' with its changed label. G minimizes
 
-        L = L_segmentation + w L_adversarial - reward mean |v|,
+        L = L_segmentation + w L_adversarial - reward mean(abs(v)),
 
     with the network: the last term rewards large fields. Some random rows, 5 to 14 of 20, reach the network without a
     field. In the warm-up the network alone is trained, on labeled images as they are.

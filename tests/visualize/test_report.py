@@ -189,4 +189,5 @@ def test_a_real_run_of_the_bundle_fills_every_section(tmp_path):
         if not path.name.startswith("events")
     }
     assert names == {"batch.pt", "embeddings.pt", "metrics.csv", "overlays.pt", "run_evaluate.json",
-                     "run_pretrain_global.json", "run_train.json"}  # fmt: skip
+                     "run_pretrain_global.json", "run_train.json", "config_pretrain_global.json", "config_train.json",
+                     "config_evaluate.json"}  # fmt: skip
