@@ -15,12 +15,15 @@ the file over others, named from its folder. ``"@": ["a", "b"]`` in any object i
 ``bundle copy`` take them from here. ``overlays`` in metadata.json names those that serve a bundle, its own too, and the
 stages that each is for.
 
+``trained`` holds bundles with weights, as ``bundle pack`` wrote them: what a new user copies first.
+
 A bundle's README.md begins with its name, task, description and references, which go to metadata.json.
 """
 
-from monai_cl_ext.bundles.build import build_bundle, bundle_files, bundle_names
+from monai_cl_ext.bundles.build import build_bundle, bundle_files, bundle_names, trained_names
 from monai_cl_ext.bundles.installed import copy_bundle, installed_bundle, metadata_of, shared_overlay
 
 __all__ = [
     "build_bundle", "bundle_files", "bundle_names", "copy_bundle", "installed_bundle", "metadata_of", "shared_overlay",
+    "trained_names",
 ]  # fmt: skip

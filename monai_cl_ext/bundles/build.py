@@ -16,6 +16,7 @@ from monai_cl_ext.files import write_text
 
 SOURCE = Path(__file__).with_name("source")
 BUNDLES = SOURCE / "bundles"
+TRAINED = Path(__file__).with_name("trained")
 SHARED = "shared"
 BASE, TRAINING = "pretrain", "train"  # what every stage of pre-training, or of training, begins with
 PLACES = {"LICENSE": "LICENSE", "logging.conf": "configs/logging.conf", "data_license.txt": "docs/data_license.txt"}
@@ -26,6 +27,11 @@ METADATA = "configs/metadata.json"
 def bundle_names() -> list[str]:
     """Names of the bundles that can be built."""
     return sorted(path.name for path in BUNDLES.iterdir() if path.is_dir())
+
+
+def trained_names() -> list[str]:
+    """Names of the bundles that come with weights."""
+    return sorted(path.name for path in TRAINED.iterdir())
 
 
 def build_bundle(name: str, output: str | Path) -> Path:
@@ -56,7 +62,9 @@ def write_files(files: Mapping[str, str], folder: Path) -> Path:
 def bundle_files(name: str) -> Mapping[str, str]:
     """The text of each file of a bundle, by its path in the bundle's folder; raises as :func:`build_bundle`."""
     if name not in bundle_names():
-        raise FileNotFoundError(f"found no bundle {name!r} in the package; it has {', '.join(bundle_names())}")
+        raise FileNotFoundError(
+            f"found no bundle {name!r} in the package; it has {', '.join(bundle_names() + trained_names())}"
+        )
     return files_of(BUNDLES / name)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.bundles.build import METADATA, SOURCE, build_bundle, bundle_files
+from monai_cl_ext.bundles.build import METADATA, SOURCE, TRAINED, build_bundle, bundle_files, trained_names
 
 
 def shared_overlay(name: str) -> Path:
@@ -23,7 +23,9 @@ def shared_overlay(name: str) -> Path:
 
 def metadata_of(name: str) -> dict[str, Any]:
     """metadata.json of a bundle of the package; raises as :func:`build_bundle`."""
-    metadata: dict[str, Any] = json.loads(bundle_files(name)[METADATA])
+    trained = TRAINED / name / METADATA
+    text = trained.read_text(encoding="utf-8") if name in trained_names() else bundle_files(name)[METADATA]
+    metadata: dict[str, Any] = json.loads(text)
     return metadata
 
 
@@ -53,6 +55,8 @@ def installed_bundle(name: str) -> Path:
 def copy_bundle(name: str, output: str | Path, overlays: Sequence[str] = ()) -> Path:
     """Writes a bundle to ``output/name``, with overlays that serve many bundles as files beside its stages.
 
+    One that comes with weights is copied with them.
+
     Raises:
         FileExistsError: when there is something already.
         FileNotFoundError: when the package has no such bundle, or the bundle no such overlay; lists what there is.
@@ -63,7 +67,10 @@ def copy_bundle(name: str, output: str | Path, overlays: Sequence[str] = ()) -> 
             raise FileNotFoundError(f"{name} has no overlay {overlay!r}; it has {', '.join(served)}")
     if folder.exists():
         raise FileExistsError(f"{folder} exists already; give another --output, or remove it")
-    build_bundle(name, output)
+    if name in trained_names():
+        shutil.copytree(TRAINED / name, folder)
+    else:
+        build_bundle(name, output)
     for overlay in overlays:
         if shared_overlay(overlay).is_file():
             shutil.copy(shared_overlay(overlay), folder / "configs")

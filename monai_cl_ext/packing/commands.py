@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from monai_cl_ext.bundles.build import bundle_names
+from monai_cl_ext.bundles.build import bundle_names, trained_names
 from monai_cl_ext.bundles.installed import copy_bundle, metadata_of
 
 
@@ -15,10 +15,10 @@ class BundleCommands:
 
     def list(self) -> None:
         """Lists the bundles: what each is, its stages and its overlays."""
-        for name in bundle_names():
+        for name in [*bundle_names(), *trained_names()]:
             metadata = metadata_of(name)
             stages = [*metadata["pretrain_stages"], *metadata["train_stages"], "evaluate", "inference"]
-            print(f"{name}\n    {metadata['task']}")
+            print(f"{name}\n    {metadata['task']}" + (", with weights" if name in trained_names() else ""))
             for title, names in (("stages", stages), ("overlays", metadata["overlays"])):
                 lines = textwrap.wrap(f"{title}: {', '.join(names)}", width=92, subsequent_indent=" " * 4)
                 print(textwrap.indent("\n".join(lines), " " * 4))
@@ -35,7 +35,7 @@ class BundleCommands:
         folder = copy_bundle(str(name), str(output), [str(each).strip() for each in overlays])
         print(f"{name} copied to {folder}")
 
-    def pack(self, run: str, output: str, data_license: str = "", authors: str = "") -> None:
+    def pack(self, run: str, output: str, data_license: str = "", authors: str = "", exports: bool = True) -> None:
         """Packs what was trained as a bundle that stands alone: settings in its configs, weights, scores, no names.
 
         It runs where only MONAI is installed. The checks of MONAI's model zoo are run on it.
@@ -45,11 +45,12 @@ class BundleCommands:
             output: Folder of the new bundle, whose name is the bundle's.
             data_license: License of the data that it was trained on, in a sentence.
             authors: Of the weights.
+            exports: Whether to export the network as TorchScript and ONNX too.
         """
         from monai_cl_ext.packing.next_steps import next_steps
         from monai_cl_ext.packing.pack import pack
 
-        packed = pack(run, output, data_license, authors)
+        packed = pack(run, output, data_license, authors, exports)
         print("\n".join([*packed.checks, *(f"{file}: not written: {why}" for file, why in packed.missing.items())]))
         print(f"packed in {packed.folder}\n\n{next_steps(packed)}")
 

@@ -41,7 +41,7 @@ class Packed:
     scored: bool
 
 
-def pack(run: str, output: str, data_license: str = "", authors: str = "") -> Packed:
+def pack(run: str, output: str, data_license: str = "", authors: str = "", exports: bool = True) -> Packed:
     """Writes a bundle of what was trained: its settings in the configs, its weights, scores and page.
 
     Left out: states to resume from, records, and names of patients, volumes and places.
@@ -51,6 +51,7 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "") -> Pa
         output: folder of the bundle, whose name is the bundle's; it must not exist.
         data_license: license of the data that it was trained on.
         authors: of the weights.
+        exports: whether models/ gets TorchScript and ONNX beside the state of the network.
 
     Raises:
         FileNotFoundError: when nothing was trained there.
@@ -76,7 +77,7 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "") -> Pa
         (folder / "docs").mkdir()
         write_text(folder / "docs" / "data_license.txt", license_text + "\n")
         with logged_to(Path(os.devnull)):  # exporters and MONAI's commands print what they do
-            missing = pack_weights(trained.weights, folder, size)
+            missing = pack_weights(trained.weights, folder, size, exports)
         metadata |= {"weights_sha256": hashes(folder)}
         write_text(folder / "configs" / "metadata.json", json_text(metadata))
         write_text(folder / "docs" / "README.md", page(trained, metadata, scores, license_text))

@@ -47,7 +47,7 @@ def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, li
     }  # fmt: skip
     text = [f"# {metadata['name'].capitalize()}"]
     for heading, content in sections.items():
-        text += [heading, content if "\n" in content else textwrap.fill(content, WIDTH)]
+        text += [heading, content if "\n" in content else textwrap.fill(content, WIDTH, break_on_hyphens=False)]
     return "\n\n".join(text) + "\n"
 
 

@@ -19,13 +19,14 @@ NETWORK = "network_def"
 TOLERANCE = 1e-4
 
 
-def pack_weights(source: Path, folder: Path, size: list[int]) -> dict[str, str]:
+def pack_weights(source: Path, folder: Path, size: list[int], exports: bool = True) -> dict[str, str]:
     """Copies the weights to ``models/model.pt`` and exports them as TorchScript, and as ONNX where it is installed.
 
     Args:
         source: the state of the network.
         folder: of the packed bundle, with its configs.
         size: of an image that the network takes, without batch and channels.
+        exports: whether to export them; without, models/ holds the state alone.
 
     Returns:
         Why each export that is missing is, by its path in the folder.
@@ -47,7 +48,7 @@ def pack_weights(source: Path, folder: Path, size: list[int]) -> dict[str, str]:
         ) from error
     image = torch.rand(1, int(parser.get_parsed_content("in_channels")), *size)
     missing = {}
-    for name, export in (("model.ts", _torchscript), ("model.onnx", _onnx)):
+    for name, export in (("model.ts", _torchscript), ("model.onnx", _onnx)) if exports else ():
         try:
             export(folder, image)
         except ImportError as error:
