@@ -29,13 +29,11 @@ def packed_metadata(run: TrainedRun, configs: Configs, size: list[int], scores: 
     """
     known = copy.deepcopy(run.bundle.read("metadata"))
     settings = run.training["settings"]
-    data = run.training["data"]["training"]
-    counted = f"{data['volumes']} volumes with labels, of {data['patients']} patients"
     content = known | metadata_of(
         known,
         class_names(run),
         known["network_data_format"]["inputs"]["image"]["modality"],
-        known["data_source"] if run.bundle.folder.name == "bundle" else counted,
+        "; ".join(f"{part}: {told}" for part, told in parts_of(run).items()),
         settings,
     )
     formats = content["network_data_format"]
@@ -52,6 +50,12 @@ def packed_metadata(run: TrainedRun, configs: Configs, size: list[int], scores: 
     if not needs_own_package(configs["inference"]):
         content["required_packages_version"] = {key: required[key] for key in required if key != OWN_PACKAGE}
     return content
+
+
+def parts_of(run: TrainedRun) -> dict[str, str]:
+    """The parts of the training's data, each in a few words."""
+    cards = run.training["data"]
+    return {part: f"{card['volumes']} volume(s) of {card['patients']} patient(s)" for part, card in cards.items()}
 
 
 def class_names(run: TrainedRun) -> list[str]:

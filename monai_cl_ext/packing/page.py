@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from monai_cl_ext.packing.metadata import parts_of
 from monai_cl_ext.packing.scores import ALL, METRICS, Scores
 from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.study.statistics.intervals import Estimate
@@ -26,16 +27,16 @@ def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, li
         scores: of its evaluation.
         license_text: of the data.
     """
-    settings, data = run.training["settings"], run.training["data"]
+    settings = run.training["settings"]
     classes = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    parts = {part: f"{card['volumes']} volume(s) of {card['patients']} patient(s)" for part, card in data.items()}
     shown = ", ".join(f"`{name}` {settings[name]}" for name in SETTINGS if settings.get(name) not in (None, False))
     sections = {
         "### **Authors**": metadata["authors"],
         "### **Tags**": ", ".join(["Segmentation", metadata["network_data_format"]["inputs"]["image"]["modality"]]),
         "## **Model Description**": f"{metadata['description']}. Classes: "
         + ", ".join(f"{number} {name}" for number, name in classes.items()) + ".",
-        "## **Data**": "; ".join(f"{part}: {told}" for part, told in parts.items()) + f". License: {license_text}",
+        "## **Data**": "; ".join(f"{part}: {told}" for part, told in parts_of(run).items())
+        + f". License: {license_text}",
         "#### **Preprocessing**": f"{_sentence(metadata['image_classes'])}. Settings of the training, which inference "
         f"has too: {shown}.",
         "## **Performance**": _performance(scores),
