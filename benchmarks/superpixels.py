@@ -2,7 +2,8 @@
 """Superpixels by each backend: time for a slice, number of segments, and how well they keep to labeled borders.
 
 Run ``python benchmarks/superpixels.py`` (``--json FILE`` also writes the figures). Slices are the middle ones of
-labeled ACDC volumes, one for each patient, resized to a square; backends whose package is missing are left out.
+labeled ACDC volumes, one for each patient, resized to a square. Backends whose package is missing are left out, and so
+are learned ones unless ``--weights NAME=FILE ...`` names their weights.
 
 - ``ms``: the whole transform, from the slice to the connected map, its median over slices and repeats. ``alone``: the
   library's own call on a picture made ready, for the three whose SLIC is compared.
@@ -60,13 +61,27 @@ def resized(slices: list[tuple[Tensor, Tensor]], side: int) -> tuple[Tensor, Ten
     return torch.stack(images), torch.stack(labels).long()
 
 
-def installed() -> dict[str, Superpixel]:
+def named_file(text: str) -> tuple[str, str]:
+    """The two parts of NAME=FILE."""
+    name, equals, file = text.partition("=")
+    if not equals or name not in BACKENDS or not Path(file).is_file():
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE of a backend and its weights, found {text!r}")
+    return name, file
+
+
+def ready(segments: int, compactness: float, weights: dict[str, str]) -> dict[str, Superpixel]:
+    """The backends that can be used; a line says why another one cannot."""
     found = {}
     for name in BACKENDS:
+        given = {"weights": weights[name]} if name in weights else {}
         try:
-            found[name] = Superpixel(backend=name)
+            found[name] = Superpixel(segments, compactness, name, **given)
         except ImportError as error:
             print(f"left out: {error}")
+        except ValueError as error:
+            if given:
+                raise
+            print(f"left out: {name}, without weights: {error}")
     return found
 
 
@@ -117,10 +132,11 @@ def grid(count: int, side: int, segments: int) -> Tensor:
     return ((places * rows // side)[:, None] * columns + places * columns // side).expand(count, -1, -1)
 
 
-def measure(images: Tensor, labels: Tensor, options: argparse.Namespace) -> list[dict]:
+def measure(
+    images: Tensor, labels: Tensor, transforms: dict[str, Superpixel], options: argparse.Namespace
+) -> list[dict]:
     """One result for each backend, for the whole batch in torch, and for the grid."""
     segments, compactness, device = options.segments, options.compactness, options.device
-    transforms = {name: Superpixel(segments, compactness, name) for name in installed()}
     maps = {name: torch.cat([transform(image) for image in images]) for name, transform in transforms.items()}
     spent: dict[str, list[float]] = {name: [] for name in [*transforms, "torch batch"]}
     bare: dict[str, list[float]] = {name: [] for name in transforms}
@@ -172,15 +188,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds ACDC")
+    parser.add_argument("--weights", type=named_file, nargs="+", default=[], metavar="NAME=FILE", help="of backends")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     slices = labelled_slices(options.data, options.slices)
+    transforms = ready(options.segments, options.compactness, dict(options.weights))
     print(f"torch on {options.device}, {options.threads} threads; {os.getloadavg()[0]:.1f} processes were busy before")
     print(f"{'side':>5} {'backend':>14} {'ms':>9} {'alone':>9} {'segments':>8} {'ASA':>8} {'recall':>8} {'UE':>8}")
     results = []
     for side in options.sides:
-        found = measure(*resized(slices, side), options)
+        found = measure(*resized(slices, side), transforms, options)
         results += found
         print("\n".join(map(table_row, found)), flush=True)
     if options.json:

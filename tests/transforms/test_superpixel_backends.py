@@ -35,7 +35,7 @@ flat_backend = pytest.mark.parametrize("backend", ["felzenszwalb", *map(installe
 compact_backend = pytest.mark.parametrize(
     "backend", [installed(name) for name in BACKENDS if name not in ("felzenszwalb", "opencv_seeds")]
 )
-volume_backend = pytest.mark.parametrize("backend", ["skimage", "torch", installed("simpleitk")])
+volume_backend = pytest.mark.parametrize("backend", ["skimage", "torch", "snic", installed("simpleitk")])
 
 
 def blobs(*shape: int, seed: int = 0) -> np.ndarray:
@@ -186,7 +186,7 @@ def test_the_torch_backend_is_batched_slic():
         assert torch.equal(Superpixel(30, backend="torch")(image)[0], each)
 
 
-@pytest.mark.parametrize("backend", ["skimage", "torch"])
+@pytest.mark.parametrize("backend", ["skimage", "torch", "snic"])
 def test_a_meta_tensor_keeps_its_affine(backend):
     image = MetaTensor(blobs(1, 48, 40), affine=AFFINE, meta={"filename_or_obj": "case.nii"})
     item = Superpixeld(["image"], 20, backend=backend)({"image": image, "name": "case"})

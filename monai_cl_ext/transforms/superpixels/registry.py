@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .connectivity import enforce_connectivity
 from .lab import lab_features
-from .slic import grid_cells
+from .slic import grid_cells, grid_step
 
 ITERATIONS = 10
 
@@ -62,9 +62,10 @@ class Backend:
     def __call__(self, image: Tensor, n_segments: int, compactness: float) -> Tensor:
         """The label map (*S) of an image (C, *S)."""
         if image.ndim != 3 and not self.volumes:
+            others = ", ".join(repr(each.name) for each in BACKENDS.values() if each.volumes)
             raise ValueError(
                 f"backend {self.name!r} works on 2D images (C, H, W) only, found {tuple(image.shape)}:"
-                " take 'skimage', 'simpleitk' or 'torch' for volumes"
+                f" take one of {others} for volumes"
             )
         return self.segment(self.load(), image, n_segments, compactness)
 
@@ -97,8 +98,7 @@ def channel_last(features: Tensor) -> NDArray[np.float32]:
 
 def cell_side(size: tuple[int, ...], n_segments: int) -> int:
     """Side of the square grid cells of about ``n_segments`` segments."""
-    cells = grid_cells(size, n_segments)
-    return max(1, round(max(extent / count for extent, count in zip(size, cells, strict=True))))
+    return max(1, round(grid_step(size, grid_cells(size, n_segments))))
 
 
 def connected(labels: NDArray[np.integer], features: Tensor, smallest: int) -> Tensor:

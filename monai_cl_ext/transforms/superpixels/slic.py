@@ -78,6 +78,11 @@ def grid_cells(size: Sequence[int], n_segments: int) -> tuple[int, ...]:
     return tuple(cells[axis] for axis in range(len(size)))
 
 
+def grid_step(size: Sequence[int], cells: Sequence[int]) -> float:
+    """Longest side of a grid cell, by which locations are divided."""
+    return max(extent / count for extent, count in zip(size, cells, strict=True))
+
+
 def _cluster(
     features: Tensor, size: Sequence[int], cells: Sequence[int], compactness: float, iterations: int
 ) -> Tensor:
@@ -88,8 +93,7 @@ def _cluster(
         [(features * STEPS).round().long(), coordinates.expand(batch, -1, -1), coordinates.new_ones(batch, 1, pixels)],
         dim=1,
     )
-    step = max(extent / count for extent, count in zip(size, cells, strict=True))
-    weights = [1 / (STEPS * compactness)] * channels + [1 / step] * len(size)
+    weights = [1 / (STEPS * compactness)] * channels + [1 / grid_step(size, cells)] * len(size)
     scale = torch.stack([torch.full((1,), weight, dtype=torch.float64, device=features.device) for weight in weights])
     points = (whole[:, :-1] * scale).float()
     labels = candidates[0].expand(batch, -1)

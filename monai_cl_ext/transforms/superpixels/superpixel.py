@@ -32,9 +32,9 @@ class Superpixel(Transform):
         compactness: weight of location against lightness 0 ... 100; higher gives squarer segments. ``felzenszwalb`` and
             ``opencv_seeds`` have no such weight.
         backend: ``"skimage"`` (SLIC, the reference), ``"felzenszwalb"``, ``"opencv_slic"``, ``"opencv_lsc"``,
-            ``"opencv_seeds"``, ``"simpleitk"`` (SLIC), or ``"torch"`` (``batched_slic``, on the image's device).
-            ``skimage``, ``simpleitk`` and ``torch`` take 2D and 3D, the others 2D. A constant image becomes a grid, by
-            ``felzenszwalb`` and ``opencv_lsc`` a single segment.
+            ``"opencv_seeds"``, ``"simpleitk"`` (SLIC), ``"snic"``, or ``"torch"`` (``batched_slic``, on the image's
+            device). ``skimage``, ``simpleitk``, ``snic`` and ``torch`` take 2D and 3D, the others 2D. A constant image
+            becomes a grid, by ``felzenszwalb`` and ``opencv_lsc`` a single segment.
 
     Raises:
         ImportError: when the backend's package is missing.
