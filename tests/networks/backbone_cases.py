@@ -33,6 +33,4 @@ def scrambled(net):
 def normalized_biases(net):
     """Biases of convolutions that a normalization follows, which takes them out again."""
     pairs = zip(net.modules(), list(net.modules())[1:], strict=False)
-    return [
-        first.bias for first, second in pairs if isinstance(first, _ConvNd) and isinstance(second, NORMALIZATIONS)
-    ]
+    return [first.bias for first, second in pairs if isinstance(first, _ConvNd) and isinstance(second, NORMALIZATIONS)]

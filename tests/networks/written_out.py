@@ -50,9 +50,7 @@ class WrittenOut:
         kernel, bias = self.take("weight", "bias")
         height, width = x.shape[2:]
         x = torch.nn.functional.pad(x, (1, 1, 1, 1))
-        parts = [
-            x[..., i : i + height, j : j + width] * along(kernel[:, 0, i, j]) for i in range(3) for j in range(3)
-        ]
+        parts = [x[..., i : i + height, j : j + width] * along(kernel[:, 0, i, j]) for i in range(3) for j in range(3)]
         return sum(parts) + along(bias)
 
     def mixed(self, x):

@@ -26,7 +26,7 @@ class ChannelLayerNorm(nn.LayerNorm):
 
 
 def initialize_tokens(module: nn.Module) -> None:
-    """Linear weights from a truncated N(0, 0.02), convolutions from N(0, sqrt(2 / fan-out)), biases 0; for ``apply``."""
+    """Linear weights from a cut N(0, 0.02), convolutions from N(0, sqrt(2 / fan-out)), biases 0; for ``apply``."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
