@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of stock networks, backbones of papers, heads, prototypes, EMA teacher, and checked loading of weights."""
 
-from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, ResEncUNet, UAMTVNet
+from monai_cl_ext.networks.backbones import (
+    UKAN,
+    GCLUNet,
+    KANLinear,
+    MultiCropViT,
+    PCLUNet,
+    ResEncUNet,
+    RollingUNet,
+    UAMTVNet,
+)
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.decoder_variants import decoder_variants
 from monai_cl_ext.networks.dino_head import DINOHead
@@ -29,6 +38,7 @@ __all__ = [
     "FlatMLPHead",
     "GCLUNet",
     "IntensityGenerator",
+    "KANLinear",
     "LoadReport",
     "MemoryQueue",
     "MomentumTeacher",
@@ -39,8 +49,10 @@ __all__ = [
     "Prototypes",
     "ResEncUNet",
     "PyramidHeads",
+    "RollingUNet",
     "Stages",
     "UAMTVNet",
+    "UKAN",
     "ViTClassifier",
     "crop_embeddings",
     "decoder_variants",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.networks.nets import DynUNet, ResNet
 from semi_supervised_cases import SUPERVISED, gradients, parts, unet, views
-from staged_networks import NETWORKS, SHAPES, built
+from staged_networks import SHAPES, built, each_network
 from torch.nn.functional import mse_loss
 
 from monai_cl_ext.methods import DTC
@@ -62,8 +62,7 @@ def test_the_distances_of_unlabeled_rows_have_no_target():
     torch.testing.assert_close(supervised[1] - supervised[0], expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("kind", [name for name in NETWORKS if name not in ("unetr_plain", "swin_v2")])
+@each_network(leave_out=("unetr_plain", "swin_v2"))
 def test_a_head_on_every_network_that_has_stages(kind, dims):
     network, image = built(kind, dims)
     method = DTC(network, SUPERVISED, 1).eval()

@@ -3,6 +3,7 @@
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 NORMALIZATIONS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -21,6 +22,9 @@ def scrambled(net):
                 tensor.uniform_(0.5, 1.5, generator=generator)
             for tensor in (module.bias.data, module.running_mean):
                 tensor.normal_(0, 0.1, generator=generator)
+        elif isinstance(module, nn.LayerNorm):
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.normal_(0, 0.1, generator=generator)
         elif getattr(module, "bias", None) is not None:
             module.bias.data.normal_(0, 0.1, generator=generator)
     return net.double().eval()
@@ -29,4 +33,4 @@ def scrambled(net):
 def normalized_biases(net):
     """Biases of convolutions that a normalization follows, which takes them out again."""
     pairs = zip(net.modules(), list(net.modules())[1:], strict=False)
-    return [first.bias for first, second in pairs if isinstance(second, NORMALIZATIONS)]
+    return [first.bias for first, second in pairs if isinstance(first, _ConvNd) and isinstance(second, NORMALIZATIONS)]

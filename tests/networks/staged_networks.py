@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every network with stages and a decoder, small, in 2D and 3D, and what its stages are to be."""
 
+import pytest
 import torch
 from monai.networks.nets import UNETR, AttentionUnet, BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet, VNet
 from monai.networks.nets.unet import CheckpointUNet
 
-from monai_cl_ext.networks import GCLUNet, PCLUNet, ResEncUNet, UAMTVNet
+from monai_cl_ext.networks import UKAN, GCLUNet, PCLUNet, ResEncUNet, RollingUNet, UAMTVNet
 
 
 def swin(dims, **arguments):
@@ -46,7 +47,10 @@ NETWORKS = {
     "vnet": lambda dims, size: VNet(dims, 1, 3),
     "uamt": lambda dims, size: UAMTVNet(1, 3, features=4, spatial_dims=dims),
     "res_enc": lambda dims, size: ResEncUNet(1, 3, (4, 6, 8, 8), (1, 2, 1, 2), spatial_dims=dims),
+    "rolling": lambda dims, size: RollingUNet(1, 3, 4),
+    "ukan": lambda dims, size: UKAN(1, 3, (16, 20, 24)),
 }
+PLANAR = ("rolling", "ukan")  # of images alone
 # widths of the features, widths of the decoder's maps, and how many times smaller than the image these maps are
 SHAPES = {
     "gcl": ((16, 32, 64, 128, 128, 128), (128, 128, 64, 32, 16), (16, 8, 4, 2, 1)),
@@ -71,8 +75,21 @@ SHAPES = {
     "vnet": ((16, 32, 64, 128, 256), (256, 128, 64, 32), (8, 4, 2, 1)),
     "uamt": ((4, 8, 16, 32, 64), (32, 16, 8, 4), (8, 4, 2, 1)),
     "res_enc": ((4, 6, 8, 8), (8, 6, 4), (4, 2, 1)),
+    "rolling": ((4, 8, 16, 32, 64), (32, 16, 8, 4), (8, 4, 2, 1)),
+    "ukan": ((2, 4, 16, 20, 24), (20, 16, 4, 2), (16, 8, 4, 1)),
 }
 SIZES = {2: ((32, 64), (96, 32)), 3: ((32, 32, 64), (64, 32, 32))}
+
+
+def each_network(leave_out=(), marks_in_3d=()):
+    """Parametrizes a test by ``kind`` and ``dims``, the networks of images by 2 alone."""
+    cases = [
+        pytest.param(kind, dims, marks=marks_in_3d if dims == 3 else ())
+        for dims in SIZES
+        for kind in NETWORKS
+        if kind not in leave_out and (dims == 2 or kind not in PLANAR)
+    ]
+    return pytest.mark.parametrize("kind, dims", cases)
 
 
 def built(kind, dims, seed=0, size=None):

@@ -4,14 +4,14 @@
 import pytest
 import torch
 from monai.networks.nets import BasicUNet, SegResNet, resnet18
-from staged_networks import NETWORKS, built
+from staged_networks import NETWORKS, PLANAR, built, each_network
 from torch import nn
 from torch.nn.functional import interpolate
 
 from monai_cl_ext.networks import decoder_variants, stages
 
 pytestmark = pytest.mark.filterwarnings("ignore:MONAI's VNet drops whole images")
-OWN = {"gcl": "nearest", "basic_upsample": "linear", "segresnet": "linear", "segresnet_bare": "linear"}
+OWN = {"gcl": "nearest", **dict.fromkeys(["basic_upsample", "segresnet", "segresnet_bare", *PLANAR], "linear")}
 KINDS = ["transposed", "linear", "nearest"]
 
 
@@ -29,8 +29,7 @@ def kinds_in(view, dims):
     return [kind for part in parts for layer in part.modules() if (kind := kind_of(layer, dims))]
 
 
-@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", NETWORKS)
+@each_network(marks_in_3d=pytest.mark.slow)
 def test_variants_decode_the_features_of_the_networks_encoder(kind, dims):
     net, image = built(kind, dims)
     seen = stages(net.train())

@@ -3,7 +3,7 @@
 
 import pytest
 import torch
-from staged_networks import NETWORKS, built
+from staged_networks import built, each_network
 from torch import nn
 from torch.nn.functional import conv2d, conv3d, interpolate
 
@@ -14,8 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:MONAI's VNet drops whole images"
 SHALLOW = ("segresnet_bare", "unet_shallow", "attention_shallow")
 
 
-@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", [name for name in NETWORKS if name not in SHALLOW])
+@each_network(leave_out=SHALLOW, marks_in_3d=pytest.mark.slow)
 @torch.no_grad()
 def test_each_head_convolves_its_map_and_resizes_it(kind, dims):
     net, image = built(kind, dims)

@@ -11,7 +11,7 @@ import warnings
 import pytest
 import torch
 from monai.networks.nets import AutoEncoder, BasicUNet, VNet
-from staged_networks import NETWORKS, SHAPES, SIZES, built, unetr
+from staged_networks import NETWORKS, PLANAR, SHAPES, SIZES, built, each_network, unetr
 from torch import Tensor, nn
 
 from monai_cl_ext.networks import GCLUNet, Stages, load_pretrained, stages
@@ -20,13 +20,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:MONAI's VNet drops whole images"
 ADDED = ("unetr", "unetr_plain", "vnet", "uamt")
 
 
-def each(function):
-    return pytest.mark.parametrize("dims", [2, 3])(pytest.mark.parametrize("kind", NETWORKS)(function))
+each = each_network()
 
 
 def each_at_two_sizes(function):
-    sizes = [(dims, size) for dims in SIZES for size in SIZES[dims]]
-    return pytest.mark.parametrize("dims,size", sizes)(pytest.mark.parametrize("kind", NETWORKS)(function))
+    return pytest.mark.parametrize("place", [0, 1])(each(function))
 
 
 def check_decoding(net, image):
@@ -39,8 +37,8 @@ def check_decoding(net, image):
 @pytest.mark.slow
 @each_at_two_sizes
 @torch.no_grad()
-def test_decoding_what_was_encoded_is_the_network(kind, dims, size):
-    check_decoding(*built(kind, dims, size=size))
+def test_decoding_what_was_encoded_is_the_network(kind, dims, place):
+    check_decoding(*built(kind, dims, size=SIZES[dims][place]))
 
 
 @pytest.mark.parametrize("kind", [*ADDED, "dynunet_deep"])
@@ -74,8 +72,8 @@ def test_a_loaded_encoder_embeds_as_its_source(kind, dims):
 @pytest.mark.slow
 @each_at_two_sizes
 @torch.no_grad()
-def test_widths_sizes_and_embedding(kind, dims, size):
-    net, image = built(kind, dims, size=size)
+def test_widths_sizes_and_embedding(kind, dims, place):
+    net, image = built(kind, dims, size=SIZES[dims][place])
     seen = stages(net.eval())
     features = seen.encode(image)
     channels, decoder_channels, scales = SHAPES[kind]
@@ -93,8 +91,8 @@ def test_widths_sizes_and_embedding(kind, dims, size):
 
 @pytest.mark.slow
 @each_at_two_sizes
-def test_parameters_of_the_parts_are_those_that_their_results_use(kind, dims, size):
-    net, image = built(kind, dims, size=size)
+def test_parameters_of_the_parts_are_those_that_their_results_use(kind, dims, place):
+    net, image = built(kind, dims, size=SIZES[dims][place])
     seen = stages(net.train())
 
     def used(result):
@@ -131,7 +129,8 @@ def test_prefixes_part_the_tensors(kind, dims):
 
 
 @pytest.mark.parametrize(
-    "kind", ["pcl", "unet", "unet_residual", "unet_checkpointed", "attention", "swin", "swin_v2", *ADDED]
+    "kind",
+    [*PLANAR, "pcl", "unet", "unet_residual", "unet_checkpointed", "attention", "swin", "swin_v2", *ADDED],
 )
 def test_what_the_parts_compute_is_what_loading_them_brings(kind):
     source, image = built(kind, 2)
@@ -198,8 +197,8 @@ def test_unknown_class_lists_the_known_and_a_user_can_add_it():
             self.first, self.last = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 5, 3, stride=2, padding=1)
 
     known = (
-        "AttentionUnet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, ResEncUNet, ResNet, SegResNet, SwinUNETR, UAMTVNet,"
-        " UNETR, UNet"
+        "AttentionUnet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, ResEncUNet, ResNet, RollingUNet, SegResNet, SwinUNETR,"
+        " UAMTVNet, UKAN, UNETR, UNet"
     )
     with pytest.raises(TypeError, match=f"{known}, VNet, found AutoEncoder"):
         stages(AutoEncoder(2, 1, 1, (4, 8), (2, 2)))
@@ -285,7 +284,7 @@ def test_the_name_stages_is_the_function_whatever_is_imported_first():
     assert pydoc.locate("monai_cl_ext.networks.stages") is stages  # how a configuration finds it
 
 
-@pytest.mark.parametrize("kind", ["gcl", "basic", "segresnet", "unet", "attention", "unetr", "uamt"])
+@pytest.mark.parametrize("kind", ["gcl", "basic", "segresnet", "unet", "attention", "unetr", "uamt", *PLANAR])
 def test_stages_can_be_pickled_and_copied(kind):
     net, image = built(kind, 2)
     seen = stages(net.eval())
