@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handlers: seeds of an epoch, resume, weights and class names, buffers, guards, records of a run and evaluations."""
+"""Handlers: seeds of an epoch, resume, weights, class names, buffers, guards, progress, records of a run."""
 
 from .class_names import CheckClassNames, SaveClassNames
 from .clip_each_gradient import ClipEachGradient
@@ -9,6 +9,7 @@ from .embedding_record import EmbeddingRecord
 from .epoch_seed import EpochSeed
 from .finite_loss import FiniteLoss
 from .overlay_record import OverlayRecord
+from .progress import Progress
 from .resume import Resume
 from .run_record import RunRecord
 from .save_weights import SaveWeights
@@ -23,6 +24,7 @@ __all__ = [
     "EpochSeed",
     "FiniteLoss",
     "OverlayRecord",
+    "Progress",
     "Resume",
     "RunRecord",
     "SaveClassNames",
