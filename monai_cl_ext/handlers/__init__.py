@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handlers: seeds of an epoch, resume, weights, class names, buffers, guards, progress, records of a run."""
+"""Handlers: seeds of an epoch, resume, weights, class names, buffers, guards, progress, trackers, records of a run."""
 
 from .class_names import CheckClassNames, SaveClassNames
 from .clip_each_gradient import ClipEachGradient
@@ -14,6 +14,7 @@ from .resume import Resume
 from .run_record import RunRecord
 from .save_weights import SaveWeights
 from .sync_buffers import SyncBuffers
+from .track_wandb import TrackWandB
 
 __all__ = [
     "CheckClassNames",
@@ -30,4 +31,5 @@ __all__ = [
     "SaveClassNames",
     "SaveWeights",
     "SyncBuffers",
+    "TrackWandB",
 ]

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 
 from ignite.engine import Engine, Events
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monai_cl_ext.distributed import rank
 from monai_cl_ext.progress import SECONDS, on_terminal, progress_bar
@@ -49,6 +48,8 @@ class Progress:
             total = state.max_epochs * state.epoch_length
             self.bar = progress_bar(None, self.name, total, done=state.iteration, seconds=self.seconds)
             if on_terminal() and not self.bar.disable:
+                from tqdm.contrib.logging import logging_redirect_tqdm
+
                 self.redirected.enter_context(logging_redirect_tqdm(_loggers_of_the_screen()))
         if state.max_epochs > 1 and not self.bar.disable:
             self.bar.set_description_str(f"{self.name}, epoch {state.epoch} of {state.max_epochs}", refresh=False)
