@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
@@ -57,7 +58,8 @@ def test_the_first_steps_end_with_predictions(tmp_path):
     bundle = tmp_path / "first_steps" / "gcl_segmentation"
     images = list((tmp_path / "first_steps" / "phantom" / "imagesTr").iterdir())
     assert len(list((bundle / "eval").rglob("*_trans.nii.gz"))) == len(images) == 10
-    assert f"{len(images)} label maps" in printed and "102 tensors" in printed
+    weights = torch.load(bundle / "models" / "model_pretrain_global.pt", weights_only=True)
+    assert f"{len(images)} label maps" in printed and f"{len(weights)} tensors" in printed
     scores = pd.read_csv(bundle / "eval" / "metrics.csv")
     assert scores["dice"].mean() > 0.2  # it has begun to learn
     assert list((bundle / "eval" / "figures").glob("eval_overlays.png"))
