@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.data.picture_files import converted, eight_bits, is_deep, open_picture
+from monai_cl_ext.progress import progress_bar
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,7 +72,8 @@ class PictureDataset(Dataset[dict[str, Any]]):
         with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
             read = pool.map(self._read, self.files)
             quiet = not progress or len(data) < MANY_PICTURES
-            images, deep = zip(*tqdm(read, "Pictures", len(data), leave=False, disable=quiet), strict=True)
+            bar = progress_bar(read, "Pictures", len(data), unit="picture", quiet=quiet)
+            images, deep = zip(*bar, strict=True)
         self._image = torch.stack(images)
         if any(deep):
             warnings.warn(

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from monai.transforms import Compose, RandomizableTrait
-from tqdm import tqdm
 
 from monai_cl_ext.data.cropping import warn_of_cut_classes
 from monai_cl_ext.data.file_names import case_name, files_of, some
@@ -23,6 +22,7 @@ from monai_cl_ext.data.store import Store
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
 from monai_cl_ext.data.told import listening
 from monai_cl_ext.data.volume import Transform
+from monai_cl_ext.progress import progress_bar
 
 MANY_VOLUMES = 20
 WAITING = 1000
@@ -119,7 +119,8 @@ def _kept(keeper: Keeper, data: list[Mapping[str, Any]], workers: int, progress:
     with listening(), ThreadPoolExecutor(workers) as pool:
         parts = (places[begin : begin + WAITING] for begin in range(0, len(places), WAITING))
         found = chain.from_iterable(pool.map(lambda place: keeper.keep(place, data[place]), part) for part in parts)
-        bar = tqdm(found, "Volumes", len(data), leave=False, disable=not progress or len(data) < MANY_VOLUMES)
+        quiet = not progress or len(data) < MANY_VOLUMES
+        bar = progress_bar(found, "Volumes", len(data), unit="volume", quiet=quiet)
         try:
             facts = dict(zip(places, bar, strict=True))
         except BaseException:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from monai_cl_ext.cores import usable_cores
+from monai_cl_ext.progress import progress_bar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,7 +38,8 @@ def look_at_all(
         num_workers=0 if count == 1 or len(items) < FEW else count,
         prefetch_factor=None if count == 1 or len(items) < FEW else TAKEN_AT_ONCE,
     )
-    return list(tqdm(loader, "Files", len(items), leave=False, disable=not progress or len(items) < FEW))
+    quiet = not progress or len(items) < FEW
+    return list(progress_bar(loader, "Files", len(items), unit="file", quiet=quiet))
 
 
 class _Looked(Dataset[Any], Generic[Item, Result]):

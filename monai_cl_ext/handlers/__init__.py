@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handlers: seeds of an epoch, resume, weights and class names, buffers, guards, records of a run and evaluations."""
+"""Handlers: seeds of an epoch, resume, weights, class names, buffers, guards, progress, trackers, records of a run."""
 
 from .class_names import CheckClassNames, SaveClassNames
 from .clip_each_gradient import ClipEachGradient
@@ -9,10 +9,12 @@ from .embedding_record import EmbeddingRecord
 from .epoch_seed import EpochSeed
 from .finite_loss import FiniteLoss
 from .overlay_record import OverlayRecord
+from .progress import Progress
 from .resume import Resume
 from .run_record import RunRecord
 from .save_weights import SaveWeights
 from .sync_buffers import SyncBuffers
+from .track_wandb import TrackWandB
 
 __all__ = [
     "CheckClassNames",
@@ -23,9 +25,11 @@ __all__ = [
     "EpochSeed",
     "FiniteLoss",
     "OverlayRecord",
+    "Progress",
     "Resume",
     "RunRecord",
     "SaveClassNames",
     "SaveWeights",
     "SyncBuffers",
+    "TrackWandB",
 ]

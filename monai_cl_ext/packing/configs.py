@@ -14,10 +14,11 @@ from monai_cl_ext.packing.trained_run import TrainedRun
 PLACES = ("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device")
 OWN_TO_THE_RUN = (
     *PLACES, "cases", "split", "labelled", "unlabelled", "labelled_patients", "draw", "pretrained", "weights", "resume",
-    "store",
+    "store", "wandb", "tracking_uri", "experiment_name", "run_name", "save_execute_config",
 )  # fmt: skip
-"""Ids of train.json that tell where and on which patients it ran: the packed one has those of the bundle."""
-TRACKED = ("train", "validate")  # whose handlers MONAI adds a tracker to
+"""Ids of train.json that tell where, on which patients and how tracked it ran: the packed one has the bundle's."""
+TRACKED = ("train", "validate")  # to whose handlers a tracker is added
+TRACKERS = ("MLFlowHandler", "TrackWandB")
 Configs = dict[str, dict[str, Any]]
 
 
@@ -61,8 +62,12 @@ def _trained(run: TrainedRun) -> dict[str, Any]:
     content: dict[str, Any] = {name: value for name, value in trained.get().items() if name != "_meta_"}
     for part in TRACKED:
         handlers = content.get(part, {}).get("handlers", [])
-        handlers[:] = [handler for handler in handlers if "MLFlow" not in str(handler.get("_target_"))]
+        handlers[:] = [handler for handler in handlers if not _is_tracker(handler)]
     return content
+
+
+def _is_tracker(handler: dict[str, Any]) -> bool:
+    return any(name in str(handler.get("_target_")) for name in TRACKERS)
 
 
 def _evaluated(run: TrainedRun) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigWorkflow
-from tqdm import tqdm
 
 from monai_cl_ext.data.channels import Volume
 from monai_cl_ext.errors import mistake
 from monai_cl_ext.files import FULL, sha256_of, write_text
+from monai_cl_ext.progress import progress_bar
 from monai_cl_ext.recipes.images import listed_images
 from monai_cl_ext.recipes.plan import LOG, PLAN
 from monai_cl_ext.recipes.screen import logged_to
@@ -107,7 +107,7 @@ def _predict_all(bundle: Path, files: Mapping[str, Volume], folder: Path, record
     failed: dict[str, str] = {}
     with _unfinished(folder) as unfinished:
         workflow: ConfigWorkflow | None = None
-        for name, file in tqdm(files.items(), "predict", leave=False):
+        for name, file in progress_bar(files.items(), "predict", unit="image"):
             workflow = workflow or _workflow(bundle, unfinished)
             workflow.parser.get_parsed_content("dataset").data = [{"image": file.image}]
             try:

@@ -18,7 +18,6 @@ from monai_cl_ext.study.handover import literal
 from monai_cl_ext.study.recipe import make_recipes
 from monai_cl_ext.study.stage import run_stage
 from monai_cl_ext.study.task import Run, Task
-from monai_cl_ext.study.training_bar import TrainingBar
 from monai_cl_ext.visualize.records import find_runs
 
 NOT_HELD_OUT = {"validate#dataset": {"_target_": "monai.data.Dataset", "data": []}, "train#settings#held_out": []}
@@ -109,9 +108,9 @@ class Training:
             say(f"{number}/{len(every)} {self._told(stage)}{', done before' if done else ''}")
             if stage == "evaluate":
                 part = {"part": "validation"}
-                run_stage(self.bundle, ["train", stage], part, self._data("train"), progress=TrainingBar())
+                run_stage(self.bundle, ["train", stage], part, self._data("train"), logged=False)
                 continue
-            run_stage(self._of(stage), [stage], {}, {**self._data(stage), **start}, progress=TrainingBar())
+            run_stage(self._of(stage), [stage], {}, {**self._data(stage), **start}, logged=False)
             if stage in self.stages:
                 weights = self.pretraining.folder / "models" / _weights(stage)
                 start = {"pretrained": str(weights)} if stage != self.stages[-1] else {}

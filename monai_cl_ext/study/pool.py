@@ -68,4 +68,4 @@ def _begin(made: Any, threads: int, log: Path) -> None:
 
 
 def _run(folder: Path) -> None:
-    run_task(folder, progress=_COUNTER)
+    run_task(folder, handler=_COUNTER)

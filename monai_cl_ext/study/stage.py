@@ -7,15 +7,22 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from ignite.engine import Engine
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_cl_ext.files import write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.handover import handed_over
 from monai_cl_ext.study.own_code import own_code
-from monai_cl_ext.study.training_bar import TrainingHandler
+
+
+class TrainingHandler(Protocol):
+    """What looks at a training beside the handlers of its bundle."""
+
+    def attach(self, engine: Engine) -> None:
+        """Adds its handlers to the engine before it runs."""
 
 
 def run_stage(
@@ -25,7 +32,8 @@ def run_stage(
     data: Mapping[str, Any] | None = None,
     *,
     name: str = "",
-    progress: TrainingHandler | None = None,
+    handler: TrainingHandler | None = None,
+    logged: bool = True,
 ) -> float:
     """Runs a stage unless the bundle's folder says that it is done; one that was stopped goes on where it stopped.
 
@@ -39,7 +47,8 @@ def run_stage(
         settings: values by config id, as a configuration holds them: text may be an expression.
         data: by config id what is no configuration: lists of cases, splits, paths, see :func:`handed_over`.
         name: of the run; the last one of the stages by default.
-        progress: is attached to a training, in place of the bundle's log; such as :class:`training_bar.TrainingBar`.
+        handler: is attached to a training.
+        logged: by the bundle's ``logging.conf``; False leaves loggers as they are.
 
     Returns:
         Seconds that the stage took when it ran.
@@ -61,12 +70,12 @@ def run_stage(
         return float(done.read_text(encoding="utf-8"))
     start = time.perf_counter()
     with own_code(root):
-        log = None if progress is None else False
+        log = None if logged else False
         workflow = ConfigWorkflow(files, logging_file=log, workflow_type=None, **settings)
         workflow.initialize()
-        if progress is not None and "train#trainer" in str(config["run"]):
+        if handler is not None and "train#trainer" in str(config["run"]):
             trainer = workflow.parser.get_parsed_content("train#trainer")
-            progress.attach(trainer)
+            handler.attach(trainer)
         workflow.run()
         workflow.finalize()
     seconds = time.perf_counter() - start

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -30,7 +30,9 @@ from monai_cl_ext.files import sha256_of, write_text
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.layout import DONE, EVAL_LAST, INFERENCE_LAST, SCORES, SCORES_LAST, TASK
 from monai_cl_ext.study.problems import PROBLEMS, Segmentation
-from monai_cl_ext.study.training_bar import TrainingHandler
+
+if TYPE_CHECKING:
+    from monai_cl_ext.study.stage import TrainingHandler
 
 ATTENDED = "--attended"
 
@@ -183,12 +185,12 @@ def write_task(task: Task, root: Path) -> Path:
     return folder
 
 
-def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> None:
+def run_task(folder: str | Path, *, handler: TrainingHandler | None = None) -> None:
     """Runs what is missing of a cell; a second process waits until the first has ended.
 
     Args:
         folder: of the cell.
-        progress: is attached to each training, see :func:`stage.run_stage`.
+        handler: is attached to each training, which logs nothing then, see :func:`stage.run_stage`.
     """
     from monai_cl_ext.study.reused_training import reuse_training
     from monai_cl_ext.study.stage import run_stage
@@ -212,7 +214,9 @@ def run_task(folder: str | Path, *, progress: TrainingHandler | None = None) -> 
                 for run in runs[:count]:
                     reuse_training(run.name, source, folder)
         for run in runs:
-            run_stage(bundle, run.stages, run.settings, run.data, name=run.name, progress=progress)
+            run_stage(
+                bundle, run.stages, run.settings, run.data, name=run.name, handler=handler, logged=handler is None
+            )
         if task.scored:
             tables = problem.score(task.scored, folder, task.scoring, task.slice_axis)
             if task.scores_last:

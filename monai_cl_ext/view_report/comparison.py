@@ -13,9 +13,9 @@ from monai.bundle import ConfigParser
 from scipy.stats import mannwhitneyu
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
-from tqdm import tqdm
 
 from monai_cl_ext.networks import MultiCropViT, load_pretrained, stages
+from monai_cl_ext.progress import progress_bar
 from monai_cl_ext.seeds import mix_seed
 from monai_cl_ext.transforms import ViewPolicy, identity_policy
 from monai_cl_ext.view_report.policies import Setting, ViewSettings
@@ -53,7 +53,7 @@ def compare_views(settings: ViewSettings, sample: Sample, space: Space | None = 
     choices = settings.choices(sample.image.shape[1], sample.volumetric).values()
     repeated, references = sample.image[:MAPPED].repeat_interleave(REPEATED, dim=0), dict[str, Tensor]()
     found = []
-    for choice in tqdm([original, *choices], "Views", leave=False):
+    for choice in progress_bar([original, *choices], "Views", unit="policy"):
         first, second = (make_views(sample.image, choice.policy, mix_seed(settings.seed, view)) for view in (1, 2))
         many = make_views(repeated, choice.policy, mix_seed(settings.seed, 3))
         references = references or {name: features_of(first, spaces[name]) for name in spaces}

@@ -53,7 +53,7 @@ def test_own_classes_are_named_in_full(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_inference_names_nothing_of_ours_but_its_gate_and_what_a_classifier_needs(name):
+def test_inference_names_nothing_of_ours_but_its_gate_its_progress_and_what_a_classifier_needs(name):
     expected = {"monai_cl_ext", "monai_cl_ext.data.LoadCased", "monai_cl_ext.data.AxisSpacingd"}
     if name.endswith("classification"):
         names = (
@@ -63,6 +63,7 @@ def test_inference_names_nothing_of_ours_but_its_gate_and_what_a_classifier_need
             "metrics.PredictionTable",
         )
         expected = {f"monai_cl_ext.{name}" for name in names}
+    expected |= {"monai_cl_ext.handlers.Progress"}
     assert set(re.findall(r"monai_cl_ext[\w.]*", configs_of(name)["inference"])) == expected
 
 

@@ -21,6 +21,7 @@ from unittest import mock
 import monai.bundle
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from torch.distributed.run import get_args_parser
 
 from monai_cl_ext.cli import GROUPS, Commands
@@ -104,7 +105,8 @@ class Shell:
         for file in run.configs:
             require((self.folder / file).is_file(), f"{file} does not exist in {self.folder}")
         parser.read_config([self.folder / file for file in run.configs])
-        for name in options.keys() - RUN_ARGUMENTS:
+        tracking = DEFAULT_MLFLOW_SETTINGS["configs"].keys() if "tracking" in options else set()
+        for name in options.keys() - RUN_ARGUMENTS - tracking:
             require(is_setting(parser, name), f"--{name} is no id in {run.configs}")
         self.checked.append(run)
 

@@ -17,13 +17,16 @@ def run_of(tmp_path, config):
 
 
 def test_processes_and_trackers_are_those_of_one_run(tmp_path):
-    config = parsed(NAME, "train", "multi_gpu_train", learning_rate=0.5, pretrained="x.pt", weights="voco").get()
+    config = parsed(
+        NAME, "train", "multi_gpu_train", "track_wandb", learning_rate=0.5, pretrained="x.pt", weights="voco"
+    ).get()
+    config |= {"tracking_uri": "sqlite:////home/me/mlruns.db", "run_name": None}
     tracker = {"_target_": "MLFlowHandler", "tracking_uri": "/home/me/mlruns"}
     for part in ("train", "validate"):
         config[part]["handlers"] = [*config[part]["handlers"], tracker]
     train = packed_configs(run_of(tmp_path, config))["train"]
     expected = read(NAME, "train") | {"learning_rate": 0.5}
-    assert train == expected and "DistributedDataParallel" in str(config)
+    assert train == expected and all(part in str(config) for part in ("DistributedDataParallel", "TrackWandB"))
 
 
 def test_each_config_gets_what_it_shares_with_the_training(tmp_path):

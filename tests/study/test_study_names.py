@@ -19,7 +19,6 @@ from monai_cl_ext.study.layout import folder_name
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.stage import run_stage
 from monai_cl_ext.study.task import run_task, write_task
-from monai_cl_ext.study.training_bar import TrainingBar
 
 TOUCH = "$__import__('os').system('touch owned')"
 NAMES = [
@@ -126,7 +125,7 @@ def test_a_stage_of_this_package_reads_its_lists_from_a_file(strange, tmp_path, 
         "image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4], "epochs": 1,
         "batches_per_epoch": 1, "volumes_per_batch": 2,
     }  # fmt: skip
-    run_stage(bundle, ["pretrain_global"], settings, {"split": split}, progress=TrainingBar())
+    run_stage(bundle, ["pretrain_global"], settings, {"split": split}, logged=False)
     assert (bundle.folder / "models" / "model_pretrain_global.pt").is_file() and not list(tmp_path.rglob("owned"))
     record = json.loads((bundle.folder / "eval" / "pretrain_global" / "run_pretrain_global.json").read_text())
     assert set(record["data"]["pre-training"]["patient_of_volume"]) == {case["patient"] for case in cases[:4]}

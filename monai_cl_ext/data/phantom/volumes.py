@@ -13,11 +13,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.data.phantom.anatomy import LABEL_OF_TISSUE, Grid, draw_anatomy
 from monai_cl_ext.data.phantom.appearance import draw_channels, draw_image
+from monai_cl_ext.progress import progress_bar
 
 LABELS = {"0": "background", "1": "RV", "2": "myocardium", "3": "LV"}
 
@@ -105,7 +105,7 @@ def write_phantom(
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     names = []
-    for number in tqdm(range(1, patients + 1), "Patients", disable=not progress):
+    for number in progress_bar(range(1, patients + 1), "Patients", unit="patient", quiet=not progress):
         for frame, volume in enumerate(phantom.patient(number), start=1):
             names.append(f"patient{number:03d}_frame{frame:02d}")
             of_channels = np.moveaxis(volume.image.reshape(*volume.label.shape, -1), -1, 0)
