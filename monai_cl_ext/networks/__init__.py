@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of stock networks, backbones of papers, heads, prototypes, EMA teacher, and checked loading of weights."""
 
-from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, ResEncUNet, UAMTVNet
+from monai_cl_ext.networks.backbones import (
+    GCLUNet,
+    LNSNet,
+    MultiCropViT,
+    PCLUNet,
+    ResEncUNet,
+    SuperpixelFCN,
+    UAMTVNet,
+)
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.decoder_variants import decoder_variants
 from monai_cl_ext.networks.dino_head import DINOHead
@@ -29,6 +37,7 @@ __all__ = [
     "FlatMLPHead",
     "GCLUNet",
     "IntensityGenerator",
+    "LNSNet",
     "LoadReport",
     "MemoryQueue",
     "MomentumTeacher",
@@ -40,6 +49,7 @@ __all__ = [
     "ResEncUNet",
     "PyramidHeads",
     "Stages",
+    "SuperpixelFCN",
     "UAMTVNet",
     "ViTClassifier",
     "crop_embeddings",

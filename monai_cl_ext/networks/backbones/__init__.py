@@ -2,9 +2,11 @@
 """Networks of papers, and vision transformers."""
 
 from monai_cl_ext.networks.backbones.gcl_unet import GCLUNet
+from monai_cl_ext.networks.backbones.lnsnet import LNSNet
 from monai_cl_ext.networks.backbones.pcl_unet import PCLUNet
 from monai_cl_ext.networks.backbones.res_enc_unet import ResEncUNet
+from monai_cl_ext.networks.backbones.superpixel_fcn import SuperpixelFCN
 from monai_cl_ext.networks.backbones.uamt_vnet import UAMTVNet
 from monai_cl_ext.networks.backbones.vit import MultiCropViT
 
-__all__ = ["GCLUNet", "MultiCropViT", "PCLUNet", "ResEncUNet", "UAMTVNet"]
+__all__ = ["GCLUNet", "LNSNet", "MultiCropViT", "PCLUNet", "ResEncUNet", "SuperpixelFCN", "UAMTVNet"]
