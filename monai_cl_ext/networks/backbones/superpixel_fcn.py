@@ -40,8 +40,7 @@ class SuperpixelFCN(UNetBase):
             for level, (width, after) in enumerate(zip(before, FEATURES, strict=False))
         ]
         decoder = [
-            SuperpixelDecoderBlock(below, width)
-            for below, width in zip(FEATURES[:0:-1], FEATURES[-2::-1], strict=True)
+            SuperpixelDecoderBlock(below, width) for below, width in zip(FEATURES[:0:-1], FEATURES[-2::-1], strict=True)
         ]
         output = nn.Sequential(nn.Conv2d(FEATURES[0], 9, kernel_size=3, padding=1), nn.Softmax(dim=1))
         super().__init__(encoder, decoder, output)
