@@ -16,7 +16,7 @@ from fire.parser import DefaultParseValue
 
 from monai_cl_ext.errors import mistake
 
-GROUPS = ("bundle", "store", "study")  # commands that have commands of their own
+GROUPS = ("bundle", "store", "study", "superpixels")  # commands that have commands of their own
 INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
 
 
@@ -241,6 +241,15 @@ class Commands:
         from monai_cl_ext.data.store.commands import StoreCommands
 
         return StoreCommands()
+
+    def superpixels(self) -> Any:
+        """Learned superpixels: superpixels train.
+
+        Its own help: superpixels train --help.
+        """
+        from monai_cl_ext.superpixel_training.commands import SuperpixelCommands
+
+        return SuperpixelCommands()
 
     def study(self) -> Any:
         """Label-efficiency studies: study plan, study run, study report.

@@ -20,7 +20,7 @@ from monai_cl_ext.data.scaling import intensity_scaling
 from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.spacing import AxisSpacingd
 from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients, unlabelled_cases
-from monai_cl_ext.data.store import default_store
+from monai_cl_ext.data.store import default_store, superpixel_weights
 from monai_cl_ext.data.volume_dataset import volume_dataset
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "split_by_patient",
     "split_patients",
     "ssl4mis_split",
+    "superpixel_weights",
     "unlabelled_cases",
     "volume_dataset",
     "volume_transform",

@@ -5,10 +5,12 @@ from monai_cl_ext.networks.backbones import (
     UKAN,
     GCLUNet,
     KANLinear,
+    LNSNet,
     MultiCropViT,
     PCLUNet,
     ResEncUNet,
     RollingUNet,
+    SuperpixelFCN,
     UAMTVNet,
 )
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
@@ -39,6 +41,7 @@ __all__ = [
     "GCLUNet",
     "IntensityGenerator",
     "KANLinear",
+    "LNSNet",
     "LoadReport",
     "MemoryQueue",
     "MomentumTeacher",
@@ -51,6 +54,7 @@ __all__ = [
     "PyramidHeads",
     "RollingUNet",
     "Stages",
+    "SuperpixelFCN",
     "UAMTVNet",
     "UKAN",
     "ViTClassifier",

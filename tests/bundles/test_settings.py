@@ -25,6 +25,7 @@ FREE = {
     "columns", "adversary", "policies",  # components
     "spatial_dims", "foreground", "patches_per_volume",  # of patches, tested with them
     "memory_format",
+    "superpixel_weights",  # a file, of which the content is compared
 }  # fmt: skip
 POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
 """What overlays with policies read; some bundles' own policies do not."""

@@ -20,6 +20,7 @@ from monai_cl_ext.metrics import superpixel_report
 from monai_cl_ext.transforms import Superpixel, Superpixeld, batched_slic
 from monai_cl_ext.transforms.superpixels.backends import BACKENDS
 
+LIBRARIES = [name for name, each in BACKENDS.items() if not each.network]  # learned ones have tests of their own
 PACKAGES = {"opencv_slic": "cv2", "opencv_lsc": "cv2", "opencv_seeds": "cv2", "simpleitk": "SimpleITK"}
 AFFINE = torch.tensor([[0, -1.5, 0, 10], [2.0, 0, 0, -4], [0, 0, 3, 7], [0, 0, 0, 1]], dtype=torch.float64)
 
@@ -30,10 +31,10 @@ def installed(name: str) -> pytest.param:
     return pytest.param(name, marks=pytest.mark.skipif(not there, reason=f"needs {package}"))
 
 
-each_backend = pytest.mark.parametrize("backend", [installed(name) for name in BACKENDS])
+each_backend = pytest.mark.parametrize("backend", [installed(name) for name in LIBRARIES])
 flat_backend = pytest.mark.parametrize("backend", ["felzenszwalb", *map(installed, list(PACKAGES)[:3])])
 compact_backend = pytest.mark.parametrize(
-    "backend", [installed(name) for name in BACKENDS if name not in ("felzenszwalb", "opencv_seeds")]
+    "backend", [installed(name) for name in LIBRARIES if name not in ("felzenszwalb", "opencv_seeds")]
 )
 volume_backend = pytest.mark.parametrize("backend", ["skimage", "torch", "snic", installed("simpleitk")])
 
@@ -85,8 +86,9 @@ def test_monai_s_three_names_and_arguments():
     assert ours.SuperpixelD is ours.SuperpixelDict is Superpixeld
     assert issubclass(Superpixel, Transform) and issubclass(Superpixeld, MapTransform)
     found = inspect.signature(Superpixeld).parameters
-    assert list(found) == ["keys", "n_segments", "compactness", "backend", "output_key", "allow_missing_keys"]
-    assert [found[name].default for name in list(found)[1:]] == [100, 10, "skimage", "superpixel", False]
+    names = ["keys", "n_segments", "compactness", "backend", "output_key", "allow_missing_keys", "weights"]
+    assert list(found) == names
+    assert [found[name].default for name in list(found)[1:]] == [100, 10, "skimage", "superpixel", False, ""]
 
 
 @each_backend

@@ -8,6 +8,7 @@ STORE/<settings>/<content>/volume.json shape, spacing, files, warnings
                            image.npy   float16 (slices, C, H, W)
                            label.npy   uint8 (slices, 1, H, W), where there is a label
                            superpixel_<settings>.npy   integers (slices, 1, H, W)
+STORE/superpixels/<backend>.pt         weights of learned superpixels, unless they were given another place
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def default_store() -> str:
     """The folder of the store: the environment's ``MONAI_CL_EXT_STORE``, or monai_cl_ext in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.environ.get(VARIABLE) or os.path.join(cache, "monai_cl_ext")
+
+
+def superpixel_weights(backend: str) -> str:
+    """The file in the store of the weights of a learned backend of superpixels, where none other is named."""
+    return os.path.join(default_store(), "superpixels", f"{backend}.pt")
 
 
 def store_folder(folder: str | Path) -> Path:

@@ -150,7 +150,8 @@ def _named(value: Any, code: dict[str, str]) -> str:
     """The full name of a class or function; what tells the code of one that has no version is noted."""
     module = str(getattr(value, "__module__", None) or "builtins")
     package, name = module.partition(".")[0], f"{module}.{value.__qualname__}"
-    if package not in (*PACKAGES, "builtins", "monai_cl_ext") and package not in sys.stdlib_module_names:
+    own = f"{module}.".startswith(tuple(f"monai_cl_ext.{room}." for room in OWN_CODE))
+    if not own and package not in (*PACKAGES, "builtins") and package not in sys.stdlib_module_names:
         code[module] = _file_hash(module)
     if module == "__main__" and isinstance(value, type):  # of a notebook, say, where there is no file
         code[name] = "".join(_compiled(part.__code__) for part in vars(value).values() if inspect.isfunction(part))

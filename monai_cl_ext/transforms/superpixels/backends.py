@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from . import opencv_backends, simpleitk_backend, skimage_backends, snic  # noqa: F401 - each registers its backends
+from . import (  # noqa: F401 - each registers its backends
+    fcn_backend,
+    lnsnet_backend,
+    opencv_backends,
+    simpleitk_backend,
+    skimage_backends,
+    snic,
+)
 from .registry import BACKENDS, ITERATIONS, backend
 from .slic import batched_slic
 

@@ -7,26 +7,31 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from .connectivity import enforce_connectivity
 from .lab import lab_features
 from .slic import grid_cells, grid_step
+from .weights import load_weights, remedy
 
 ITERATIONS = 10
+SMALLEST = 0.06
+"""Part of the mean size that a segment of a learned backend has at least, as both papers' releases have it."""
 
 Segment = Callable[[Any, Tensor, int, float], Tensor]
-"""From the imported module, an image (C, *S), a number of segments and a compactness to a label map (*S)."""
+"""From the imported module, or the network of a learned backend, an image (C, *S), a number of segments and a
+compactness to a label map (*S)."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A library's segmentation of one image into superpixels.
+    """A library's, or a trained network's, segmentation of one image into superpixels.
 
     Attributes:
         name: by which users choose it.
@@ -35,6 +40,7 @@ class Backend:
         package: that holds the module.
         extra: of this package, that installs it.
         volumes: whether it takes 3D images.
+        network: name of a network in the module, where the segmentation is learned; it needs weights.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Backend:
     package: str = ""
     extra: str = ""
     volumes: bool = False
+    network: str = ""
 
     def load(self) -> Any:
         """The imported module; None for a backend that needs none.
@@ -59,15 +66,36 @@ class Backend:
                 " package"
             ) from error
 
-    def __call__(self, image: Tensor, n_segments: int, compactness: float) -> Tensor:
-        """The label map (*S) of an image (C, *S)."""
+    def learned(self, weights: str | Path) -> nn.Module | None:
+        """The network with its weights, ready for use; None for a backend that is not learned.
+
+        Raises:
+            ValueError: when weights are missing, do not fit, or are given to a backend that takes none.
+        """
+        if not self.network:
+            if weights:
+                learned = ", ".join(repr(each.name) for each in BACKENDS.values() if each.network)
+                raise ValueError(
+                    f"weights: backend {self.name!r} takes none, found {str(weights)!r}; leave them out, or take a"
+                    f" learned backend ({learned}): " + remedy("BACKEND")
+                )
+            return None
+        if not weights:
+            raise ValueError(f"weights: backend {self.name!r} needs a file of them, found none; {remedy(self.name)}")
+        network: nn.Module = getattr(self.load(), self.network)()
+        load_weights(Path(weights).expanduser(), self.name, network)
+        return network.eval().requires_grad_(False)
+
+    def __call__(self, image: Tensor, n_segments: int, compactness: float, network: nn.Module | None = None) -> Tensor:
+        """The label map (*S) of an image (C, *S); a learned backend works on the image's device with its network."""
         if image.ndim != 3 and not self.volumes:
             others = ", ".join(repr(each.name) for each in BACKENDS.values() if each.volumes)
             raise ValueError(
                 f"backend {self.name!r} works on 2D images (C, H, W) only, found {tuple(image.shape)}:"
                 f" take one of {others} for volumes"
             )
-        return self.segment(self.load(), image, n_segments, compactness)
+        tool = self.load() if network is None else network.to(image.device)
+        return self.segment(tool, image, n_segments, compactness)
 
 
 BACKENDS: dict[str, Backend] = {}
@@ -75,12 +103,12 @@ BACKENDS: dict[str, Backend] = {}
 
 
 def backend(
-    name: str, module: str = "", package: str = "", extra: str = "", volumes: bool = False
+    name: str, module: str = "", package: str = "", extra: str = "", volumes: bool = False, network: str = ""
 ) -> Callable[[Segment], Segment]:
     """Registers a segmentation function as a ``Backend`` of these attributes."""
 
     def register(segment: Segment) -> Segment:
-        BACKENDS[name] = Backend(name, segment, module, package, extra, volumes)
+        BACKENDS[name] = Backend(name, segment, module, package, extra, volumes, network)
         return segment
 
     return register
@@ -104,6 +132,11 @@ def cell_side(size: tuple[int, ...], n_segments: int) -> int:
 def connected(labels: NDArray[np.integer], features: Tensor, smallest: int) -> Tensor:
     """The label map with every part connected through faces a segment of its own, and small parts merged."""
     return enforce_connectivity(torch.from_numpy(labels.astype(np.int64))[None], features, smallest)[0]
+
+
+def learned_segments(labels: Tensor, color: Tensor, count: int) -> Tensor:
+    """The connected segments (H, W) of a network's labels (H, W) for colors (1, F, H, W) and ``count`` segments."""
+    return enforce_connectivity(labels[None], color, max(1, round(SMALLEST * labels.numel() / count)))[0]
 
 
 def mean_size(size: tuple[int, ...], n_segments: int) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from monai.utils import TransformBackends
 from torch import Tensor
 
 from monai_cl_ext.arguments import one_of, positive_integer, positive_number
+from monai_cl_ext.files import sha256_of
 
 from ..plain import plain, settled
 from .backends import BACKENDS
@@ -29,26 +31,35 @@ class Superpixel(Transform):
 
     Args:
         n_segments: approximate number of segments of a map.
-        compactness: weight of location against lightness 0 ... 100; higher gives squarer segments. ``felzenszwalb`` and
-            ``opencv_seeds`` have no such weight.
+        compactness: weight of location against lightness 0 ... 100; higher gives squarer segments. ``felzenszwalb``,
+            ``opencv_seeds`` and the learned backends have no such weight.
         backend: ``"skimage"`` (SLIC, the reference), ``"felzenszwalb"``, ``"opencv_slic"``, ``"opencv_lsc"``,
-            ``"opencv_seeds"``, ``"simpleitk"`` (SLIC), ``"snic"``, or ``"torch"`` (``batched_slic``, on the image's
-            device). ``skimage``, ``simpleitk``, ``snic`` and ``torch`` take 2D and 3D, the others 2D. A constant image
-            becomes a grid, by ``felzenszwalb`` and ``opencv_lsc`` a single segment.
+            ``"opencv_seeds"``, ``"simpleitk"`` (SLIC), ``"snic"``, ``"torch"`` (``batched_slic``, on the image's device),
+            or the learned ``"lnsnet"`` and ``"superpixel_fcn"`` (2D images of 1 or 3 channels, on their device).
+            ``skimage``, ``simpleitk``, ``snic`` and ``torch`` take 2D and 3D, the others 2D. A constant image becomes a
+            grid, by ``felzenszwalb`` and ``opencv_lsc`` a single segment.
+        weights: file that ``python -m monai_cl_ext superpixels train`` wrote, for a learned backend alone.
+
+    Attributes:
+        weights: SHA-256 of the file of weights, or empty; by it stored maps and resumed runs know other weights.
 
     Raises:
         ImportError: when the backend's package is missing.
-        ValueError: when an argument is out of range, or an image has another number of axes or values that are not
-            finite.
+        ValueError: when an argument is out of range, weights are missing or do not fit, or an image has another number
+            of axes or values that are not finite.
     """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
 
-    def __init__(self, n_segments: int = 100, compactness: float = 10.0, backend: str = "skimage") -> None:
+    def __init__(
+        self, n_segments: int = 100, compactness: float = 10.0, backend: str = "skimage", weights: str | Path = ""
+    ) -> None:
         self.n_segments = positive_integer("n_segments", n_segments)
         self.compactness = positive_number("compactness", compactness)
         self.method = one_of("backend", backend, BACKENDS)
         BACKENDS[backend].load()
+        self._network = BACKENDS[backend].learned(weights)
+        self.weights = sha256_of(Path(weights).expanduser()) if weights else ""
 
     def __call__(self, img: np.ndarray | Tensor) -> Tensor:
         """The map (1, *S) int32 of an image (C, *S), on its device; of a MetaTensor, with its metadata."""
@@ -59,7 +70,8 @@ class Superpixel(Transform):
         values = values.detach() if values.dtype == torch.float64 else values.detach().float()
         if not values.isfinite().all():
             raise ValueError("an image has values that are not finite: replace NaN and infinity before superpixels")
-        labels = BACKENDS[self.method](values, self.n_segments, self.compactness)[None].int().to(values.device)
+        labels = BACKENDS[self.method](values, self.n_segments, self.compactness, self._network)
+        labels = labels[None].int().to(values.device)
         return MetaTensor(labels).copy_meta_from(image) if isinstance(image, MetaTensor) else labels
 
 
@@ -68,7 +80,7 @@ class Superpixeld(MapTransform):
 
     Args:
         keys: images (C, *S).
-        n_segments, compactness, backend: as in ``Superpixel``.
+        n_segments, compactness, backend, weights: as in ``Superpixel``.
         output_key: where the map (1, *S) int32 goes: one name for one key, or as many names as keys.
         allow_missing_keys: leave out keys that an item does not have.
     """
@@ -83,6 +95,7 @@ class Superpixeld(MapTransform):
         backend: str = "skimage",
         output_key: str | Sequence[str] = "superpixel",
         allow_missing_keys: bool = False,
+        weights: str | Path = "",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_key = (output_key,) if isinstance(output_key, str) else tuple(output_key)
@@ -90,7 +103,7 @@ class Superpixeld(MapTransform):
             raise ValueError(
                 f"output_key must name a different entry for each of the keys {self.keys}, found {output_key!r}"
             )
-        self.superpixel = Superpixel(n_segments, compactness, backend)
+        self.superpixel = Superpixel(n_segments, compactness, backend, weights)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with the map of each key."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the networks of learned superpixels on slices without labels."""

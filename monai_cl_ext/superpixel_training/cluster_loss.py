@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clustering loss of LNSNet: pixels are to lie nearer to the seed that they are near to already."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.transforms.superpixels.lnsnet_backend import seed_index
+
+SMALL = 1e-16  # that a probability has at least
+
+
+class SuperpixelClusterLoss(nn.Module):
+    """Sharpens the assignment of pixels to seeds, as deep embedded clustering does (LNSNet; Zhu et al., CVPR 2021).
+
+    q_ik is the Student-t similarity 1 / (1 + |f_i - f_k|^2) of pixel i and seed k, normalized over all seeds, and kept
+    for the ``neighbors`` seeds nearest in place. p_ik is q_ik^2 / sum_i q_ik, normalized over these seeds. The loss is
+    the mean over pixels of sum_k p log(p / q) + (1 - p) log((1 - p) / (1 - q)). Both p and q get a gradient.
+
+    Args:
+        neighbors: seeds nearest in place that a pixel may join; all where there are fewer.
+    """
+
+    def __init__(self, neighbors: int = 9) -> None:
+        super().__init__()
+        self.neighbors = positive_integer("neighbors", neighbors)
+
+    def forward(self, features: Tensor, cells: Sequence[int]) -> Tensor:
+        """The mean over the images.
+
+        Args:
+            features: (B, F, H, W).
+            cells: of the grid along each axis; the seeds are their centers.
+        """
+        size = tuple(features.shape[2:])
+        near = nearest_seeds(size, tuple(cells), self.neighbors).to(features.device)
+        points = features.flatten(2).transpose(1, 2)
+        seeds = points[:, seed_index(size, cells).to(features.device)]
+        squares = points.square().sum(2, keepdim=True) + seeds.square().sum(2)[:, None]
+        distance = (squares - 2 * points @ seeds.transpose(1, 2)).clamp_min(0)
+        similarity = 1 / (1 + distance)
+        index = near.expand(len(points), -1, -1)
+        q = similarity.gather(2, index) / similarity.sum(2, keepdim=True) + SMALL
+        shares = torch.zeros_like(seeds[:, :, 0]).scatter_add(1, index.flatten(1), q.flatten(1))
+        target = q.square() / shares[:, None].expand(-1, near.shape[0], -1).gather(2, index)
+        p = target / target.sum(2, keepdim=True)
+        rest = (1 - p).clamp_min(SMALL)
+        terms = p * (p.clamp_min(SMALL) / q).log() + rest * (rest / (1 - q).clamp_min(SMALL)).log()
+        return terms.sum(2).mean()
+
+
+@functools.lru_cache(maxsize=8)
+def nearest_seeds(size: tuple[int, ...], cells: tuple[int, ...], count: int) -> Tensor:
+    """The seeds nearest in place to each pixel, (H * W, count); of equally near ones the first.
+
+    Args:
+        size: of the image, (H, W).
+        cells: of the grid along each axis.
+        count: of seeds; all where there are fewer.
+    """
+    rows, columns = torch.meshgrid(*(torch.arange(extent) for extent in size), indexing="ij")
+    seeds = seed_index(size, cells)
+    apart = (rows.reshape(-1, 1) - seeds // size[1]) ** 2 + (columns.reshape(-1, 1) - seeds % size[1]) ** 2
+    return apart.argsort(dim=1, stable=True)[:, :count].contiguous()
