@@ -34,10 +34,10 @@ class Superpixel(Transform):
         compactness: weight of location against lightness 0 ... 100; higher gives squarer segments. ``felzenszwalb``,
             ``opencv_seeds`` and the learned backends have no such weight.
         backend: ``"skimage"`` (SLIC, the reference), ``"felzenszwalb"``, ``"opencv_slic"``, ``"opencv_lsc"``,
-            ``"opencv_seeds"``, ``"simpleitk"`` (SLIC), ``"snic"``, ``"torch"`` (``batched_slic``, on the image's device),
-            or the learned ``"lnsnet"`` and ``"superpixel_fcn"`` (2D images of 1 or 3 channels, on their device).
-            ``skimage``, ``simpleitk``, ``snic`` and ``torch`` take 2D and 3D, the others 2D. A constant image becomes a
-            grid, by ``felzenszwalb`` and ``opencv_lsc`` a single segment.
+            ``"opencv_seeds"``, ``"simpleitk"`` (SLIC), ``"snic"``, ``"torch"`` (``batched_slic``, on the image's
+            device), or the learned ``"lnsnet"`` and ``"superpixel_fcn"`` (2D images of 1 or 3 channels, on their
+            device). ``skimage``, ``simpleitk``, ``snic`` and ``torch`` take 2D and 3D, the others 2D. A constant image
+            becomes a grid, by ``felzenszwalb`` and ``opencv_lsc`` a single segment.
         weights: file that ``python -m monai_cl_ext superpixels train`` wrote, for a learned backend alone.
 
     Attributes:
