@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of stock networks, backbones of papers, heads, prototypes, EMA teacher, and checked loading of weights."""
 
-from monai_cl_ext.networks.backbones import GCLUNet, MultiCropViT, PCLUNet, ResEncUNet, UAMTVNet
+from monai_cl_ext.networks.backbones import (
+    BCDUNet,
+    GCLUNet,
+    MultiCropViT,
+    PCLUNet,
+    ResEncUNet,
+    UAMTVNet,
+    UCTransNet,
+)
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.decoder_variants import decoder_variants
 from monai_cl_ext.networks.dino_head import DINOHead
@@ -21,6 +29,7 @@ from monai_cl_ext.networks.vit_classifier import ViTClassifier
 from monai_cl_ext.networks.vit_weights import load_backbone, load_dino_weights
 
 __all__ = [
+    "BCDUNet",
     "CropNetwork",
     "DINOHead",
     "DeformationGenerator",
@@ -41,6 +50,7 @@ __all__ = [
     "PyramidHeads",
     "Stages",
     "UAMTVNet",
+    "UCTransNet",
     "ViTClassifier",
     "crop_embeddings",
     "decoder_variants",

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of papers, and vision transformers."""
 
+from monai_cl_ext.networks.backbones.bcdunet import BCDUNet
 from monai_cl_ext.networks.backbones.gcl_unet import GCLUNet
 from monai_cl_ext.networks.backbones.pcl_unet import PCLUNet
 from monai_cl_ext.networks.backbones.res_enc_unet import ResEncUNet
 from monai_cl_ext.networks.backbones.uamt_vnet import UAMTVNet
+from monai_cl_ext.networks.backbones.uctransnet import UCTransNet
 from monai_cl_ext.networks.backbones.vit import MultiCropViT
 
-__all__ = ["GCLUNet", "MultiCropViT", "PCLUNet", "ResEncUNet", "UAMTVNet"]
+__all__ = ["BCDUNet", "GCLUNet", "MultiCropViT", "PCLUNet", "ResEncUNet", "UAMTVNet", "UCTransNet"]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of GCLUNet, PCLUNet, ResEncUNet and UAMTVNet."""
+"""Stages of BCDUNet, GCLUNet, PCLUNet, ResEncUNet and UAMTVNet."""
 
 from __future__ import annotations
 
+from monai_cl_ext.networks.backbones.bcdunet import BCDUNet
 from monai_cl_ext.networks.backbones.gcl_unet import GCLUNet
 from monai_cl_ext.networks.backbones.pcl_unet import PCLUNet
 from monai_cl_ext.networks.backbones.res_enc_unet import ResEncUNet
@@ -13,7 +14,7 @@ from monai_cl_ext.networks.stages.registry import stages
 
 
 def own_unet_stages(net: UNetBase) -> Stages:
-    """Stages of GCLUNet, PCLUNet, ResEncUNet and UAMTVNet: their encoder levels and decoder blocks, one by one."""
+    """Stages of BCDUNet, GCLUNet, PCLUNet, ResEncUNet and UAMTVNet: their encoder levels and decoder blocks, one by one."""
     return Stages(
         net,
         encoder=[f"encoder.{index}" for index in range(len(net.encoder))],
@@ -22,6 +23,7 @@ def own_unet_stages(net: UNetBase) -> Stages:
     )
 
 
+stages.register(BCDUNet, own_unet_stages)
 stages.register(GCLUNet, own_unet_stages)
 stages.register(PCLUNet, own_unet_stages)
 stages.register(ResEncUNet, own_unet_stages)
