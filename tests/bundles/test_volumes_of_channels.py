@@ -208,7 +208,8 @@ SEGMENTING = [name for name in bundle_names() if name.endswith("_segmentation")]
 @pytest.mark.parametrize("name", SEGMENTING)
 def test_every_network_and_gate_of_a_bundle_takes_the_channels(name):
     metadata = parsed(name, "metadata")
-    overlays = [[], ["network_gcl"], ["network_pcl"], ["network_dynunet"], ["network_swin_unetr"]]
+    networks = ("bcdunet", "dynunet", "gcl", "pcl", "swin_unetr", "uctransnet")
+    overlays = [[], *([f"network_{network}"] for network in networks)]
     for stage in (*metadata["pretrain_stages"], "train", "inference"):
         for overlay in overlays:
             given = {"in_channels": 3, **({"pretrained": ""} if stage != "inference" else {})}

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every network with stages and a decoder, small, in 2D and 3D, and what its stages are to be."""
+"""Every network with stages and a decoder, small, and what its stages are to be."""
 
 import torch
 from monai.networks.nets import UNETR, AttentionUnet, BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet, VNet
 from monai.networks.nets.unet import CheckpointUNet
 
-from monai_cl_ext.networks import GCLUNet, PCLUNet, ResEncUNet, UAMTVNet
+from monai_cl_ext.networks import BCDUNet, GCLUNet, PCLUNet, ResEncUNet, UAMTVNet, UCTransNet
 
 
 def swin(dims, **arguments):
@@ -47,6 +47,13 @@ NETWORKS = {
     "uamt": lambda dims, size: UAMTVNet(1, 3, features=4, spatial_dims=dims),
     "res_enc": lambda dims, size: ResEncUNet(1, 3, (4, 6, 8, 8), (1, 2, 1, 2), spatial_dims=dims),
 }
+# of slices alone
+FLAT = {
+    "bcd": lambda dims, size: BCDUNet(1, 3, 4, dense_blocks=2),
+    "bcd_released": lambda dims, size: BCDUNet(1, 3, 4, bidirectional=False, norm=False),
+    "uctrans": lambda dims, size: UCTransNet(1, 3, size, 4),
+}
+ALL = NETWORKS | FLAT
 # widths of the features, widths of the decoder's maps, and how many times smaller than the image these maps are
 SHAPES = {
     "gcl": ((16, 32, 64, 128, 128, 128), (128, 128, 64, 32, 16), (16, 8, 4, 2, 1)),
@@ -71,12 +78,16 @@ SHAPES = {
     "vnet": ((16, 32, 64, 128, 256), (256, 128, 64, 32), (8, 4, 2, 1)),
     "uamt": ((4, 8, 16, 32, 64), (32, 16, 8, 4), (8, 4, 2, 1)),
     "res_enc": ((4, 6, 8, 8), (8, 6, 4), (4, 2, 1)),
+    "bcd": ((4, 8, 16, 32), (16, 8, 4), (4, 2, 1)),
+    "bcd_released": ((4, 8, 16, 32), (16, 8, 4), (4, 2, 1)),
+    "uctrans": ((4, 8, 16, 32, 32), (16, 8, 4, 4), (8, 4, 2, 1)),
 }
 SIZES = {2: ((32, 64), (96, 32)), 3: ((32, 32, 64), (64, 32, 32))}
+CASES = [(kind, dims) for kind in NETWORKS for dims in (2, 3)] + [(kind, 2) for kind in FLAT]
 
 
 def built(kind, dims, seed=0, size=None):
     """The network, and images of the size, the first of SIZES when None."""
     torch.manual_seed(seed)
     size = SIZES[dims][0] if size is None else size
-    return NETWORKS[kind](dims, size), torch.randn(2, 1, *size)
+    return ALL[kind](dims, size), torch.randn(2, 1, *size)

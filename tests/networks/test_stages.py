@@ -11,7 +11,7 @@ import warnings
 import pytest
 import torch
 from monai.networks.nets import AutoEncoder, BasicUNet, VNet
-from staged_networks import NETWORKS, SHAPES, SIZES, built, unetr
+from staged_networks import ALL, CASES, FLAT, SHAPES, SIZES, built, unetr
 from torch import Tensor, nn
 
 from monai_cl_ext.networks import GCLUNet, Stages, load_pretrained, stages
@@ -21,12 +21,12 @@ ADDED = ("unetr", "unetr_plain", "vnet", "uamt")
 
 
 def each(function):
-    return pytest.mark.parametrize("dims", [2, 3])(pytest.mark.parametrize("kind", NETWORKS)(function))
+    return pytest.mark.parametrize("kind,dims", CASES)(function)
 
 
 def each_at_two_sizes(function):
-    sizes = [(dims, size) for dims in SIZES for size in SIZES[dims]]
-    return pytest.mark.parametrize("dims,size", sizes)(pytest.mark.parametrize("kind", NETWORKS)(function))
+    cases = [(kind, dims, size) for kind, dims in CASES for size in SIZES[dims]]
+    return pytest.mark.parametrize("kind,dims,size", cases)(function)
 
 
 def check_decoding(net, image):
@@ -131,7 +131,7 @@ def test_prefixes_part_the_tensors(kind, dims):
 
 
 @pytest.mark.parametrize(
-    "kind", ["pcl", "unet", "unet_residual", "unet_checkpointed", "attention", "swin", "swin_v2", *ADDED]
+    "kind", ["pcl", "unet", "unet_residual", "unet_checkpointed", "attention", "swin", "swin_v2", *ADDED, *FLAT]
 )
 def test_what_the_parts_compute_is_what_loading_them_brings(kind):
     source, image = built(kind, 2)
@@ -198,8 +198,8 @@ def test_unknown_class_lists_the_known_and_a_user_can_add_it():
             self.first, self.last = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 5, 3, stride=2, padding=1)
 
     known = (
-        "AttentionUnet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, ResEncUNet, ResNet, SegResNet, SwinUNETR, UAMTVNet,"
-        " UNETR, UNet"
+        "AttentionUnet, BCDUNet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, ResEncUNet, ResNet, SegResNet, SwinUNETR,"
+        " UAMTVNet, UCTransNet, UNETR, UNet"
     )
     with pytest.raises(TypeError, match=f"{known}, VNet, found AutoEncoder"):
         stages(AutoEncoder(2, 1, 1, (4, 8), (2, 2)))
@@ -268,7 +268,7 @@ def test_a_map_is_pooled_over_its_spatial_axes(dims):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", ALL)
 def test_a_copy_of_the_encoder_embeds_alike_and_holds_nothing_else(kind):
     net, image = built(kind, 2, size=(64, 64))
     seen = stages(net).eval()
@@ -285,7 +285,7 @@ def test_the_name_stages_is_the_function_whatever_is_imported_first():
     assert pydoc.locate("monai_cl_ext.networks.stages") is stages  # how a configuration finds it
 
 
-@pytest.mark.parametrize("kind", ["gcl", "basic", "segresnet", "unet", "attention", "unetr", "uamt"])
+@pytest.mark.parametrize("kind", ["gcl", "basic", "segresnet", "unet", "attention", "unetr", "uamt", "uctrans"])
 def test_stages_can_be_pickled_and_copied(kind):
     net, image = built(kind, 2)
     seen = stages(net.eval())

@@ -73,7 +73,7 @@ class BCDUNet(UNetBase):
 
 
 class DenseBottleneck(nn.Module):
-    """Densely connected blocks: each takes the results of all before it, the latest first, and drops half of its values.
+    """Densely connected blocks: each takes the results of all before it, the latest first, and drops half its values.
 
     Args:
         before: channels of the map.

@@ -17,8 +17,8 @@ DROPOUT = 0.1
 class ChannelTransformer(nn.Module):
     """Channel-wise cross-fusion transformer (CCT) of "UCTransNet" (Wang et al. 2022, section on CTrans, and release).
 
-    Each level is embedded by a convolution whose kernel is its stride, so that all levels have the same tokens, those of
-    the grid, and their channels are what is attended to: see :class:`ChannelAttention`.
+    A convolution whose kernel is its stride embeds each level, so that all levels have the same tokens, those of the
+    grid, and their channels are what is attended to: see :class:`ChannelAttention`.
 
     Args:
         widths: channels of the levels, from shallow to deep.
@@ -118,8 +118,8 @@ class ChannelAttention(nn.Module):
 
         A = softmax(InstanceNorm(Q^T K / sqrt(total))),
 
-    a matrix (width, total) that is normalized over all of itself, and the softmax over its rows. The heads, each as wide
-    as the level, are averaged, then projected.
+    a matrix (width, total) that is normalized over all its entries, then by the softmax along each row. The heads, each
+    as wide as the level, are averaged, then projected.
 
     Args:
         width: channels of the level.

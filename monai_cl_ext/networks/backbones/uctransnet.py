@@ -42,8 +42,8 @@ class UCTransNet(nn.Module):
         width: of the first level; the paper has 64.
 
     Raises:
-        ValueError: when an argument is out of range, or ``image_size`` no multiple of 16; in ``forward`` when images are
-            of another size.
+        ValueError: when an argument is out of range, or ``image_size`` no multiple of 16; in ``forward`` when images
+            have another size.
     """
 
     def __init__(self, in_channels: int, out_channels: int, image_size: int | Sequence[int], width: int = 64) -> None:

@@ -14,7 +14,7 @@ from monai_cl_ext.networks.stages.registry import stages
 
 
 def own_unet_stages(net: UNetBase) -> Stages:
-    """Stages of BCDUNet, GCLUNet, PCLUNet, ResEncUNet and UAMTVNet: their encoder levels and decoder blocks, one by one."""
+    """Stages of the papers' own U-Nets: their encoder levels and decoder blocks, one by one."""
     return Stages(
         net,
         encoder=[f"encoder.{index}" for index in range(len(net.encoder))],
