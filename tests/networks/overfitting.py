@@ -3,6 +3,7 @@
 
 import torch
 import torch.nn.functional as F
+from monai.losses import DiceCELoss
 
 from monai_cl_ext.data.phantom import Phantom
 
@@ -24,10 +25,11 @@ def learned_by_heart(net, steps=100, learning_rate=1e-2):
     """Mean Dice of the foreground classes, in evaluation, of the volume that the network was trained on."""
     images, labels = labeled_slices()
     optimizer = torch.optim.Adam(net.train().parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)  # running statistics settle
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
+    loss = DiceCELoss(to_onehot_y=True, softmax=True)
     for _ in range(steps):
         optimizer.zero_grad()
-        F.cross_entropy(net(images), labels).backward()
+        loss(net(images), labels[:, None]).backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
