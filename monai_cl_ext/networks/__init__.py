@@ -3,6 +3,7 @@
 
 from monai_cl_ext.networks.backbones import (
     UKAN,
+    BCDUNet,
     GCLUNet,
     KANLinear,
     LNSNet,
@@ -12,6 +13,7 @@ from monai_cl_ext.networks.backbones import (
     RollingUNet,
     SuperpixelFCN,
     UAMTVNet,
+    UCTransNet,
 )
 from monai_cl_ext.networks.crop_network import CropNetwork, crop_embeddings
 from monai_cl_ext.networks.decoder_variants import decoder_variants
@@ -32,6 +34,7 @@ from monai_cl_ext.networks.vit_classifier import ViTClassifier
 from monai_cl_ext.networks.vit_weights import load_backbone, load_dino_weights
 
 __all__ = [
+    "BCDUNet",
     "CropNetwork",
     "DINOHead",
     "DeformationGenerator",
@@ -56,6 +59,7 @@ __all__ = [
     "Stages",
     "SuperpixelFCN",
     "UAMTVNet",
+    "UCTransNet",
     "UKAN",
     "ViTClassifier",
     "crop_embeddings",

@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every network with stages and a decoder, small, in 2D and 3D, and what its stages are to be."""
+"""Every network with stages and a decoder, small, and what its stages are to be."""
 
 import pytest
 import torch
 from monai.networks.nets import UNETR, AttentionUnet, BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet, VNet
 from monai.networks.nets.unet import CheckpointUNet
 
-from monai_cl_ext.networks import UKAN, GCLUNet, PCLUNet, ResEncUNet, RollingUNet, UAMTVNet
+from monai_cl_ext.networks import (
+    UKAN,
+    BCDUNet,
+    GCLUNet,
+    PCLUNet,
+    ResEncUNet,
+    RollingUNet,
+    UAMTVNet,
+    UCTransNet,
+)
 
 
 def swin(dims, **arguments):
@@ -49,8 +58,11 @@ NETWORKS = {
     "res_enc": lambda dims, size: ResEncUNet(1, 3, (4, 6, 8, 8), (1, 2, 1, 2), spatial_dims=dims),
     "rolling": lambda dims, size: RollingUNet(1, 3, 4),
     "ukan": lambda dims, size: UKAN(1, 3, (16, 20, 24)),
+    "bcd": lambda dims, size: BCDUNet(1, 3, 4, dense_blocks=2),
+    "bcd_released": lambda dims, size: BCDUNet(1, 3, 4, bidirectional=False, norm=False),
+    "uctrans": lambda dims, size: UCTransNet(1, 3, size, 4),
 }
-PLANAR = ("rolling", "ukan")  # of images alone
+PLANAR = ("rolling", "ukan", "bcd", "bcd_released", "uctrans")  # of images alone
 # widths of the features, widths of the decoder's maps, and how many times smaller than the image these maps are
 SHAPES = {
     "gcl": ((16, 32, 64, 128, 128, 128), (128, 128, 64, 32, 16), (16, 8, 4, 2, 1)),
@@ -77,6 +89,9 @@ SHAPES = {
     "res_enc": ((4, 6, 8, 8), (8, 6, 4), (4, 2, 1)),
     "rolling": ((4, 8, 16, 32, 64), (32, 16, 8, 4), (8, 4, 2, 1)),
     "ukan": ((2, 4, 16, 20, 24), (20, 16, 4, 2), (16, 8, 4, 1)),
+    "bcd": ((4, 8, 16, 32), (16, 8, 4), (4, 2, 1)),
+    "bcd_released": ((4, 8, 16, 32), (16, 8, 4), (4, 2, 1)),
+    "uctrans": ((4, 8, 16, 32, 32), (16, 8, 4, 4), (8, 4, 2, 1)),
 }
 SIZES = {2: ((32, 64), (96, 32)), 3: ((32, 32, 64), (64, 32, 32))}
 

@@ -197,8 +197,8 @@ def test_unknown_class_lists_the_known_and_a_user_can_add_it():
             self.first, self.last = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 5, 3, stride=2, padding=1)
 
     known = (
-        "AttentionUnet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, ResEncUNet, ResNet, RollingUNet, SegResNet, SwinUNETR,"
-        " UAMTVNet, UKAN, UNETR, UNet"
+        "AttentionUnet, BCDUNet, BasicUNet, DynUNet, GCLUNet, .*PCLUNet, ResEncUNet, ResNet, RollingUNet, SegResNet,"
+        " SwinUNETR, UAMTVNet, UCTransNet, UKAN, UNETR, UNet"
     )
     with pytest.raises(TypeError, match=f"{known}, VNet, found AutoEncoder"):
         stages(AutoEncoder(2, 1, 1, (4, 8), (2, 2)))

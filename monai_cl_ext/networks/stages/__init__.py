@@ -14,6 +14,7 @@ from monai_cl_ext.networks.stages.registry import stages
 from monai_cl_ext.networks.stages.resnet import ResNetStages
 from monai_cl_ext.networks.stages.segresnet import SegResNetStages
 from monai_cl_ext.networks.stages.swin_unetr import SwinUNETRStages
+from monai_cl_ext.networks.stages.uctransnet import UCTransNetStages
 from monai_cl_ext.networks.stages.unet import UNetStages
 from monai_cl_ext.networks.stages.unetr import UNETRStages
 from monai_cl_ext.networks.stages.vnet import vnet_stages
@@ -24,6 +25,7 @@ __all__ = [
     "SegResNetStages",
     "Stages",
     "SwinUNETRStages",
+    "UCTransNetStages",
     "UNETRStages",
     "UNetStages",
     "basic_unet_stages",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of GCLUNet, PCLUNet, ResEncUNet, RollingUNet, UAMTVNet and UKAN."""
+"""Stages of BCDUNet, GCLUNet, PCLUNet, ResEncUNet, RollingUNet, UAMTVNet and UKAN."""
 
 from __future__ import annotations
 
+from monai_cl_ext.networks.backbones.bcdunet import BCDUNet
 from monai_cl_ext.networks.backbones.gcl_unet import GCLUNet
 from monai_cl_ext.networks.backbones.pcl_unet import PCLUNet
 from monai_cl_ext.networks.backbones.res_enc_unet import ResEncUNet
@@ -24,6 +25,7 @@ def own_unet_stages(net: UNetBase) -> Stages:
     )
 
 
+stages.register(BCDUNet, own_unet_stages)
 stages.register(GCLUNet, own_unet_stages)
 stages.register(PCLUNet, own_unet_stages)
 stages.register(ResEncUNet, own_unet_stages)

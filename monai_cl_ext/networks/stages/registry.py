@@ -15,7 +15,8 @@ def stages(net: nn.Module) -> Stages:
     """Encoder levels and decoder blocks of a network, chosen by its class or a base class of it.
 
     Known are GCLUNet, PCLUNet, ResEncUNet, UAMTVNet and MONAI's AttentionUnet, BasicUNet, DynUNet, ResNet (an encoder
-    without decoder), SegResNet, SwinUNETR, UNet, UNETR and VNet, 2D and 3D, and RollingUNet and UKAN, 2D.
+    without decoder), SegResNet, SwinUNETR, UNet, UNETR and VNet, 2D and 3D, and in 2D BCDUNet, RollingUNet, UCTransNet
+    and UKAN.
     ``stages.register(MyNet, function)`` adds a class; the function takes the network and returns its :class:`Stages`.
 
     Args:
