@@ -199,31 +199,44 @@ def scores(transform, items):
     return [float(found[name].nanmean()) for name in ("segments", "achievable_accuracy", "boundary_recall")]
 
 
+def before_and_after(backend, n_segments, steps, rate, seed, slices, folder):
+    """The transforms before and after a training, and by how much its loss fell."""
+    plan = SuperpixelPlan(backend, n_segments, steps, rate, seed)
+    training = plan.build().train()
+    save_weights(folder / "before.pt", backend, {}, training.network)
+    optimizer = torch.optim.Adam(training.parameter_groups(), lr=plan.learning_rate)
+    losses = [float(train_step(training, optimizer, slices, step, seed)["loss"]) for step in range(steps)]
+    save_weights(folder / "after.pt", backend, {}, training.network)
+
+    def transform(name, asked=n_segments):
+        return Superpixel(asked, backend=backend, weights=folder / f"{name}.pt")
+
+    return transform, sum(losses[-20:]) / sum(losses[:20])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("backend, n_segments, steps, rate, seeds", [
-    ("lnsnet", 36, 300, 3e-4, 3), ("superpixel_fcn", 16, 200, 2e-3, 2)
-])  # fmt: skip
-def test_both_learn_without_labels(backend, n_segments, steps, rate, seeds, phantom, tmp_path, monkeypatch):
+def test_superpixel_fcn_learns_to_keep_to_borders(phantom, tmp_path):
     """Against the network before training at the same number of segments, between the numbers that it can give."""
-    monkeypatch.setattr("monai_cl_ext.superpixel_training.lnsnet_training.LNSNetTraining.steps_per_image", 10)
-    gains, falls = [], []
-    for seed in range(seeds):
-        plan = SuperpixelPlan(backend, n_segments, steps, rate, seed)
-        training = plan.build().train()
-        save_weights(tmp_path / "before.pt", backend, {}, training.network)
-        optimizer = torch.optim.Adam(training.parameter_groups(), lr=plan.learning_rate)
-        losses = [float(train_step(training, optimizer, phantom[0], step, seed)["loss"]) for step in range(steps)]
-        save_weights(tmp_path / "after.pt", backend, {}, training.network)
-        after = scores(Superpixel(n_segments, backend=backend, weights=tmp_path / "after.pt"), phantom[1])
-        before = [
-            scores(Superpixel(side * side, backend=backend, weights=tmp_path / "before.pt"), phantom[1])
-            for side in range(2, 8)
-        ]
-        numbers, *others = zip(*sorted(before), strict=True)
-        assert numbers[0] < after[0] < numbers[-1]
+    gains = []
+    for seed in range(2):
+        transform, fall = before_and_after("superpixel_fcn", 16, 200, 2e-3, seed, phantom[0], tmp_path)
+        after = scores(transform("after"), phantom[1])
+        before = sorted(scores(transform("before", side * side), phantom[1]) for side in range(2, 8))
+        numbers, *others = zip(*before, strict=True)
+        assert fall < 0.8 and numbers[0] < after[0] < numbers[-1]
         gains.append([new - np.interp(after[0], numbers, old) for new, old in zip(after[1:], others, strict=True)])
-        falls.append(sum(losses[-20:]) / sum(losses[:20]))
-        print(backend, seed, falls[-1], after, gains[-1], [[round(x, 3) for x in each] for each in before])
-    assert max(falls) < 0.8, falls
     accuracy, recall = np.mean(gains, axis=0)
-    assert accuracy > 0 and recall > 0, gains
+    assert accuracy > 0.01 and recall > 0.05, gains
+
+
+@pytest.mark.slow
+def test_lnsnet_learns_its_loss_and_gives_about_as_many_segments_as_are_asked_for(phantom, tmp_path, monkeypatch):
+    """Borders are kept to before training already, since features at random tell colors apart."""
+    monkeypatch.setattr("monai_cl_ext.superpixel_training.lnsnet_training.LNSNetTraining.steps_per_image", 10)
+    excess = []
+    for seed in range(3):
+        transform, fall = before_and_after("lnsnet", 36, 300, 3e-4, seed, phantom[0], tmp_path)
+        assert fall < 0.2
+        excess.append([scores(transform(name), phantom[1])[0] / 36 - 1 for name in ("before", "after")])
+    before, after = np.mean(excess, axis=0)
+    assert 0 < after < 0.75 * before, excess
