@@ -4,14 +4,17 @@
 import pytest
 import torch
 from monai.networks.nets import BasicUNet, SegResNet, resnet18
-from staged_networks import NETWORKS, PLANAR, built, each_network
+from staged_networks import NETWORKS, built, each_network
 from torch import nn
 from torch.nn.functional import interpolate
 
 from monai_cl_ext.networks import decoder_variants, stages
 
 pytestmark = pytest.mark.filterwarnings("ignore:MONAI's VNet drops whole images")
-OWN = {"gcl": "nearest", **dict.fromkeys(["basic_upsample", "segresnet", "segresnet_bare", *PLANAR], "linear")}
+OWN = {
+    **dict.fromkeys(["gcl", "uctrans"], "nearest"),
+    **dict.fromkeys(["basic_upsample", "segresnet", "segresnet_bare", "rolling", "ukan"], "linear"),
+}
 KINDS = ["transposed", "linear", "nearest"]
 
 
