@@ -72,7 +72,7 @@ def configs() -> list[str]:
 # files, metadata, the zoo's checks
 
 
-def test_own_classes_are_named_in_full_and_inference_names_only_its_gate():
+def test_own_classes_are_named_in_full_and_inference_names_only_its_gate_and_progress():
     for name in configs():
         text = (BUNDLES / NAME / "configs" / f"{name}.json").read_text()
         assert all("." in target for target in re.findall(r'"_target_": "([^"]+)"', text)), name
@@ -81,6 +81,7 @@ def test_own_classes_are_named_in_full_and_inference_names_only_its_gate():
         "monai_cl_ext",
         "monai_cl_ext.data.LoadCased",
         "monai_cl_ext.data.AxisSpacingd",
+        "monai_cl_ext.handlers.Progress",
     }
 
 
