@@ -53,7 +53,7 @@ def check_dimensions(module: nn.Module, spatial_dims: int) -> None:
     remedy = (
         "add configs/volumes.json to the config files, or set spatial_dims to 3 with three numbers as image_size"
         if spatial_dims == 2
-        else "build it with spatial_dims 3, or leave out configs/volumes.json"
+        else "build it with spatial_dims 3 if it can be, take another network, or leave out configs/volumes.json"
     )
     raise ValueError(
         f"network_def: the network takes images of {max(found)} dimensions, but is given "

@@ -14,7 +14,7 @@ class SuperpixelReconstructionLoss(nn.Module):
     """Distance of each pixel from what its superpixels tell of it, as in SLIC (Yang et al., CVPR 2020, eq. 4 and 5).
 
     Cells have the mean color and place of their pixels, pixels those of their cells. The loss is the mean over pixels
-    of |color - color'| + (compactness / side) |place - place'|.
+    of the length of color - color' plus (compactness / side) times the length of place - place'.
 
     Args:
         compactness: weight m of place, in pixels, against color; the paper has 30 without labels.
