@@ -20,7 +20,8 @@ class SuperpixelClusterLoss(nn.Module):
 
     q_ik is the Student-t similarity 1 / (1 + d_ik^2) of pixel i and seed k, whose features are d_ik apart, normalized
     over all seeds, and kept for the ``neighbors`` seeds nearest in place. p_ik is q_ik^2 / sum_i q_ik, normalized over
-    these seeds. The loss is the mean over pixels of sum_k p log(p / q) + (1 - p) log((1 - p) / (1 - q)). Both p and q get a gradient.
+    these seeds. The loss is the mean over pixels of sum_k p log(p / q) + (1 - p) log((1 - p) / (1 - q)). Both p and q
+    get a gradient.
 
     Args:
         neighbors: seeds nearest in place that a pixel may join; all where there are fewer.
