@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from command_line import run
 from PIL import Image
 
-from monai_cl_ext import cli
 from monai_cl_ext.data import write_phantom
 
 
@@ -20,16 +20,6 @@ def few_pictures(tmp_path_factory):
         values = np.random.default_rng(number).integers(0, 255, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(values).save(folder / f"{number}.png")
     return folder
-
-
-def run(monkeypatch, *arguments):
-    """Exit status or message of the command, 0 where it returns."""
-    monkeypatch.setattr(sys, "argv", ["monai-cl", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return end.code
-    return 0
 
 
 def test_phantom_writes_a_data_set(monkeypatch, tmp_path, capsys):

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 from bad_folders import BAD, COUNT, image_of, save, volume, write_folder
@@ -16,19 +17,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "visualize"))
 from figure_checks import check_room
 from report_pages import Page
 
-from monai_cl_ext import cli
 from monai_cl_ext.data_check.check import check_folder
 from monai_cl_ext.data_check.report import LISTED, as_text, write_check
 from monai_cl_ext.names import visible
 
 
 def run(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["monai-cl", "check", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return end.code
-    return 0
+    return command_line.run(monkeypatch, "check", *arguments)
 
 
 def test_good_data_end_in_status_0(monkeypatch, tmp_path, capsys):

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of superpixels learn without labels, the same each time, and go on where they were stopped."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
+from command_line import run
 
-from monai_cl_ext import cli
 from monai_cl_ext.data import SliceDataset, find_cases, superpixel_weights, volume_transform, write_phantom
 from monai_cl_ext.metrics import superpixel_report
 from monai_cl_ext.superpixel_training.plan import SuperpixelPlan
@@ -129,16 +127,6 @@ def test_settings_are_checked(wrong):
 def test_no_slices_are_refused(tmp_path):
     with pytest.raises(ValueError, match="slices: expected at least one, found none"):
         train_superpixels([], SuperpixelPlan("lnsnet"), tmp_path / "weights.pt")
-
-
-def run(monkeypatch, *arguments):
-    """Exit status or message of the command, 0 where it returns."""
-    monkeypatch.setattr(sys, "argv", ["monai-cl", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return end.code
-    return 0
 
 
 def test_the_command_trains_what_the_backend_reads(monkeypatch, tmp_path, capsys):
