@@ -152,11 +152,11 @@ class Commands:
 
     def train(
         self, data_dir: str, output: str, labels: str | None = None, label_suffix: str = "",
-        patient_pattern: str | None = None, validation_patients: int | None = None,
+        patient_pattern: str | None = None, validation_patients: int | None = None, recipe: str | None = None,
     ) -> None:  # fmt: skip
         """Trains on a folder of volumes with labels of a few, with nothing to choose, and writes a bundle and a report.
 
-        Checks the data, takes settings from them, pre-trains on all images and trains with the labels. Stopped and
+        Checks the data, takes settings from them, and trains with the labels and the unlabeled volumes. Stopped and
         started again by the same command, it goes on where it stopped.
 
         Args:
@@ -166,12 +166,13 @@ class Commands:
             label_suffix: What a label's name has more than its image's, such as _segmentation.
             patient_pattern: Regular expression whose first group, at the start of a file's name, is the patient.
             validation_patients: Labeled patients to hold back; by default a fifth, and none of fewer than four.
+            recipe: Bundles to run, such as "scratch > supervised_segmentation"; by default those for so many labels.
         """
         from monai_cl_ext.recipes.train import train
 
         given = {"label_dir": labels, "label_suffix": label_suffix, "patient_pattern": patient_pattern}
         layout: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, "")}
-        train(data_dir, output, validation_patients, **layout)
+        train(data_dir, output, validation_patients, recipe, **layout)
 
     def predict(self, run: str, images: str, output: str) -> None:
         """Predicts label maps of images by what train has trained: OUTPUT/NAME.nii.gz for each image NAME.

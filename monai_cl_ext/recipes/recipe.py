@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 PRETRAINING = "gcl_segmentation+no_local"
@@ -29,12 +29,16 @@ class TrainingRecipe:
     train_settings: dict[str, Any] = field(default_factory=dict)
 
 
-def recipe_for(labelled: int, unlabelled: int) -> TrainingRecipe:
+def recipe_for(labelled: int, unlabelled: int, method: str | None = None) -> TrainingRecipe:
     """The recipe for so many patients with labels to train on, and so many volumes without.
+
+    A method that is given takes the place of the recipe's, with its schedule.
 
     With unlabeled volumes it is what docs/results/acdc_semi_supervised.md found best on validation patients, with its
     schedule. Settings that are not named are the bundles' own.
     """
+    if method is not None:
+        return replace(recipe_for(labelled, unlabelled), method=method, reason="as given")
     if unlabelled:
         return TrainingRecipe(
             method=f"scratch > {SEMI_SUPERVISED}",

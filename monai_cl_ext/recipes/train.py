@@ -34,7 +34,7 @@ def train(
     data_dir: str,
     output: str,
     validation: int | None = None,
-    recipe: TrainingRecipe | None = None,
+    recipe: TrainingRecipe | str | None = None,
     **layout: Any,
 ) -> Path:
     """Trains on the volumes of a folder, or goes on with what was stopped; what is done is not run again.
@@ -43,7 +43,8 @@ def train(
         data_dir: folder of the volumes, see ``data.find_cases``.
         output: folder of the training: log.txt, check, pretraining, bundle and report.html go there.
         validation: labeled patients to hold back; None holds back a share, or none where there are few.
-        recipe: what to run; None takes the one for so many labels.
+        recipe: what to run; a method of a study is run with the schedule of the recipe for so many labels, and None is
+            this recipe.
         layout: arguments of ``data.find_cases``: label_dir, label_suffix, patient_pattern.
 
     Returns:
@@ -58,7 +59,8 @@ def train(
         raise ValueError(f"output {root} lies in the data, {data}, and would be read as such; give another output")
     layout = {name: os.path.realpath(text) if name == "label_dir" else text for name, text in layout.items()}
     given = {
-        "data_dir": data, "validation_patients": validation, "recipe": None if recipe is None else asdict(recipe),
+        "data_dir": data, "validation_patients": validation,
+        "recipe": asdict(recipe) if isinstance(recipe, TrainingRecipe) else recipe,
         **{name: layout.get(name) for name in ("label_dir", "label_suffix", "patient_pattern")},
     }  # fmt: skip
     TrainingPlan.read(root)  # before anything is written there
@@ -106,7 +108,8 @@ def _begin(
     split = training_split(cases, number)
     unlabelled = sum(not case.get("label") for case in split["pretrain"])
     recipe = given["recipe"]
-    chosen = recipe_for(len(labelled) - number, unlabelled) if recipe is None else TrainingRecipe(**recipe)
+    own = isinstance(recipe, dict)
+    chosen = TrainingRecipe(**recipe) if own else recipe_for(len(labelled) - number, unlabelled, recipe)
     pretraining = make_recipes({"training": chosen.method})["training"].pretraining
     fitting = data_choices(suggestion, facts, split["pretrain"], pretraining)
     choices = [

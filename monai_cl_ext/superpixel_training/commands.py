@@ -21,8 +21,8 @@ class SuperpixelCommands:
     def train(
         self, data_dir: str, backend: str, output: str | None = None, n_segments: int = 60, image_size: Any = 96,
         pixdim: Any = 2.0, slice_axis: int = 2, window: Any = None, nonzero: bool = False, color: bool = False,
-        leave_out: str | Sequence[str] = (), steps: int = 0, learning_rate: float = 0.0, compactness: float = 3.0,
-        seed: int = 0, device: str | None = None,
+        leave_out: str | Sequence[str] = (), steps: int = 0, learning_rate: float = 0.0,
+        compactness: float | None = None, seed: int = 0, device: str | None = None,
     ) -> None:  # fmt: skip
         """Trains LNSNet or SuperpixelFCN on the slices of all volumes, without labels, and writes their weights.
 
@@ -42,7 +42,7 @@ class SuperpixelCommands:
             leave_out: Patients not to be trained on, such as those of the test, with commas between them.
             steps: Of the optimizer; 0 is 2000.
             learning_rate: Of Adam; 0 is 3e-4 for lnsnet, 5e-4 for superpixel_fcn.
-            compactness: Weight of place against color, of superpixel_fcn alone.
+            compactness: Weight of place against color, of superpixel_fcn alone; 3 by default.
             seed: Of the first weights and the order of the slices.
             device: To train on, such as cpu; by default a GPU where there is one.
         """

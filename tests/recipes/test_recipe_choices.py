@@ -58,6 +58,13 @@ def test_without_unlabeled_volumes_the_training_is_supervised(monkeypatch):
 
 
 @pytest.mark.parametrize("unlabelled", [0, 5])
+def test_a_method_that_is_given_has_the_schedule_of_the_recipe(unlabelled):
+    own, given = recipe_for(3, unlabelled), recipe_for(3, unlabelled, "scratch > mean_teacher_segmentation")
+    assert given.method == "scratch > mean_teacher_segmentation" and given.reason == "as given"
+    assert given.train_settings == own.train_settings and given.pretrain_settings == own.pretrain_settings
+
+
+@pytest.mark.parametrize("unlabelled", [0, 5])
 def test_the_bundles_know_every_setting_of_the_recipes(unlabelled):
     recipe = recipe_for(2, unlabelled)
     method = make_recipes({"one": recipe.method})["one"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
+from monai_cl_ext.cli import Commands
 from monai_cl_ext.data import read_nifti, write_phantom
 from monai_cl_ext.handlers.resume import Resume
 from monai_cl_ext.packing.pack import pack
@@ -246,6 +247,21 @@ def test_a_folder_that_holds_something_else_is_left_alone(data, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
     with pytest.raises(ValueError, match="lies in the data"):
         train(str(data), str(data / "run"))
+
+
+def test_the_command_runs_what_it_is_given(data, tmp_path, monkeypatch, capsys):
+    def stop(plan, root):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("monai_cl_ext.recipes.train.Training", stop)
+    with pytest.raises(KeyboardInterrupt):
+        Commands().train(str(data), str(tmp_path / "run"), recipe="scratch > supervised_segmentation")
+    kept = read(tmp_path / "run" / "run.json")
+    assert kept["recipe"]["method"] == kept["given"]["recipe"] == "scratch > supervised_segmentation"
+    with pytest.raises(ValueError, match="was begun with recipe 'scratch > supervised_segmentation', found None"):
+        train(str(data), str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="no_such_bundle"):
+        train(str(data), str(tmp_path / "other"), recipe="scratch > no_such_bundle")
 
 
 def test_errors_of_the_check_stop_and_are_shown(few, tmp_path, capsys):

@@ -117,7 +117,8 @@ def test_data_are_known_by_their_values():
 
 
 @pytest.mark.parametrize("wrong", [
-    {"backend": "torch"}, {"n_segments": 0}, {"steps": -1}, {"learning_rate": -1.0}, {"seed": -1}, {"compactness": -1},
+    {"backend": "torch"}, {"n_segments": 0}, {"steps": -1}, {"learning_rate": -1.0}, {"seed": -1}, {"compactness": 3.0},
+    {"compactness": -1, "backend": "superpixel_fcn"},
 ])  # fmt: skip
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
