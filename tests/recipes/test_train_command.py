@@ -260,7 +260,7 @@ def test_the_command_runs_what_it_is_given(data, tmp_path, monkeypatch, capsys):
     assert kept["recipe"]["method"] == kept["given"]["recipe"] == "scratch > supervised_segmentation"
     with pytest.raises(ValueError, match="was begun with recipe 'scratch > supervised_segmentation', found None"):
         train(str(data), str(tmp_path / "run"))
-    with pytest.raises(ValueError, match="no_such_bundle"):
+    with pytest.raises(FileNotFoundError, match="found no bundle 'no_such_bundle'"):
         train(str(data), str(tmp_path / "other"), recipe="scratch > no_such_bundle")
 
 
