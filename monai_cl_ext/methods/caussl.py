@@ -31,7 +31,7 @@ class CauSSL(CrossPseudoSupervision):
         labelled_per_batch: number of labeled rows, which come first.
         consistency_weight: of the cross pseudo-supervision; ramp it up.
         independence_weight: of the dependence of both networks.
-        begin: steps before it counts.
+        begin: steps before it counts; with 0 the first ``every`` steps have coefficients that were never fitted.
         every: steps between two turns of the adversary, and its steps in one.
 
     Raises:

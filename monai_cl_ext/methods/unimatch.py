@@ -86,7 +86,7 @@ class UniMatch(SemiSupervised):
         return {"loss": loss, "supervised": supervised, "consistency": consistency, "confident": confident.mean()}
 
     def _strong(self, images: Sequence[Tensor], label: Tensor, confident: Tensor) -> Tensor:
-        """Mean loss of the strong views, each with boxes of the next image of the batch."""
+        """Mean loss of the strong views, each with boxes of the image before it in the batch."""
         masks = [self.boxes(image) for image in images]
         mixed = [torch.lerp(image.roll(1, 0), image, mask) for image, mask in zip(images, masks, strict=True)]
         predicted = only_map(self, self.network(torch.cat(mixed)), images[0])

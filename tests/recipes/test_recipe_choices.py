@@ -58,10 +58,13 @@ def test_without_unlabeled_volumes_the_training_is_supervised(monkeypatch):
 
 
 @pytest.mark.parametrize("unlabelled", [0, 5])
-def test_a_method_that_is_given_has_the_schedule_of_the_recipe(unlabelled):
-    own, given = recipe_for(3, unlabelled), recipe_for(3, unlabelled, "scratch > mean_teacher_segmentation")
-    assert given.method == "scratch > mean_teacher_segmentation" and given.reason == "as given"
-    assert given.train_settings == own.train_settings and given.pretrain_settings == own.pretrain_settings
+def test_a_method_that_is_given_has_the_schedule_of_the_recipe_and_its_own_rate(unlabelled):
+    own = recipe_for(3, unlabelled)
+    for bundle, rate in {"mean_teacher_segmentation": 0.003, recipes.SUPERVISED: 0.001}.items():
+        given = recipe_for(3, unlabelled, f"scratch > {bundle}")
+        assert given.method == f"scratch > {bundle}" and given.reason == "as given"
+        assert given.train_settings == {**own.train_settings, "learning_rate": rate}
+        assert given.pretrain_settings == {}  # those of its bundle
 
 
 @pytest.mark.parametrize("unlabelled", [0, 5])
