@@ -40,10 +40,11 @@ def recipe_for(labelled: int, unlabelled: int, method: str | None = None) -> Tra
         unlabelled: number of volumes.
         method: to run in place of the recipe's, with the same schedule.
     """
+    pretrain_settings: dict[str, Any] = {}
     if method is not None:
-        reason, pretrain_settings = "as given", {}
+        reason = "as given"
     elif unlabelled:
-        method, pretrain_settings = f"scratch > {SEMI_SUPERVISED}", {}
+        method = f"scratch > {SEMI_SUPERVISED}"
         reason = f"semi-supervised, on {labelled} labeled patient(s) and {unlabelled} volume(s) without labels"
     else:
         method, reason = f"{PRETRAINING} > {SUPERVISED}", "supervised, since every volume to train on has a label"
