@@ -52,7 +52,8 @@ def atomic(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside ``path``, which becomes it when the block ends and is removed when the block fails.
 
-    ``path`` may not be there yet. What a killed process leaves behind is for :func:`remove_leftovers`.
+    ``path`` may not be there yet. Two processes must not write it at once; what a killed one leaves behind, beside it
+    and with a dot before its name, is for the caller to remove.
 
     Raises:
         OSError: when it cannot be made; there is no folder then.
@@ -68,7 +69,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, names: str) -> None:
-    """Removes the temporary files and folders that killed processes left in a folder.
+    """Removes the temporary files that killed processes of this machine left in a folder.
 
     Args:
         folder: where the files were to be written; nothing is done when it is missing.
@@ -79,7 +80,7 @@ def remove_leftovers(folder: Path, names: str) -> None:
             found = TEMPORARY.fullmatch(path.name)
             if found and re.fullmatch(names, found["target"]) and not _lives_elsewhere(int(found["process"])):
                 with suppress(OSError):  # one that cannot be removed is in nobody's way
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

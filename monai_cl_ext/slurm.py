@@ -13,6 +13,8 @@ from monai_cl_ext.arguments import positive_integer
 
 MULTI_GPU = "multi_gpu_train"
 PORT = 29500
+NODE_STORE = 'export MONAI_CL_EXT_STORE="${MONAI_CL_EXT_STORE:-${SLURM_TMPDIR:-/tmp}/monai_cl_ext_store_$(id -un)}"'
+"""Line of a shell: a store on the disk of the node, where the environment names none."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def batch_script(
 ) -> str:
     """The script, for sbatch; submitted again, or requeued by Slurm, it goes on where it stopped.
 
-    Each node prepares volumes into a store of its own, below SLURM_TMPDIR where that is set.
+    Each node prepares volumes into a store of its own, below SLURM_TMPDIR where that is set, else below /tmp.
 
     Args:
         bundle: its folder.
@@ -80,7 +82,7 @@ def batch_script(
             *shown,
             "set -euo pipefail",
             f"export OMP_NUM_THREADS={allocation.cpus_per_gpu}",
-            'export MONAI_CL_EXT_STORE="${MONAI_CL_EXT_STORE:-${SLURM_TMPDIR:-/tmp}/monai_cl_ext_store}"',
+            NODE_STORE,
             'mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
             'srun torchrun --nnodes="$SLURM_JOB_NUM_NODES" \\',
             f'    --nproc_per_node={allocation.gpus_per_node} --rdzv_id="$SLURM_JOB_ID" --rdzv_backend=c10d \\',

@@ -2,6 +2,7 @@
 """The batch script is one that a shell reads and that starts the stage on all nodes."""
 
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -43,6 +44,18 @@ def test_what_is_started_on_each_node(bundle, tmp_path):
     assert arguments[arguments.index("--resume") + 1] == "True"
 
 
+def test_each_node_has_a_store_of_the_user_s_own(bundle, tmp_path, monkeypatch):
+    for name in ("MONAI_CL_EXT_STORE", "SLURM_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    shown = 'echo "$MONAI_CL_EXT_STORE"'
+    assert started(bundle, tmp_path, shown, {}) == [f"/tmp/monai_cl_ext_store_{user}"]
+    monkeypatch.setenv("SLURM_TMPDIR", "/local/7")
+    assert started(bundle, tmp_path, shown, {}) == [f"/local/7/monai_cl_ext_store_{user}"]
+    monkeypatch.setenv("MONAI_CL_EXT_STORE", "/shared/store")
+    assert started(bundle, tmp_path, shown, {}) == ["/shared/store"]
+
+
 def test_a_bundle_without_the_config_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"pretrain\.json: found no such config"):
         batch_script(tmp_path, ["pretrain"], Allocation())
@@ -65,7 +78,7 @@ def test_two_processes_pretrain(bundle, tmp_path):
 def started(bundle, tmp_path, srun, settings, nodes=2):
     """What the script's srun prints; its Slurm is two small programs."""
     programs = tmp_path / "programs"
-    programs.mkdir()
+    programs.mkdir(exist_ok=True)
     for name, text in (("srun", srun), ("scontrol", "printf 'node1\\nnode2\\n'")):
         (programs / name).write_text(f"#!/bin/bash\n{text}\n")
         (programs / name).chmod((programs / name).stat().st_mode | stat.S_IEXEC)

@@ -41,7 +41,7 @@ class InMemory:
                     self.parts[place]["label"] = volume.label
                 if self.superpixels is not None:
                     self.parts[place]["superpixel"] = self.superpixels(volume.image, files_of(case["image"])[0])
-        return Facts(tuple(volume.image.shape), volume.spacing, volume.constant, volume.cut, told)
+        return Facts(tuple(volume.image.shape), volume.spacing, volume.axes, volume.constant, volume.cut, told)
 
     def arrays(self, places: Sequence[int]) -> Blocks:
         """The arrays of the volumes at these places, counted from 0."""

@@ -18,6 +18,7 @@ class Facts(NamedTuple):
     Attributes:
         shape: of the image, (slices, C, H, W).
         spacing: in the units of the affine, axes as in the volume.
+        axes: the direction in which each runs, see :func:`axis_codes`.
         constant: whether it has nearly one intensity; such a volume has no arrays.
         cut: what cropping cuts away of the label.
         told: what was warned of.
@@ -25,6 +26,7 @@ class Facts(NamedTuple):
 
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
+    axes: str
     constant: bool
     cut: ClassCounts
     told: Told

@@ -182,9 +182,10 @@ def _check_channels(image: Tensor, path: Any, expected: int | None) -> None:
         )
     if len(image) != expected:
         files = " and ".join(files_of(path))
+        named = f", name files of one channel each _0000 to _{expected - 1:04d}" if expected > 1 else ""
         raise ValueError(
             f"{files}: found {len(image)} channel(s), expected {expected}; give --in_channels {len(image)} to every "
-            "stage where all volumes have as many, and write time points to files of their own"
+            f"stage where all volumes have as many{named}, and write time points to files of their own"
         )
 
 

@@ -126,10 +126,8 @@ def _in_millimeters(image: nib.Nifti1Image) -> nib.Nifti1Image:
 
 
 def _without_last_axes(image: nib.Nifti1Image) -> nib.Nifti1Image:
-    """The volume without axes of length one behind the third, as ITK and ANTs write them."""
-    shape = image.shape
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    """The volume without axes of length one behind the third; ITK and ANTs write one before the channels, too."""
+    shape = (*image.shape[:3], *(length for length in image.shape[3:] if length > 1))
     if shape == image.shape:
         return image
     header = image.header.copy()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.cores import threads_that_read
 from monai_cl_ext.data.picture_files import converted, eight_bits, is_deep, open_picture
 from monai_cl_ext.progress import progress_bar
 
@@ -69,7 +69,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
         number = {patient: place for place, patient in enumerate(self.patients)}
         self.volume = torch.tensor([number[str(case["patient"])] for case in data])
         self.label = torch.tensor([int(case.get("class", -1)) for case in data])
-        with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
+        with ThreadPoolExecutor(workers or threads_that_read()) as pool:
             read = pool.map(self._read, self.files)
             quiet = not progress or len(data) < MANY_PICTURES
             bar = progress_bar(read, "Pictures", len(data), unit="picture", quiet=quiet)

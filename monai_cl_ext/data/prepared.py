@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from monai.transforms import Compose, RandomizableTrait
 
+from monai_cl_ext.cores import threads_that_read
 from monai_cl_ext.data.cropping import warn_of_cut_classes
 from monai_cl_ext.data.file_names import case_name, files_of, some
 from monai_cl_ext.data.in_memory import InMemory
 from monai_cl_ext.data.keeper import Arrays, Facts, Keeper
+from monai_cl_ext.data.orientation import warn_of_other_order
 from monai_cl_ext.data.store import Store
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
 from monai_cl_ext.data.told import listening
@@ -73,13 +75,14 @@ def prepared_volumes(
         FileNotFoundError, PermissionError: when a file is absent or may not be read.
         ValueError: when there are no volumes with contrast, or one cannot be prepared. The message names the file.
 
-    Warns of volumes of one intensity, and of the share of each class that cropping cuts away.
+    Warns of volumes of one intensity, of volumes whose axes follow those of the body in another order than most, and
+    of the share of each class that cropping cuts away.
     """
     data = list(data)
     _check_data(data)
     _refuse_random(transform)
     keeper = _keeper(store, transform, slice_axis, superpixels)
-    facts = _kept(keeper, data, workers or min(os.cpu_count() or 1, 8), progress)
+    facts = _kept(keeper, data, workers or threads_that_read(), progress)
     for found in facts:
         for category, message in found.told:
             warnings.warn(message, category, stacklevel=4)
@@ -92,6 +95,7 @@ def prepared_volumes(
             f"one intensity: {some(dropped)}",
             stacklevel=4,
         )
+    warn_of_other_order([names[place] for place in places], [facts[place].axes for place in places])
     warn_of_cut_classes([names[place] for place in places], [facts[place].cut for place in places])
     if not places:
         raise ValueError(

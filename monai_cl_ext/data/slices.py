@@ -58,8 +58,9 @@ class SliceDataset(Dataset[dict[str, Any]]):
         ValueError: when a volume cannot be read or prepared, holds NaN or infinity, differs in size from the others
             or from its label, when its superpixels fail, or when no volume is left. The message names the file.
 
-    Warns of volumes of one intensity, which are dropped, of a volume with fewer slices than partitions, and of the
-    share of each class that cropping cuts away.
+    Warns of volumes of one intensity, which are dropped, of volumes whose axes follow those of the body in another
+    order than most, of a volume with fewer slices than partitions, and of the share of each class that cropping cuts
+    away.
     """
 
     def __init__(

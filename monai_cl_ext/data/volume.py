@@ -15,6 +15,7 @@ from monai_cl_ext.data.cropping import ClassCounts, cut_away
 from monai_cl_ext.data.file_names import files_of
 from monai_cl_ext.data.intensities import is_sparse
 from monai_cl_ext.data.loading import refuse_other_shape
+from monai_cl_ext.data.orientation import axis_codes
 from monai_cl_ext.errors import MISTAKES, first_cause, raised_here, root_cause
 
 Transform = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -25,6 +26,7 @@ class Volume(NamedTuple):
 
     Attributes:
         spacing: in the units of the affine, axes as in the volume.
+        axes: the direction in which each runs, see :func:`axis_codes`; "" where no affine tells.
         image: float16 (slices, C, H, W).
         label: uint8 (slices, 1, H, W), or None.
         constant: whether all voxels have one intensity, or nearly all; such a volume may hold nothing else.
@@ -32,6 +34,7 @@ class Volume(NamedTuple):
     """
 
     spacing: tuple[float, ...]
+    axes: str
     image: Tensor
     label: Tensor | None
     constant: bool
@@ -57,7 +60,7 @@ def read_volume(case: Mapping[str, Any], transform: Transform, slice_axis: int) 
     try:
         loaded = steps(given, end=1)
         if isinstance(transform, Compose) and _is_sparse(loaded.get("image")):  # others may pad as they load
-            return Volume((1.0, 1.0, 1.0), torch.empty(0), None, constant=True, cut={})
+            return Volume((1.0, 1.0, 1.0), "", torch.empty(0), None, constant=True, cut={})
         prepared = steps(loaded, start=1)
     except Exception as error:
         failure = error_with_files(error, case)
@@ -75,12 +78,14 @@ def read_volume(case: Mapping[str, Any], transform: Transform, slice_axis: int) 
             f"{file}: expected (channels, *three axes) after the transform, found shape {tuple(image.shape)}; "
             "give 3D volumes and ensure_channel_first to LoadImaged, or load 2D pictures with LoadCased"
         )
-    spacing = tuple(image.pixdim.tolist()) if isinstance(image, MetaTensor) else (1.0, 1.0, 1.0)
+    spacing, axes = (1.0, 1.0, 1.0), ""
+    if isinstance(image, MetaTensor):
+        spacing, axes = tuple(image.pixdim.tolist()), axis_codes(image.affine.double().cpu().numpy())
     label = _compact_label(prepared["label"], image, case, slice_axis) if case.get("label") else None
     pixels = _compact_image(image, file, slice_axis)
     constant = bool(pixels.amin() == pixels.amax())
     cut = _cut_away(loaded["label"], prepared["label"]) if case.get("label") else {}
-    return Volume(spacing, pixels, label, constant, cut)
+    return Volume(spacing, axes, pixels, label, constant, cut)
 
 
 def _is_sparse(image: Any) -> bool:

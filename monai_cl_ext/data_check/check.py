@@ -30,6 +30,7 @@ from monai_cl_ext.data_check.looking import look_at_all
 from monai_cl_ext.data_check.outlier_slices import chosen_cases, draw_cases
 from monai_cl_ext.data_check.photographs import examine_picture, picture_card, picture_findings
 from monai_cl_ext.data_check.report import Checked
+from monai_cl_ext.data_check.stored import space_findings
 from monai_cl_ext.data_check.suggestion import suggest
 
 KEYS = ("image", "label")
@@ -81,6 +82,7 @@ def check_folder(
     if suggestion:
         axis = suggestion.settings["slice_axis"]
         findings += [*channel_findings(facts), *slice_findings(facts, axis), *placeholder_note(facts)]
+        findings += space_findings(suggestion.stored_bytes)
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return Checked(
         folder=str(data_dir),

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from monai_cl_ext.data.orientation import STRAIGHT
 from monai_cl_ext.data_check.facts import ERROR, WARNING, CaseFacts, Finding, ImageFacts, named
 
 FEWEST = 4  # of fewer volumes none can be said to differ from the rest
-STRAIGHT = 0.8  # cosine between an axis and the nearest of the world
 TIMES, INTENSITY_TIMES = 3.0, 10.0  # off the median by more than this, up or down
 
 

@@ -14,6 +14,7 @@ from monai_cl_ext.data.store.commands import as_size
 from monai_cl_ext.data_check.card import CLASS_HEAD, card_rows, card_sentences, class_rows
 from monai_cl_ext.data_check.facts import ERROR, LEVELS, CaseFacts, Finding
 from monai_cl_ext.data_check.photographs import PictureFacts
+from monai_cl_ext.data_check.stored import free_bytes
 from monai_cl_ext.data_check.suggestion import Suggestion
 from monai_cl_ext.files import write_text
 from monai_cl_ext.names import visible
@@ -131,7 +132,12 @@ def write_check(checked: Checked, output: Path) -> Path:
 
 
 def _stored(suggestion: Suggestion) -> str:
-    return f"{as_size(suggestion.stored_bytes)} for the prepared slices of all volumes, in {visible(default_store())}"
+    slices, whole = as_size(suggestion.stored_bytes), as_size(suggestion.stored_volume_bytes)
+    free = as_size(free_bytes(default_store()))
+    return (
+        f"{slices} for the prepared slices of all volumes, {whole} for whole volumes in 3D at the spacing of their "
+        f"files, in {visible(default_store())}, where {free} are free"
+    )
 
 
 def _case(one: CaseFacts | PictureFacts) -> dict[str, Any]:

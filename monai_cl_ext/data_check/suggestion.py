@@ -37,6 +37,7 @@ class Suggestion:
         reasons: of each, in a sentence.
         patch_size: image_size of 3D patches, with the overlay volumes.
         stored_bytes: what the prepared slices of all volumes take on disk.
+        stored_volume_bytes: what whole volumes take in 3D, at the spacing of their files.
         cut: the share of each class that cropping to ``image_size`` cuts away.
     """
 
@@ -45,6 +46,7 @@ class Suggestion:
     patch_size: list[int] = field(default_factory=list)
     cut: dict[int, float] = field(default_factory=dict)
     stored_bytes: int = 0
+    stored_volume_bytes: int = 0
 
     def add(self, name: str, value: Any, reason: str) -> None:
         """One more setting."""
@@ -87,7 +89,7 @@ def suggest(
     found.patch_size = _patch_size(np.median(shapes * spacings / spacing, axis=0), spacing)
     cropped = _not_held(facts, found, scales, beside)
     found.cut = _cut(cropped, facts, found, workers)
-    found.stored_bytes = stored_bytes(facts, found.settings)
+    found.stored_bytes, found.stored_volume_bytes = stored_bytes(facts, found.settings), stored_bytes(facts)
     return found
 
 

@@ -19,7 +19,8 @@ def listed_images(images: str, channels: int = 1) -> dict[str, Volume]:
 
     Args:
         images: a NIfTI file, the first of an image's channels, or a folder.
-        channels: that the network takes. Files case_0000, case_0001, ... are those of one image where several are.
+        channels: that the network takes. Files case_0000, case_0001, ... are those of one image where several are, and
+            where at least one image has as many files.
 
     Raises:
         FileNotFoundError: when there is none.
@@ -27,7 +28,8 @@ def listed_images(images: str, channels: int = 1) -> dict[str, Volume]:
     """
     path = Path(os.path.realpath(images))
     if path.is_file() and path.name.lower().endswith(VOLUMES):
-        return _volumes([path, *_other_channels(path)] if channels > 1 else [path], channels)
+        files = [path, *_other_channels(path)]
+        return _volumes(files if len(files) == channels else [path], channels)
     found = split_labels(without_series(files_in(path, VOLUMES)))[0] if path.is_dir() else []
     if not found:
         empty = "a folder without them (folders in it are not searched; give one of these)"
@@ -49,7 +51,8 @@ def _volumes(files: Sequence[Path], channels: int) -> dict[str, Volume]:
     """The images of these files by name."""
     found = by_case(files)
     volumes = named_volumes([found[name] for name in sorted(found)])
-    if channels > 1 and all(case_name(volume.files[0]).endswith(FIRST) for volume in volumes):
+    several = channels > 1 and any(len(volume.files) == channels for volume in volumes)
+    if several and all(case_name(volume.files[0]).endswith(FIRST) for volume in volumes):
         refuse_missing_channels(volumes, channels)
         return {volume.name: volume for volume in volumes}
     return {name: Volume(name, [file]) for name, file in found.items()}

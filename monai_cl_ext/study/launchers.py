@@ -15,6 +15,7 @@ import torch
 
 from monai_cl_ext.cores import usable_cores
 from monai_cl_ext.extras import need
+from monai_cl_ext.slurm import NODE_STORE
 from monai_cl_ext.study.layout import LOG
 from monai_cl_ext.study.task import ATTENDED, run_task
 
@@ -100,7 +101,7 @@ def local_launcher(workers: int) -> Launch:
 
 
 def slurm_launcher(root: Path, cluster: str = "slurm", **parameters: Any) -> Launch:
-    """Submits each cell to Slurm, through submitit.
+    """Submits each cell to Slurm, through submitit; it prepares volumes into a store of its node.
 
     Args:
         root: of the study; the jobs' scripts and output go to its folder slurm.
@@ -111,7 +112,8 @@ def slurm_launcher(root: Path, cluster: str = "slurm", **parameters: Any) -> Lau
     import submitit
 
     executor = submitit.AutoExecutor(folder=root / "slurm", cluster=cluster)
-    executor.update_parameters(**{"name": root.name, **parameters})
+    setup = [NODE_STORE, *parameters.pop("slurm_setup", [])]
+    executor.update_parameters(**{"name": root.name, "slurm_setup": setup, **parameters})
     return lambda folder: executor.submit(run_task, folder)
 
 

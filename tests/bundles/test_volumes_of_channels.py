@@ -255,5 +255,7 @@ def test_files_of_channels_are_grouped_and_other_files_are_not(volumes, tmp_path
         shutil.copy(volumes["4d"] / "imagesTr" / "patient001_frame01.nii.gz", tmp_path / f"{name}.nii.gz")
     names = [[Path(path).name.removesuffix(".nii.gz") for path in group] for group in listed(tmp_path, 2)]
     assert sorted(names) == [["a_0000", "a_0001"], ["a_1_0000", "a_1_0001"], ["b_0000"]]
+    four_d = listed(tmp_path, 3)  # none has as many files: they are 4-D
+    assert four_d == [case["image"] for case in find_cases(tmp_path, patient_pattern="(.*)")] and len(four_d) == 5
     (tmp_path / "c.nii.gz").touch()
     assert all(isinstance(path, str) for path in listed(tmp_path, 2))

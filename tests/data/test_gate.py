@@ -53,6 +53,16 @@ def test_axes_of_length_one_behind_the_third_are_left_out(behind, tmp_path):
     assert read_nifti(flat).shape == (12, 10, 1)
 
 
+def test_channels_behind_an_axis_of_length_one_are_channels(tmp_path):
+    """As ITK and ANTs write images of several channels: the fourth axis is for time."""
+    channels = np.random.default_rng(1).random((*SHAPE, 3), np.float32)
+    path = write(tmp_path / "a.nii.gz", channels[..., None, :])
+    np.testing.assert_array_equal(np.asarray(read_nifti(path).dataobj), channels)
+    image = LoadCased("image", channels=3)({"image": path})["image"]
+    np.testing.assert_array_equal(image.as_tensor(), np.moveaxis(channels, -1, 0))
+    np.testing.assert_array_equal(image.affine, np.diag([1.5, 1.5, 8.0, 1.0]))
+
+
 def test_a_header_without_volume_is_refused(tmp_path):
     path = tmp_path / "a.nii"
     write(path)

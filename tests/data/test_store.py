@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 import warnings
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from monai.transforms import Compose, LoadImaged, ScaleIntensityd
 from torch.utils.data import DataLoader
 
@@ -383,6 +385,37 @@ def test_a_killed_process_leaves_the_store_whole(data, tmp_path):
     assert float(again.communicate()[0]) > 0
     assert len(log.read_text().split()) <= 4  # what the killed one had begun was begun again
     assert not list(store.glob("*/.*"))
+
+
+def test_what_another_machine_is_writing_stays_until_it_ends(data, tmp_path):
+    """A lock tells it: the numbers of processes there, even this one's in a container of its own, mean nothing here."""
+    slices(data[:1], tmp_path / "store")
+    (record,) = (tmp_path / "store").glob("*/*/volume.json")
+    settings, content = record.parents[1], record.parent.name
+    written = [settings / f".{content}.{number}" for number in (os.getpid(), 999_999_999)]
+    for folder in written:
+        folder.mkdir()
+    with FileLock(tmp_path / "store" / "locks" / f"{settings.name}_{content[:2]}"):
+        slices(data[:1], tmp_path / "store")
+        assert all(folder.is_dir() for folder in written)
+    slices(data[:1], tmp_path / "store")
+    assert not any(folder.exists() for folder in written)
+
+
+def test_settings_are_written_by_one_at_a_time(data, tmp_path, monkeypatch):
+    import monai_cl_ext.data.store.store as module
+
+    held = []
+
+    def write(path, text):
+        with suppress(Timeout):
+            FileLock(tmp_path / "store" / "locks" / f"{path.parent.name}_se").acquire(timeout=0)
+            held.append(path)
+        path.write_text(text)
+
+    monkeypatch.setattr(module, "write_text", write)
+    slices(data[:1], tmp_path / "store")
+    assert not held and list((tmp_path / "store").glob("*/settings.json"))
 
 
 def test_a_store_that_may_only_be_read_serves(data, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 """A store is listed and emptied by commands."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -37,7 +38,7 @@ def test_what_is_held_is_counted(store, tmp_path):
     assert (old.volumes, new.volumes) == (1, 2) and 9.9 < old.idle_days < 10.1 and new.idle_days < 1
     assert new.shape == [8, 1, 8, 6] and new.place == str(tmp_path / "data")
     assert new.steps == ["LoadCased", "ScaleIntensityRangePercentilesd", "ResizeWithPadOrCropd"]
-    assert new.size == sum(file.stat().st_size for file in new.folder.rglob("*") if file.is_file())
+    assert new.size == sum(file.stat().st_size for file in new.folder.glob("*/*"))
     assert holdings(tmp_path / "nowhere") == []
 
 
@@ -46,6 +47,42 @@ def test_what_is_unused_for_long_is_removed(store):
     (left,) = holdings(store)
     assert remove(store, idle_days=5) == [] and [holding.folder for holding in remove(store, [left.folder.name])]
     assert not list(store.iterdir())
+
+
+def test_a_volume_that_nobody_uses_is_removed_from_settings_in_use(store, tmp_path):
+    (record,) = (path for path in _new(store).glob("*/volume.json") if "p0" in path.read_text())
+    for path in _new(store).glob("*/volume.json"):
+        os.utime(path, (time.time() - 10 * 24 * 3600,) * 2)
+    data = [{"image": str(tmp_path / "data" / "p1.nii.gz")}]
+    SliceDataset(data, volume_transform(image_size=(8, 6)), store=store, progress=False)
+    size = sum(path.stat().st_size for path in record.parent.iterdir())
+    removed = [holding for holding in remove(store, idle_days=5) if holding.folder == _new(store)]
+    assert [(holding.volumes, holding.size) for holding in removed] == [(1, size)]
+    assert 9.9 < removed[0].idle_days < 10.1 and not record.exists()
+    assert [(holding.folder, holding.volumes) for holding in holdings(store)] == [(_new(store), 1)]
+
+
+def _new(store):
+    """The folder of the settings that were used last."""
+    return max(store.glob("*/settings.json"), key=lambda path: path.stat().st_mtime).parent
+
+
+def test_what_an_interrupted_removal_leaves_is_listed(store, monkeypatch):
+    new, removed, rmtree = _new(store), [], shutil.rmtree
+
+    def interrupted(path, **arguments):
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        rmtree(path, **arguments)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        remove(store, [new.name])
+    monkeypatch.undo()
+    assert [holding.volumes for holding in holdings(store) if holding.folder == new] == [1]
+    remove(store, [new.name])
+    assert not new.exists()
 
 
 def test_an_unknown_name_is_refused_and_nothing_is_removed(store):

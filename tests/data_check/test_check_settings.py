@@ -2,6 +2,9 @@
 """Settings to start from fit the data, and a bundle takes them."""
 
 import json
+import math
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from bad_folders import SHAPE, affine, image_of, label, label_of, save, volume, 
 from monai.bundle import ConfigParser
 from workflows import config, read
 
-from monai_cl_ext.data import SliceDataset, find_cases, volume_transform, write_phantom
+from monai_cl_ext.data import PatchDataset, RandomPatches, SliceDataset, find_cases, volume_transform, write_phantom
 from monai_cl_ext.data.cropping import cut_away
 from monai_cl_ext.data.store.commands import as_size
 from monai_cl_ext.data_check import suggestion
@@ -89,12 +92,23 @@ def test_a_bundle_takes_the_overlay(bundle, stage, placed, tmp_path):
     assert stage != "train" or int(dataset[3]["label"].max()) == 2
 
 
-def test_the_disk_that_prepared_slices_take_is_told_beforehand(tmp_path):
+def test_the_disk_that_prepared_volumes_take_is_told_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setenv("MONAI_CL_EXT_STORE", str(tmp_path / "not" / "there"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5e9) if path == tmp_path else None)
     checked = check_folder(write_phantom(tmp_path / "data", patients=4, seed=0))
     settings = checked.suggestion.settings
     transform = volume_transform(("image", "label"), settings["image_size"], settings["pixdim"])
     SliceDataset(find_cases(tmp_path / "data"), transform, store=tmp_path / "store", progress=False)
     arrays = [path for name in ("image", "label") for path in (tmp_path / "store").glob(f"*/*/{name}.npy")]
+    whole = PatchDataset(find_cases(tmp_path / "data"), RandomPatches((8, 8, 8)), progress=False)
+    assert checked.suggestion.stored_volume_bytes == 3 * sum(
+        math.prod(shape) for shape in whole._volumes.shapes.tolist()
+    )
     assert len(arrays) == 8
     assert checked.suggestion.stored_bytes == sum(path.stat().st_size - 128 for path in arrays)
     assert f"the store: {as_size(checked.suggestion.stored_bytes)} for the prepared slices" in as_text(checked)
+    assert "not/there, where 5 GB are free" in as_text(checked)
+    assert not any("not/there" in finding.message for finding in checked.findings)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=checked.suggestion.stored_bytes - 1))
+    (warned,) = (finding for finding in check_folder(tmp_path / "data").findings if "not/there" in finding.message)
+    assert warned.level == "warning" and "the prepared slices of all volumes take" in warned.message

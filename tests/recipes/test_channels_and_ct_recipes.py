@@ -67,6 +67,7 @@ def test_ct_gets_its_window_in_every_stage(tmp_path, no_report):
     (["a_0000", "a_0001"], 1, {"a_0000": 1, "a_0001": 1}),
     (["a", "b"], 2, {"a": 1, "b": 1}),
     (["p_0001", "p_0002"], 2, {"p_0001": 1, "p_0002": 1}),  # patients, each a 4-D file
+    (["a_0000", "a_0001", "a_0002"], 4, {"a_0000": 1, "a_0001": 1, "a_0002": 1}),  # again
     (["a_0000", "a_0001", "c"], 2, {"a_0000": 1, "a_0001": 1, "c": 1}),
 ])  # fmt: skip
 def test_files_are_images_or_channels_of_them_by_the_network_and_their_names(names, channels, expected, tmp_path):
@@ -81,7 +82,8 @@ def test_the_first_channel_alone_stands_for_its_image(tmp_path):
         (tmp_path / f"{name}.nii.gz").touch()
     found = listed_images(str(tmp_path / "a_0000.nii.gz"), 2)
     assert [path.name for path in found["a"].files] == ["a_0000.nii.gz", "a_0001.nii.gz"]
-    assert list(listed_images(str(tmp_path / "a_0000.nii.gz"), 1)) == ["a_0000"]
+    for other in (1, 3):
+        assert list(listed_images(str(tmp_path / "a_0000.nii.gz"), other)) == ["a_0000"]
     assert list(listed_images(str(tmp_path / "c.nii.gz"), 2)) == ["c"]
 
 

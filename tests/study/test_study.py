@@ -21,6 +21,7 @@ from plain_bundle import write_plain_bundle
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.files import write_text
+from monai_cl_ext.slurm import NODE_STORE
 from monai_cl_ext.study.bundles import find_bundle
 from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import collect_scores, write_tables
@@ -673,3 +674,17 @@ def test_submitit_runs_a_cell(phantom, tmp_path):
     cells = [Task("empty", str(write_plain_bundle(tmp_path)), [], [])]
     run_cells(cells, tmp_path, slurm_launcher(tmp_path, "local", timeout_min=5), 1)
     assert is_done(tmp_path / "empty") and list((tmp_path / "slurm").iterdir())
+
+
+def test_a_job_of_submitit_prepares_volumes_into_a_store_of_its_node(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    for name, prints in (("sbatch", "Submitted batch job 7"), ("srun", "")):
+        (tmp_path / name).write_text(f"#!/bin/bash\necho {prints}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    slurm_launcher(tmp_path, slurm_setup=["module load cuda"])(tmp_path / "cell")
+    script, *_ = (tmp_path / "slurm").glob("*.sh")
+    lines = script.read_text().splitlines()
+    assert lines.index(NODE_STORE) < lines.index("module load cuda") < next(
+        number for number, line in enumerate(lines) if line.startswith("srun")
+    )  # fmt: skip

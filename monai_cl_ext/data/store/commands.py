@@ -34,7 +34,7 @@ class StoreCommands:
 
         Args:
             name: Names that store list shows, with commas between them.
-            unused_for_days: Also what nobody has used for so many days; 0 is everything.
+            unused_for_days: Also what nobody has used for so many days, single volumes too; 0 is everything.
             store: Its folder; by default MONAI_CL_EXT_STORE, or monai_cl_ext in the user's cache.
         """
         names = [each.strip() for each in (name.split(",") if isinstance(name, str) else name) if each.strip()]

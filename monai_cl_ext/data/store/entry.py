@@ -51,7 +51,8 @@ def read_entry(folder: Path, files: list[str]) -> Entry | None:
             return None
         cut = {int(number): (int(lost), int(all_)) for number, (lost, all_) in content["cut"].items()}
         told = [(KEPT[kind], _renamed(message, content["files"], files)) for kind, message in content["told"]]
-        facts = Facts(tuple(content["shape"]), tuple(content["spacing"]), content["constant"], cut, told)
+        shape, spacing = tuple(content["shape"]), tuple(content["spacing"])
+        facts = Facts(shape, spacing, content["axes"], content["constant"], cut, told)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Entry(facts, sizes)
@@ -63,7 +64,7 @@ def write_entry(folder: Path, volume: Volume, case: Mapping[str, Any], told: Tol
     Raises:
         OSError: when it cannot be written; there is no folder then.
     """
-    facts = Facts(tuple(volume.image.shape), volume.spacing, volume.constant, volume.cut, told)
+    facts = Facts(tuple(volume.image.shape), volume.spacing, volume.axes, volume.constant, volume.cut, told)
     with atomic_folder(folder) as temporary:
         arrays = {} if volume.constant else {"image.npy": volume.image}
         if volume.label is not None:
@@ -73,6 +74,7 @@ def write_entry(folder: Path, volume: Volume, case: Mapping[str, Any], told: Tol
             "files": case_files(case),
             "shape": list(facts.shape),
             "spacing": list(facts.spacing),
+            "axes": facts.axes,
             "constant": facts.constant,
             "cut": {str(number): list(counts) for number, counts in facts.cut.items()},
             "told": [[kind.__name__, message] for kind, message in told if kind.__name__ in KEPT],

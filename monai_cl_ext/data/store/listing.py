@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,13 @@ DAY = 24 * 3600
 
 @dataclass(frozen=True)
 class Holding:
-    """The volumes that were prepared alike.
+    """Volumes that were prepared alike.
 
     Attributes:
         folder: where they lie.
         volumes: their number.
         size: bytes on disk.
-        idle_days: since a dataset was last made of them.
+        idle_days: since a dataset was last made of one of them.
         steps: names of the transforms that prepared them.
         shape, spacing: of one of them, (slices, C, H, W) and in the units of the affine.
         place: folder of the files of that one.
@@ -43,7 +43,7 @@ class Holding:
 
 def holdings(store: Path) -> list[Holding]:
     """What a store holds, the longest unused first; nothing where there is no store."""
-    found = [_holding(path.parent) for path in store.glob(f"*/{SETTINGS}")]
+    found = [_holding(path.parent, _entries(path.parent), _idle_days(path)) for path in store.glob(f"*/{SETTINGS}")]
     return sorted(found, key=lambda holding: -holding.idle_days)
 
 
@@ -53,7 +53,7 @@ def remove(store: Path, names: Collection[str] = (), idle_days: float | None = N
     Args:
         store: the folder.
         names: of folders; all of them have to be there.
-        idle_days: removes what no dataset was made of for so many days.
+        idle_days: removes what no dataset was made of for so many days, also single volumes.
 
     Returns:
         What was removed.
@@ -65,23 +65,41 @@ def remove(store: Path, names: Collection[str] = (), idle_days: float | None = N
     unknown = [name for name in names if name not in found]
     if unknown:
         raise ValueError(f"store {store}: has no {unknown[0]!r}; it has {', '.join(found) or 'nothing'}")
-    chosen = [
-        holding
-        for name, holding in found.items()
-        if name in names or (idle_days is not None and holding.idle_days >= idle_days)
-    ]
-    for holding in chosen:
-        (holding.folder / SETTINGS).unlink()  # what is half removed counts for nothing
-        shutil.rmtree(holding.folder)
-    if chosen and not holdings(store):
+    removed = []
+    for name, holding in found.items():
+        whole = name in names or (idle_days is not None and holding.idle_days >= idle_days)
+        old = {} if whole or idle_days is None else _unused(holding.folder, idle_days)
+        if whole or old:
+            removed.append(holding if whole else _holding(holding.folder, list(old), min(old.values())))
+        for entry in _entries(holding.folder) if whole else old:
+            shutil.rmtree(entry)
+        if whole:  # last, since a folder without settings is not listed
+            shutil.rmtree(holding.folder)
+    if removed and not holdings(store):
         for folder in (FILES, LOCKS):
             shutil.rmtree(store / folder, ignore_errors=True)
-    return chosen
+    return removed
 
 
-def _holding(folder: Path) -> Holding:
-    volumes = [path for path in folder.iterdir() if path.is_dir() and (path / VOLUME).is_file()]
-    size = sum(file.stat().st_size for file in _files(folder))
+def _entries(folder: Path) -> list[Path]:
+    """The folders of volumes in one of settings, what killed processes left included."""
+    return [path for path in folder.iterdir() if path.is_dir()]
+
+
+def _unused(folder: Path, idle_days: float) -> dict[Path, float]:
+    """The volumes that nobody has used for so many days, and for how many."""
+    records = ((entry, entry / VOLUME) for entry in _entries(folder))
+    found = {entry: _idle_days(record if record.is_file() else entry) for entry, record in records}
+    return {entry: days for entry, days in found.items() if days >= idle_days}
+
+
+def _idle_days(file: Path) -> float:
+    return (time.time() - file.stat().st_mtime) / DAY
+
+
+def _holding(folder: Path, entries: Sequence[Path], idle_days: float) -> Holding:
+    volumes = [entry for entry in entries if (entry / VOLUME).is_file()]
+    size = sum(file.stat().st_size for entry in entries for file in entry.iterdir())
     one: dict[str, Any] = {}
     with suppress(OSError, ValueError, IndexError):
         one = json.loads((volumes[0] / VOLUME).read_text(encoding="utf-8"))
@@ -90,16 +108,12 @@ def _holding(folder: Path) -> Holding:
         folder,
         len(volumes),
         size,
-        (time.time() - (folder / SETTINGS).stat().st_mtime) / DAY,
+        idle_days,
         _steps(folder / SETTINGS),
         one.get("shape", []),
         one.get("spacing", []),
         str(Path(files[0]).parent),
     )
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def _steps(file: Path) -> list[str]:

@@ -21,12 +21,12 @@ from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.store.arrays import StoredArrays
 from monai_cl_ext.data.store.content import case_content
 from monai_cl_ext.data.store.entry import Entry, case_files, read_entry, write_entry, write_map
-from monai_cl_ext.data.store.folder import FILES, LOCKS, SETTINGS, refused, store_folder
+from monai_cl_ext.data.store.folder import FILES, LOCKS, SETTINGS, VOLUME, refused, store_folder
 from monai_cl_ext.data.store.settings import described, settings_key
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
 from monai_cl_ext.data.told import heard
 from monai_cl_ext.data.volume import Transform, read_volume
-from monai_cl_ext.files import remove_leftovers, write_text
+from monai_cl_ext.files import write_text
 
 
 class Store:
@@ -57,8 +57,9 @@ class Store:
         with self._writing():
             for folder_ in (self.folder, self.store / FILES, self.store / LOCKS):
                 folder_.mkdir(exist_ok=True)
-            remove_leftovers(self.folder, ".*")
-            if not (self.folder / SETTINGS).is_file():
+        self._remove_leftovers()
+        if not (self.folder / SETTINGS).is_file():
+            with self._locked(SETTINGS), self._writing():
                 write_text(self.folder / SETTINGS, json.dumps(description, indent=1))
         with suppress(OSError):  # it was used now
             os.utime(self.folder / SETTINGS)
@@ -73,6 +74,8 @@ class Store:
                 entry = read_entry(folder, case_files(case)) or self._prepare(folder, case)
                 if not self._has_maps(folder, entry):
                     self._make_maps(folder, files_of(case["image"])[0])
+        with suppress(OSError):  # it was used now
+            os.utime(folder / VOLUME)
         self.kept[place] = content, entry.facts.shape
         return entry.facts
 
@@ -100,11 +103,21 @@ class Store:
         with self._writing():
             write_map(folder / self.map_file, maps)
 
+    def _remove_leftovers(self) -> None:
+        """Removes what killed processes left; whoever is writing holds a lock, on this machine or on another."""
+        for path in self.folder.glob(".*"):
+            with suppress(OSError), self._lock(path.name[1:]).acquire(timeout=0):
+                shutil.rmtree(path)
+
+    def _lock(self, name: str) -> FileLock:
+        """Of what is written to the folder of the settings under a name; some names share one."""
+        return FileLock(self.store / LOCKS / f"{self.folder.name}_{name[:2]}")
+
     @contextmanager
-    def _locked(self, content: str) -> Iterator[None]:
-        """Keeps other processes and threads from preparing the volume meanwhile."""
-        lock = FileLock(self.store / LOCKS / f"{self.folder.name}_{content[:2]}")
+    def _locked(self, name: str) -> Iterator[None]:
+        """Keeps other processes and threads from writing under the name meanwhile."""
         with self._writing():
+            lock = self._lock(name)
             lock.acquire()
         try:
             yield
