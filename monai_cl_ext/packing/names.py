@@ -82,8 +82,8 @@ def _text(file: Path) -> str:
         return "\n".join(_strings(json.loads(text))) if file.suffix == ".json" else text
     except ValueError as error:
         raise ValueError(
-            f"{file.parent.name}/{file.name}: expected text, or JSON by its name, to be searched for names; found other "
-            f"bytes ({error}); mend it or remove it from the bundle, and pack again"
+            f"{file.parent.name}/{file.name}: expected text, or JSON by its name, that names are searched in; found "
+            f"other bytes ({error}); mend it or remove it from the bundle, and pack again"
         ) from error
 
 
