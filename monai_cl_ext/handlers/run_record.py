@@ -18,6 +18,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
 import monai_cl_ext
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.distributed import rank, world_size
 from monai_cl_ext.engines.batch_record import batch_record
 from monai_cl_ext.event_files import EventFiles
@@ -158,19 +159,23 @@ class RunRecord:
 
 
 def data_card(content: Any) -> dict[str, Any]:
-    """Numbers of patients, volumes and slices of one part of the data, and the patient of each volume; names of cases.
+    """Numbers of patients, volumes and slices of one part of the data, and the name and patient of each volume.
+
+    Of pictures, which are many to a patient, it has the patients alone.
 
     Args:
         content: a dataset with ``patients`` and ``files``, a dataset whose ``data`` is a list of cases, or such a list.
     """
-    parts: dict[str, Any]
+    parts: dict[str, Any] = {}
     if hasattr(content, "files"):
-        patients = list(content.patients)
+        files, patients = list(content.files), list(content.patients)
         parts = {"slices": len(content), "slice_size": list(content[0]["image"].shape[1:])}
     else:
         cases: Sequence[Mapping[str, Any]] = getattr(content, "data", content)
+        files = [image_file(case) for case in cases]
         patients = [str(case.get("patient", case["image"])) for case in cases]
-        parts = {"volume_names": volume_names([str(case["image"]) for case in cases])}
+    if len(files) == len(patients):
+        parts["volume_names"] = volume_names(files)
     return {"patients": len(set(patients)), "volumes": len(patients), **parts, "patient_of_volume": patients}
 
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model zoo checks of a bundle, and that it tells nothing of the patients and places of its training."""
+"""What the model zoo checks of a bundle."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection
 from pathlib import Path
 
 from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
@@ -19,7 +17,6 @@ FILES = (
     "LICENSE", "configs/metadata.json", "configs/inference.json", "configs/train.json", "configs/evaluate.json",
     "configs/logging.conf", "docs/README.md", "docs/data_license.txt", "models/model.pt",
 )  # fmt: skip
-SHORTEST = 4  # characters of a name that is looked for: "1" stands in every file
 
 
 def check_bundle(folder: Path) -> list[str]:
@@ -62,26 +59,3 @@ def check_bundle(folder: Path) -> list[str]:
             raise ValueError(f"{config}: lacks {', '.join(lacking)}, which MONAI asks of a workflow")
         told.append(f"{name}.json: has the {len(required)} properties that MONAI asks of a workflow")
     return told
-
-
-def refuse_names(folder: Path, names: Collection[str]) -> None:
-    """Refuses a bundle whose texts hold one of these names.
-
-    Args:
-        folder: of the bundle.
-        names: of patients, volumes and folders; names of fewer than four characters are not looked for.
-
-    Raises:
-        ValueError: names the file and what stands in it.
-    """
-    looked_for = sorted({re.escape(name) for name in names if len(name) >= SHORTEST}, key=len, reverse=True)
-    if not looked_for:
-        return
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(looked_for)})(?!\w)")
-    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "models"):
-        match = pattern.search(file.read_text(encoding="utf-8"))
-        if match:
-            raise ValueError(
-                f"{file.relative_to(folder)} would hold {match[0]!r}, a name of the data or a place of the training; "
-                "remove it from the bundle's configs or pages, and pack again"
-            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from monai_cl_ext.bundles.build import bundle_names, trained_names
 from monai_cl_ext.bundles.installed import copy_bundle, metadata_of
@@ -68,3 +69,8 @@ class BundleCommands:
 
         files = write_pull_request(bundle, url, output)
         print("\n".join(map(str, files)))
+        if not (Path(bundle) / "models" / "model.ts").is_file():
+            print(
+                f"add {files[0].name!r} to exclude_verify_torchscript_list in {output}/ci/bundle_custom_data.py: it "
+                "has no models/model.ts, and the zoo exports every bundle that is not named there"
+            )

@@ -14,28 +14,31 @@ from monai_cl_ext.packing.trained_run import TrainedRun
 PLACES = ("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device")
 OWN_TO_THE_RUN = (
     *PLACES, "cases", "split", "labelled", "unlabelled", "labelled_patients", "draw", "pretrained", "weights", "resume",
+    "train#dataset#data", "train#labelled#data", "train#unlabelled#data", "validate#dataset#data",
     "store", "wandb", "tracking_uri", "experiment_name", "run_name", "save_execute_config",
 )  # fmt: skip
 """Ids of train.json that tell where, on which patients and how tracked it ran: the packed one has the bundle's."""
-TRACKED = ("train", "validate")  # to whose handlers a tracker is added
-TRACKERS = ("MLFlowHandler", "TrackWandB")
+HANDLED = ("train", "validate")  # to whose handlers a tracker is added, and by MONAI Label weights to begin with
+OWN_HANDLERS = ("MLFlowHandler", "TrackWandB", "CheckpointLoader")
+OWN_TO_INFERENCE = (
+    *PLACES, "imports", "stage", "network", "volume_size", "volume_pixdim", "batch_size", "evaluator", "initialize",
+    "run",
+)  # fmt: skip
+"""Ids that inference.json has in a form of its own."""
 Configs = dict[str, dict[str, Any]]
 
 
 def packed_configs(run: TrainedRun) -> Configs:
     """Each config by its name, but metadata.
 
-    What train.json and inference.json of the folder say alike, such as ``network_def`` or ``image_size``, is one thing,
-    and inference gets what the training had of it; so do earlier stages, and evaluate.json what the
-    evaluation had. train.json trains on other data as this one was trained.
+    What both training and inference have, such as ``network_def`` or ``image_size``, is one thing, and inference.json
+    gets what the training had of it, whether that was given or stood in train.json alone. Earlier stages get it where
+    they said the same as the folder's train.json or inference.json, and evaluate.json gets what the evaluation had.
+    train.json trains on other data as this one was trained.
     """
     bundle = run.bundle
     train, inference = bundle.read("train"), bundle.read("inference")
-    baked = {
-        name: run.config[name]
-        for name, value in inference.items()
-        if name in run.config and name not in PLACES and train.get(name) == value
-    }
+    baked = {name: run.config[name] for name in inference if name in run.config and name not in OWN_TO_INFERENCE}
     configs = {
         "train": _trained(run),
         "inference": {**inference, **baked},
@@ -44,7 +47,9 @@ def packed_configs(run: TrainedRun) -> Configs:
     for stage in (*bundle.pretrain_stages, *bundle.train_stages[:-1]):
         content = bundle.read(stage)
         configs[stage] = content | {
-            name: value for name, value in baked.items() if content.get(name, value) == train[name]
+            name: value
+            for name, value in baked.items()
+            if name in content and content[name] in (train.get(name), inference[name])
         }
     return {name: dict(ordered_config(content)) for name, content in configs.items()}
 
@@ -55,19 +60,19 @@ def _trained(run: TrainedRun) -> dict[str, Any]:
     trained = ConfigParser(copy.deepcopy(run.config))
     for name in (*OWN_TO_THE_RUN, *run.bundle.read("multi_gpu_train")):
         parent, _, last = name.rpartition("#")
-        if name in bundle:
+        if name in trained and name in bundle:
             trained[name] = bundle[name]
         elif name in trained:
             del trained[parent][last]
     content: dict[str, Any] = {name: value for name, value in trained.get().items() if name != "_meta_"}
-    for part in TRACKED:
+    for part in HANDLED:
         handlers = content.get(part, {}).get("handlers", [])
-        handlers[:] = [handler for handler in handlers if not _is_tracker(handler)]
+        handlers[:] = [handler for handler in handlers if not _is_of_the_run(handler)]
     return content
 
 
-def _is_tracker(handler: dict[str, Any]) -> bool:
-    return any(name in str(handler.get("_target_")) for name in TRACKERS)
+def _is_of_the_run(handler: dict[str, Any]) -> bool:
+    return any(name in str(handler.get("_target_")) for name in OWN_HANDLERS)
 
 
 def _evaluated(run: TrainedRun) -> dict[str, Any]:

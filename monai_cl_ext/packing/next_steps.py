@@ -11,15 +11,17 @@ from monai_cl_ext.packing.pack import Packed
 def next_steps(packed: Packed) -> str:
     """The commands that try a packed bundle and share it."""
     folder, name = shlex.quote(str(packed.folder)), packed.folder.name
-    zipped = f"cd {shlex.quote(str(packed.folder.parent))} && python -m zipfile -c {name}.zip {name}"
-    served = f"python -m monai.bundle download --name {name} --url URL/{name}.zip --bundle_dir ."
+    parent, zipped, bundle = str(packed.folder.parent), shlex.quote(f"{name}.zip"), shlex.quote(name)
+    push = f"from monai.bundle import push_to_hf_hub; push_to_hf_hub({f'USER/{name}'!r}, {name!r}, {parent!r})"
     lines = {
         "try it": f"cd {folder} && python -m monai.bundle run --config_file configs/inference.json --dataset_dir DIR",
-        "share a file": f"{zipped}; then: {served}",
-        "share on Hugging Face": 'python -c "from monai.bundle import push_to_hf_hub; '
-        f"push_to_hf_hub('USER/{name}', '{name}', '{packed.folder.parent}')\"",
+        "share a file": f"cd {shlex.quote(parent)} && python -m zipfile -c {zipped} {bundle}",
+        "which others get by": f"python -m monai.bundle download --name {bundle} --url URL/{zipped} --bundle_dir .",
+        "share on Hugging Face": f"python -c {shlex.quote(push)}",
         "share in the model zoo": f"python -m monai_cl_ext bundle zoo {folder} --url URL --output model-zoo",
     }
-    if not packed.scored:
-        lines["no scores"] = "run train.json with evaluate.json in the folder of the training, then pack again"
+    if packed.unscored:
+        lines["no scores"] = (
+            f"{packed.unscored}; run train.json with evaluate.json under the options of the training, then pack again"
+        )
     return "\n".join(f"{title}: {line}" for title, line in lines.items())

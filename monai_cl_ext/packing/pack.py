@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from monai_cl_ext.bundles.json_text import json_text
 from monai_cl_ext.files import atomic_folder, write_text
-from monai_cl_ext.packing.checks import check_bundle, refuse_names
+from monai_cl_ext.packing.checks import check_bundle
 from monai_cl_ext.packing.configs import packed_configs
 from monai_cl_ext.packing.metadata import packed_metadata
+from monai_cl_ext.packing.names import names_of, refuse_names
 from monai_cl_ext.packing.page import page
 from monai_cl_ext.packing.scores import scores_of
 from monai_cl_ext.packing.trained_run import TrainedRun, trained_run
@@ -21,6 +21,7 @@ from monai_cl_ext.packing.weights import hashes, pack_weights
 from monai_cl_ext.recipes.screen import logged_to
 
 PARTS = ("configs", "scripts")
+LEFT_OUT = ("__pycache__", ".*", "*~")  # what interpreters, editors and file managers leave behind
 NOT_STATED = "not stated by those who packed the bundle; ask them before you use the weights."
 
 
@@ -32,13 +33,13 @@ class Packed:
         folder: of the bundle.
         checks: what was checked, a line each.
         missing: why each export that is missing is, by its path in the folder.
-        scored: whether its scores are known.
+        unscored: why it has no scores; empty where it has.
     """
 
     folder: Path
     checks: list[str]
     missing: dict[str, str]
-    scored: bool
+    unscored: str
 
 
 def pack(run: str, output: str, data_license: str = "", authors: str = "", exports: bool = True) -> Packed:
@@ -56,7 +57,8 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "", expor
     Raises:
         FileNotFoundError: when nothing was trained there.
         FileExistsError: when there is something at ``output``.
-        ValueError: when the weights do not fit, a check of the zoo does not hold, or a text would tell a name.
+        ValueError: when the weights do not fit or are another training's, a check of the zoo does not hold, or the
+            bundle would tell a name.
     """
     trained, target = trained_run(run), Path(os.path.realpath(output))
     if target.exists():
@@ -70,7 +72,7 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "", expor
         shutil.copy(own / "LICENSE", folder)
         for part in PARTS:
             if (own / part).is_dir():
-                shutil.copytree(own / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(own / part, folder / part, ignore=shutil.ignore_patterns(*LEFT_OUT))
         for name, content in {**configs, "metadata": metadata}.items():
             write_text(folder / "configs" / f"{name}.json", json_text(content))
         license_text = data_license or NOT_STATED
@@ -81,25 +83,13 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "", expor
         metadata |= {"weights_sha256": hashes(folder)}
         write_text(folder / "configs" / "metadata.json", json_text(metadata))
         write_text(folder / "docs" / "README.md", page(trained, metadata, scores, license_text))
-        refuse_names(folder, set(_names(trained)))
+        searched = refuse_names(folder, set(names_of(trained)))
         with logged_to(Path(os.devnull)):
-            checks = check_bundle(folder)
-    return Packed(target, checks, missing, scores is not None)
+            checks = [*check_bundle(folder), searched]
+    return Packed(target, checks, missing, trained.unscored)
 
 
 def _size(run: TrainedRun) -> list[int]:
     """Of an image that the network takes."""
     size = run.training["settings"]["image_size"]
     return list(size) if isinstance(size, list) else [int(size)] * int(run.training["settings"]["spatial_dims"])
-
-
-def _names(run: TrainedRun) -> Iterator[str]:
-    """Names that a reader of the bundle shall not learn: patients, volumes, folders."""
-    for record in (run.training, run.evaluation):
-        for card in ({} if record is None else record["data"]).values():
-            yield from map(str, card["patient_of_volume"])
-            yield from card.get("volume_names", [])
-    yield str(run.bundle.folder)
-    yield str(Path.home())
-    places = (run.config.get(name) for name in ("dataset_dir", "output_dir", "ckpt_dir", "bundle_root"))
-    yield from (place for place in places if isinstance(place, str) and os.path.isabs(place))

@@ -7,15 +7,19 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from monai_cl_ext.bundles.build import OWN_PACKAGE
 from monai_cl_ext.packing.metadata import parts_of
 from monai_cl_ext.packing.scores import ALL, METRICS, Scores
-from monai_cl_ext.packing.trained_run import TrainedRun
+from monai_cl_ext.packing.trained_run import SETTINGS, TrainedRun
 from monai_cl_ext.study.statistics.intervals import Estimate
 from monai_cl_ext.visualize.wording import duration
 
 WIDTH = 120
+SHEARED = (
+    "Where monai-cl-ext is not installed, volumes whose axes are not at right angles (CT with a tilted gantry) are "
+    "resampled by MONAI's Spacingd, which may mix neighboring slices, so that label maps differ from those scored."
+)
 NAMES = {"dice": "Dice", "hd95": "HD95"}
-SETTINGS = ("spatial_dims", "slice_axis", "pixdim", "image_size", "in_channels", "nonzero", "window")
 
 
 def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, license_text: str) -> str:
@@ -39,11 +43,12 @@ def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, li
         + f". License: {license_text}",
         "#### **Preprocessing**": f"{_sentence(metadata['image_classes'])}. Settings of the training, which inference "
         f"has too: {shown}.",
-        "## **Performance**": _performance(scores),
+        "## **Performance**": f"No scores: {run.unscored}." if scores is None else _performance(scores),
         "## **Usage**": _usage(metadata),
         "## **System Configuration**": f"Trained in {duration(run.training['seconds'])} on {run.training['device']}, "
         f"{run.training['processes']} process(es): {run.training['iterations']:,} steps of {settings['batch_size']}.",
-        "## **Limitations**": f"{metadata['intended_use']}. Scores hold for images like those of the training.",
+        "## **Limitations**": f"{metadata['intended_use']}. Scores hold for images like those of the training."
+        + (" " + SHEARED) * (not _needs_own_package(metadata)),
         "## **References**": "\n\n".join(f"[{n}] {text}." for n, text in enumerate(metadata["references"], start=1)),
     }  # fmt: skip
     text = [f"# {metadata['name'].capitalize()}"]
@@ -52,9 +57,7 @@ def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, li
     return "\n\n".join(text) + "\n"
 
 
-def _performance(scores: Scores | None) -> str:
-    if scores is None:
-        return "Not evaluated before it was packed."
+def _performance(scores: Scores) -> str:
     units = {"dice": "", "hd95": f" ({scores.unit})"}
     names = list(scores.estimates["dice"])
     rows = [
@@ -88,13 +91,16 @@ def _told(estimate: Estimate) -> str:
     return f"{estimate.mean:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 
 
+def _needs_own_package(metadata: Mapping[str, Any]) -> bool:
+    return OWN_PACKAGE in metadata["required_packages_version"]
+
+
 def _usage(metadata: Mapping[str, Any]) -> str:
-    own = "monai-cl-ext" in metadata["required_packages_version"]
     alone = "Inference needs MONAI and pytorch-ignite alone, training and evaluation monai-cl-ext too."
     hashes = [f"- `{file}`: SHA-256 {digest}" for file, digest in metadata["weights_sha256"].items()]
     return "\n".join(
         [
-            f"In the bundle's folder. {'All need monai-cl-ext.' if own else alone}",
+            f"In the bundle's folder. {'All need monai-cl-ext.' if _needs_own_package(metadata) else alone}",
             "",
             "```",
             "python -m monai.bundle run --config_file configs/inference.json --dataset_dir DIR",

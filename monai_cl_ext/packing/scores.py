@@ -42,11 +42,11 @@ class Scores:
 
 
 def scores_of(run: TrainedRun) -> Scores | None:
-    """The scores of the run's own evaluation; None without one.
+    """The scores of the run's own evaluation; None where there are none, see ``TrainedRun.unscored``.
 
     Volumes of a patient are averaged first; a class that a volume lacks in both maps is left out.
     """
-    if run.evaluation is None:
+    if run.evaluation is None or run.unscored:
         return None
     ((part, card),) = run.evaluation["data"].items()
     patient_of = dict(zip(card["volume_names"], card["patient_of_volume"], strict=True))

@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from monai.bundle import ConfigParser
 
 from monai_cl_ext.recipes.predict import trained_bundle
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.visualize.records import Record, Run, find_runs
 
 RECORDS = "eval"
+SETTINGS = ("spatial_dims", "slice_axis", "pixdim", "image_size", "in_channels", "nonzero", "window")
+"""Ids by which the records of a training and of an evaluation tell how their images are prepared."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,9 @@ class TrainedRun:
         config: that the training ran by, with overlays and options.
         training: its record, see ``handlers.RunRecord``.
         evaluation: the record of the evaluation of these weights; None without one.
-        scores: rows of its metrics.csv.
+        scores: rows of its metrics.csv; none where they do not hold for the bundle.
+        unscored: why there are none.
+        records: of all stages that ran in the folder.
     """
 
     bundle: Bundle
@@ -33,6 +41,8 @@ class TrainedRun:
     training: Record
     evaluation: Record | None
     scores: list[Record]
+    unscored: str = ""
+    records: Sequence[Record] = ()
 
     @property
     def weights(self) -> Path:
@@ -45,7 +55,7 @@ def trained_run(run: str) -> TrainedRun:
 
     Raises:
         FileNotFoundError: when it is neither, or train.json has not completed in it.
-        ValueError: when a record cannot be read.
+        ValueError: when a record cannot be read, or the training kept its weights in another folder.
     """
     folder = trained_bundle(Path(os.path.realpath(run)))
     records = folder / RECORDS
@@ -61,11 +71,37 @@ def trained_run(run: str) -> TrainedRun:
     if kind != "segmentation":
         raise ValueError(f"{run}: expected a bundle that segments, found {kind}; others cannot be packed yet")
     config = _config(records / "config_train.json")
+    if not _kept_beside(config, folder):
+        raise ValueError(
+            f"{folder}: expected the weights of its training in models/, found that it kept them in ckpt_dir "
+            f"{config['ckpt_dir']!r}; train without --ckpt_dir and --output_dir, which lie in the bundle's folder then"
+        )
     evaluation = stages.get("evaluate")
+    if evaluation is None or not evaluation["completed"]:
+        evaluation, unscored = None, "not evaluated before it was packed"
+    elif evaluation["begun"] < training["ended"] or not _kept_beside(_config(records / "config_evaluate.json"), folder):
+        evaluation, unscored = None, "evaluated with other weights"
+    else:
+        unscored = _other_settings(training["settings"], evaluation["settings"])
     scores: list[Record] = []
-    if evaluation is not None and evaluation["completed"] and evaluation["begun"] >= training["ended"]:
+    if not unscored:
         scores = next(found.scores() or [] for found in _runs(records) if found.folder == records)
-    return TrainedRun(Bundle(folder), config, training, evaluation if scores else None, scores)
+        unscored = "" if scores else f"{RECORDS}/metrics.csv has none"
+    return TrainedRun(Bundle(folder), config, training, evaluation, scores, unscored, list(stages.values()))
+
+
+def _kept_beside(config: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a run had its weights in the folder's models/, wherever the folder lay then, beside its records."""
+    parser = ConfigParser(copy.deepcopy(dict(config)))
+    weights, records = (Path(os.path.abspath(parser.get_parsed_content(name))) for name in ("ckpt_dir", "output_dir"))
+    return weights in (records.parent / "models", folder / "models")
+
+
+def _other_settings(trained: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
+    """What differs between how the images of a training and of an evaluation were prepared; empty if nothing does."""
+    other = [name for name in SETTINGS if name in trained and evaluated.get(name) != trained[name]]
+    told = (f"{name} {evaluated.get(name)}, trained at {trained[name]}" for name in other)
+    return "evaluated at " + "; ".join(told) if other else ""
 
 
 def _runs(records: Path) -> list[Run]:
@@ -75,11 +111,11 @@ def _runs(records: Path) -> list[Run]:
 def _config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: found none, so nothing tells which settings the training had (a run of an older version, or one "
-            "that was not started from its configs); train again"
+            f"{path}: found none, so nothing tells which settings this stage had (a run of an older version, or one "
+            "that was not started from its configs); run it again"
         )
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); train again") from error
+        raise ValueError(f"{path} is damaged ({error}); run the stage again") from error
     return content

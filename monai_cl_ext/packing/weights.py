@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser, ckpt_export, onnx_export
+from monai.bundle import ConfigParser
 
-from monai_cl_ext.extras import found
 from monai_cl_ext.files import sha256_of
 from monai_cl_ext.networks.checkpoint import read_state
+from monai_cl_ext.packing.exports import NETWORK, export_onnx, export_torchscript
 
-NETWORK = "network_def"
 TOLERANCE = 1e-4
 
 
@@ -48,9 +47,9 @@ def pack_weights(source: Path, folder: Path, size: list[int], exports: bool = Tr
         ) from error
     image = torch.rand(1, int(parser.get_parsed_content("in_channels")), *size)
     missing = {}
-    for name, export in (("model.ts", _torchscript), ("model.onnx", _onnx)) if exports else ():
+    for name, export in (("model.ts", export_torchscript), ("model.onnx", export_onnx)) if exports else ():
         try:
-            export(folder, image)
+            export(folder, list(image.shape))
         except ImportError as error:
             missing[f"models/{name}"] = str(error)
         except Exception as error:  # whatever the exporter meets in a network that it does not know
@@ -65,27 +64,6 @@ def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of each file in models/, by its path in the folder."""
     files = sorted((folder / "models").iterdir())
     return {f"models/{file.name}": sha256_of(file) for file in files}
-
-
-def _torchscript(folder: Path, image: torch.Tensor) -> None:
-    ckpt_export(NETWORK, filepath=str(folder / "models" / "model.ts"), **_files(folder))
-
-
-def _onnx(folder: Path, image: torch.Tensor) -> None:
-    if not found("onnx"):
-        raise ImportError("needs onnx: pip install 'monai-cl-ext[share]'")
-    onnx_export(
-        NETWORK, filepath=str(folder / "models" / "model.onnx"), input_shape=list(image.shape), **_files(folder)
-    )
-
-
-def _files(folder: Path) -> dict[str, Any]:
-    configs = folder / "configs"
-    return {
-        "ckpt_file": str(folder / "models" / "model.pt"),
-        "meta_file": str(configs / "metadata.json"),
-        "config_file": str(configs / "inference.json"),
-    }
 
 
 def _refuse_other_values(exported: Callable[[Any], Any], network: torch.nn.Module, image: torch.Tensor) -> None:

@@ -122,7 +122,9 @@ def check_served(predictions: dict[str, np.ndarray], *written: dict[str, nib.Nif
 
 
 def refuse_this_package(monkeypatch) -> None:
-    """As where it is not installed."""
-    monkeypatch.setitem(sys.modules, "monai_cl_ext", None)
-    with pytest.raises(ImportError):
-        importlib.import_module("monai_cl_ext")
+    """As where it is not installed: neither it nor a module of it that was imported before is found."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "monai_cl_ext"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("monai_cl_ext", "monai_cl_ext.data"):
+        with pytest.raises(ImportError):
+            importlib.import_module(name)

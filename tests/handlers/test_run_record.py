@@ -86,7 +86,8 @@ def read(folder, stage="stage"):
 
 
 def test_the_record_tells_what_was_run(tmp_path):
-    data = {"training": Slices(), "test": [{"image": "x.nii", "patient": "z"}, {"image": "y.nii"}]}
+    cases = [{"image": ["x_0000.nii", "x_0001.nii"], "patient": "z"}, {"image": "y.nii"}]
+    data = {"training": Slices(), "test": cases}
     settings = {"seed": 3, "size": (8, 8), "optimizer": torch.optim.SGD([torch.ones(1)], lr=0.5), "amp": None}
     trainer(tmp_path, RunRecord(tmp_path / "run", "stage", settings, data)).run()
     record = read(tmp_path / "run")
@@ -98,10 +99,11 @@ def test_the_record_tells_what_was_run(tmp_path):
     assert record["settings"]["amp"] is None
     assert record["settings"]["optimizer"].startswith("SGD(lr=0.5, momentum=0")
     assert record["data"]["training"] == {
-        "patients": 3, "volumes": 4, "slices": 8, "slice_size": [8, 8], "patient_of_volume": ["a", "a", "b", "c"],
+        "patients": 3, "volumes": 4, "slices": 8, "slice_size": [8, 8],
+        "volume_names": ["volume0", "volume1", "volume2", "volume3"], "patient_of_volume": ["a", "a", "b", "c"],
     }  # fmt: skip
     assert record["data"]["test"] == {
-        "patients": 2, "volumes": 2, "volume_names": ["x", "y"], "patient_of_volume": ["z", "y.nii"],
+        "patients": 2, "volumes": 2, "volume_names": ["x_0000", "y"], "patient_of_volume": ["z", "y.nii"],
     }  # fmt: skip
     assert set(record["versions"]) == {"python", "monai_cl_ext", "monai", "torch", "ignite", "numpy"}
     assert record["device"] and record["threads"] == torch.get_num_threads() and record["processes"] == 1

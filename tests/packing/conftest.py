@@ -2,7 +2,7 @@
 """A training under other settings than its configs', evaluated and packed."""
 
 import pytest
-from workflows import SMALL, copy_bundle, run
+from workflows import SMALL, copy_bundle, evaluated, run
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.packing.pack import pack
@@ -26,12 +26,17 @@ def given():
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, phantom):
-    """The bundle's folder."""
+def evaluation(tmp_path_factory, phantom):
+    """The bundle's folder, and what was scored of each test volume by its file."""
     root = copy_bundle("supervised_segmentation", tmp_path_factory.mktemp("private place"))
     run(root, ["train"], **SETTINGS, dataset_dir=str(phantom), labelled_patients=3)
-    run(root, ["train", "evaluate"], **SETTINGS, dataset_dir=str(phantom), class_names=["right", "wall", "left"])
-    return root
+    return root, evaluated(root, [], **SETTINGS, dataset_dir=str(phantom), class_names=["right", "wall", "left"])
+
+
+@pytest.fixture(scope="session")
+def trained(evaluation):
+    """The bundle's folder."""
+    return evaluation[0]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from monai.bundle import ConfigParser
 from monai.transforms import LoadImaged, SaveImaged
 from workflows import run
 
+from monai_cl_ext.packing.pack import pack
+
 
 @pytest.fixture
 def bundle(packed, tmp_path):
@@ -81,6 +83,10 @@ def test_training_as_its_task_runs_it(bundle, phantom, device):
     assert 0 < max(changed[:2]) < 0.5  # it went on from the weights, and learned
     record = json.loads((bundle / "eval" / "run_train.json").read_text())
     assert record["data"]["training"]["volumes"] == 2 and record["data"]["validation"]["volumes"] == 1
+    again = pack(str(bundle), str(bundle.parent / "corrected_segmentation"), exports=False).folder
+    own, packed_again = (json.loads((root / "configs" / "train.json").read_text()) for root in (bundle, again))
+    own["train"]["trainer"]["max_epochs"] = 1
+    assert packed_again == own  # no list of volumes, and no path of the weights that it began with
 
 
 def test_the_model_is_the_only_one_to_be_chosen(packed):

@@ -2,14 +2,23 @@
 """What of a run's configuration goes into a packed bundle."""
 
 import copy
+import json
 
+import pytest
 from workflows import copy_bundle, parsed, read
 
+from monai_cl_ext.bundles import bundle_names
+from monai_cl_ext.bundles.installed import metadata_of
 from monai_cl_ext.packing.configs import packed_configs
 from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.study.bundles import Bundle
 
 NAME = "gcl_segmentation"
+BUNDLES = [
+    name
+    for name in bundle_names()
+    if metadata_of(name)["network_data_format"]["outputs"]["pred"]["format"] == "segmentation"
+]
 
 
 def run_of(tmp_path, config):
@@ -40,3 +49,43 @@ def test_each_config_gets_what_it_shares_with_the_training(tmp_path):
     for stage in ("pretrain_global", "pretrain_local"):
         assert configs[stage]["image_size"] == [48, 64] and configs[stage]["stage"] == stage
     assert configs["evaluate"] == read(NAME, "evaluate")
+
+
+def test_volumes_that_were_given_are_left_out(tmp_path):
+    listed = [{"image": "/scans/jane_roe.nii.gz", "label": "/scans/jane_roe_label.nii.gz", "patient": "p1"}]
+    handler = {"_target_": "CheckpointLoader", "load_path": "/scans/model.pt", "load_dict": {"model": "$@network"}}
+    config = copy.deepcopy(read(NAME, "train"))
+    for part in ("train", "validate"):  # as MONAI Label gives them
+        config[part]["dataset"]["data"] = listed
+    config["train"]["handlers"] = [handler, *config["train"]["handlers"]]
+    assert packed_configs(run_of(tmp_path, config))["train"] == read(NAME, "train")
+
+
+def test_an_overlay_keeps_a_data_set_of_another_kind(tmp_path):
+    config = parsed(NAME, "train", "self_training").get()
+    assert packed_configs(run_of(tmp_path, config))["train"]["train"]["dataset"] == config["train"]["dataset"]
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("image_size", [48, 64]), ("window", [-160, 240]), ("num_classes", 2),
+        ("network_def", {"_target_": "monai.networks.nets.UNet", "spatial_dims": "@spatial_dims"}),
+        ("scale_intensities", {"_target_": "monai.transforms.ScaleIntensityd", "keys": "image"}),
+    ],
+)  # fmt: skip
+def test_what_was_changed_in_train_json_alone_reaches_the_other_configs(tmp_path, name, value):
+    run = run_of(tmp_path, read(NAME, "train") | {name: value})
+    path = run.bundle.folder / "configs" / "train.json"
+    path.write_text(json.dumps(run.config))
+    configs = packed_configs(run)
+    for stage in ("train", "inference", *(["pretrain_global"] if name in read(NAME, "pretrain_global") else [])):
+        assert configs[stage][name] == value
+        assert configs[stage].keys() == read(NAME, stage).keys()
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_without_any_change_the_configs_are_the_bundles(tmp_path, bundle):
+    run = TrainedRun(Bundle(copy_bundle(bundle, tmp_path)), read(bundle, "train"), {}, None, [])
+    for name, content in packed_configs(run).items():
+        assert content == read(bundle, name), name

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which weights and which scores of a folder are those of its training."""
+
+import json
+import shutil
+
+import pytest
+
+from monai_cl_ext.packing.trained_run import trained_run
+
+
+@pytest.fixture
+def root(trained, tmp_path):
+    """A copy of the folder, elsewhere than where it was trained."""
+    return shutil.copytree(trained, tmp_path / "supervised_segmentation")
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_folder_that_was_moved_is_whole(root):
+    run = trained_run(str(root))
+    assert not run.unscored and {row["class"] for row in run.scores} == {"right", "wall", "left"}
+    assert [record["stage"] for record in run.records] == ["train", "evaluate"]
+
+
+def test_weights_of_another_training_are_refused(root, tmp_path):
+    change(root / "eval" / "config_train.json", ckpt_dir=str(tmp_path / "elsewhere"))
+    with pytest.raises(ValueError, match=r"kept them in ckpt_dir '.*elsewhere'"):
+        trained_run(str(root))
+    change(root / "eval" / "config_train.json", ckpt_dir=str(root / "models"), output_dir="./eval")
+    assert trained_run(str(root)).weights == root / "models" / "model.pt"
+
+
+def test_scores_under_other_settings_do_not_count(root):
+    path = root / "eval" / "run_evaluate.json"
+    settings = json.loads(path.read_text())["settings"]
+    change(path, settings=settings | {"image_size": [96, 96], "window": [0, 1]})
+    run = trained_run(str(root))
+    assert run.unscored == "evaluated at image_size [96, 96], trained at [32, 32]; window [0, 1], trained at None"
+    assert not run.scores and run.evaluation["settings"]["class_names"] == ["right", "wall", "left"]
+
+
+def test_scores_of_weights_of_another_folder_do_not_count(root, tmp_path):
+    change(root / "eval" / "config_evaluate.json", ckpt_dir=str(tmp_path / "elsewhere"))
+    run = trained_run(str(root))
+    assert run.unscored == "evaluated with other weights" and not run.scores and run.evaluation is None
+
+
+def test_a_training_that_was_not_evaluated_has_no_scores(root):
+    change(root / "eval" / "run_evaluate.json", completed=False)
+    assert trained_run(str(root)).unscored == "not evaluated before it was packed"
