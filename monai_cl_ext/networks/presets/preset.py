@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -19,6 +19,10 @@ def _alike(network: nn.Module) -> list[str]:
     return []
 
 
+def _without_grid(network: nn.Module) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Preset:
     """How a kind of published weights goes into a network.
@@ -32,6 +36,7 @@ class Preset:
         remedy: what to look at when file and network do not fit.
         first: pattern of the network's names of the weights of the first convolutions, whose channels may differ.
         positions: the network's name of position embeddings, whose grid may differ.
+        grid: patches along each axis of the network's images, None where it has none or keeps none.
         optional: names that some of the networks lack; their tensors are left out there.
         converted: changes the published tensors, and says what was done.
         differences: what a network computes otherwise than the published one, though all tensors fit.
@@ -43,6 +48,7 @@ class Preset:
     remedy: str
     first: str = NONE
     positions: str = ""
+    grid: Callable[[nn.Module], Sequence[int] | None] = _without_grid
     optional: tuple[str, ...] = field(default=())
     converted: Callable[[State], tuple[State, list[str]]] = _unchanged
     differences: Callable[[nn.Module], list[str]] = _alike
