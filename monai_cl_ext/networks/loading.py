@@ -36,7 +36,6 @@ class LoadReport:
     Attributes:
         matched: the network's tensors that were loaded.
         missing: those that the source does not hold.
-        mismatched: those that the source holds in another shape; they were left alone.
         shapes: for each mismatched tensor its shape in the source and in the network.
         unused: the source's tensors that went nowhere.
         left_out: published tensors that the network has no use for, such as heads; this and the rest belong to presets.
@@ -48,7 +47,6 @@ class LoadReport:
 
     matched: list[str]
     missing: list[str]
-    mismatched: list[str]
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     unused: list[str]
     left_out: list[str] = field(default_factory=list)
@@ -56,6 +54,11 @@ class LoadReport:
     interpolated: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+
+    @property
+    def mismatched(self) -> list[str]:
+        """The tensors that the source holds in another shape; they were left alone."""
+        return list(self.shapes)
 
     @property
     def fraction(self) -> float:
@@ -265,7 +268,6 @@ def _compare(
     report = LoadReport(
         matched=[name for name in present if name not in shapes],
         missing=[name for name in counted if not fitting[name]],
-        mismatched=list(shapes),
         shapes=shapes,
         unused=sorted(source.keys() - set(chain.from_iterable(fitting.values()))),
     )

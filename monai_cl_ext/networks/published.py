@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +82,8 @@ def published_weights(net: nn.Module, path_or_state: str | Path | Mapping[str, A
             f" {preset.remedy}"
         )
     _fit_channels(result, own, preset, prefix)
-    _fit_positions(result, net, preset, prefix, where)
+    if preset.positions is not None:
+        _fit_positions(result, prefix + preset.positions.name, preset.positions.grid(net), where)
     return result
 
 
@@ -162,13 +163,12 @@ def _fit_channels(result: Published, own: Mapping[str, Tensor], preset: Preset, 
             result.inflated.append(f"{name} from {tensor.shape[1]} to {wanted[1]} channels")
 
 
-def _fit_positions(result: Published, net: nn.Module, preset: Preset, prefix: str, where: str) -> None:
-    name, grid = prefix + preset.positions, preset.grid(net)
+def _fit_positions(result: Published, name: str, grid: Sequence[int] | None, where: str) -> None:
     if grid is None or result.state[name].ndim != 3:
         return
     try:
         result.state[name], change = repositioned(result.state[name], grid)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; {preset.remedy}") from error
+        raise ValueError(f"{where}: {error}; {result.remedy}") from error
     if change:
         result.interpolated.append(f"{name} {change}")

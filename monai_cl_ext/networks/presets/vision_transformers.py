@@ -15,7 +15,7 @@ from monai_cl_ext.networks.backbones.vit import MultiCropViT
 from monai_cl_ext.networks.checkpoint import WRAPPERS
 from monai_cl_ext.networks.presets.adapting import square_grid
 from monai_cl_ext.networks.presets.file_names import FileNames, State, by_patterns
-from monai_cl_ext.networks.presets.preset import Preset
+from monai_cl_ext.networks.presets.preset import Positions, Preset
 from monai_cl_ext.networks.vit_classifier import ViTClassifier
 
 EPSILON = 1e-6  # of the published layer norms
@@ -106,8 +106,7 @@ def _preset(left_out: str, marks: tuple[str, ...] = (), wrappings: tuple[str, ..
             " qkv_bias=True; where the sides of the images differ take MultiCropViT, not MONAI's ViT"
         ),
         first=r"patch_embedding\.patch_embeddings\.weight",
-        positions="patch_embedding.position_embeddings",
-        grid=grid_of,
+        positions=Positions("patch_embedding.position_embeddings", grid_of),
         optional=("cls_token",),
         converted=without_layer_scale if marks else with_class_position,
         differences=other_norms_or_heads,
