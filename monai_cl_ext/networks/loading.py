@@ -36,24 +36,29 @@ class LoadReport:
     Attributes:
         matched: the network's tensors that were loaded.
         missing: those that the source does not hold.
-        mismatched: those that the source holds in another shape; they were left alone.
         shapes: for each mismatched tensor its shape in the source and in the network.
         unused: the source's tensors that went nowhere.
         left_out: published tensors that the network has no use for, such as heads; this and the rest belong to presets.
         inflated: first convolutions that were changed to the network's channels, and how.
         interpolated: position embeddings that were changed to the network's grid, and how.
-        notes: what else was changed, and what the network computes otherwise than the published one.
+        notes: what else was changed.
+        differences: what the network computes otherwise than the published one, though all tensors fit.
     """
 
     matched: list[str]
     missing: list[str]
-    mismatched: list[str]
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     unused: list[str]
     left_out: list[str] = field(default_factory=list)
     inflated: list[str] = field(default_factory=list)
     interpolated: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def mismatched(self) -> list[str]:
+        """The tensors that the source holds in another shape; they were left alone."""
+        return list(self.shapes)
 
     @property
     def fraction(self) -> float:
@@ -68,7 +73,7 @@ class LoadReport:
             "inflated": self.inflated, "interpolated": self.interpolated,
         }  # fmt: skip
         parts = [f"{len(names)} {kind} ({_first(names)})" for kind, names in lists.items() if names]
-        return "; ".join([f"{len(self.matched)} of {total} tensors matched", *parts, *self.notes])
+        return "; ".join([f"{len(self.matched)} of {total} tensors matched", *parts, *self.notes, *self.differences])
 
 
 def load_pretrained(
@@ -102,7 +107,7 @@ def load_pretrained(
             files hold counts. Channels of the first convolution and grids of position embeddings may differ.
 
     Returns:
-        The report, which is also logged.
+        The report, which is also logged; as a warning where it is not whole, or the network computes otherwise.
 
     Raises:
         FileNotFoundError, ImportError: see :func:`~monai_cl_ext.networks.checkpoint.read_content`.
@@ -128,7 +133,7 @@ def load_pretrained(
         )
     chosen = {name: names[0] for name, names in fitting.items() if names and name not in report.shapes}
     _copy(source, net, chosen, where)
-    level = logging.INFO if report.fraction == 1 else logging.WARNING
+    level = logging.INFO if report.fraction == 1 and not report.differences else logging.WARNING
     logger.log(level, "%s -> %s (part %r): %s", where, type(net).__name__, part, report)
     return report
 
@@ -263,13 +268,14 @@ def _compare(
     report = LoadReport(
         matched=[name for name in present if name not in shapes],
         missing=[name for name in counted if not fitting[name]],
-        mismatched=list(shapes),
         shapes=shapes,
         unused=sorted(source.keys() - set(chain.from_iterable(fitting.values()))),
     )
     if published is None:
         return report
-    changes = {name: getattr(published, name) for name in ("left_out", "inflated", "interpolated", "notes")}
+    changes = {
+        name: getattr(published, name) for name in ("left_out", "inflated", "interpolated", "notes", "differences")
+    }
     return replace(report, **changes)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,8 @@ class Published:
         left_out: what the network has no use for, by published names.
         inflated: first convolutions that were changed to the network's channels.
         interpolated: position embeddings that were changed to the network's grid.
-        notes: what else was changed, and what the network computes otherwise.
+        notes: what else was changed.
+        differences: what the network computes otherwise.
     """
 
     state: dict[str, Tensor]
@@ -40,6 +41,7 @@ class Published:
     inflated: list[str] = field(default_factory=list)
     interpolated: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
 
 
 def published_weights(net: nn.Module, path_or_state: str | Path | Mapping[str, Any], name: str) -> Published:
@@ -70,7 +72,8 @@ def published_weights(net: nn.Module, path_or_state: str | Path | Mapping[str, A
         filled=_filled(own, state, preset, prefix),
         remedy=preset.remedy,
         left_out=[*found.left_out, *absent],
-        notes=[*notes, *preset.differences(net)],
+        notes=notes,
+        differences=preset.differences(net),
     )
     surplus = sorted(result.state.keys() - own.keys())
     if surplus:
@@ -79,7 +82,8 @@ def published_weights(net: nn.Module, path_or_state: str | Path | Mapping[str, A
             f" {preset.remedy}"
         )
     _fit_channels(result, own, preset, prefix)
-    _fit_positions(result, net, preset, prefix, where)
+    if preset.positions is not None:
+        _fit_positions(result, prefix + preset.positions.name, preset.positions.grid(net), where)
     return result
 
 
@@ -159,14 +163,12 @@ def _fit_channels(result: Published, own: Mapping[str, Tensor], preset: Preset, 
             result.inflated.append(f"{name} from {tensor.shape[1]} to {wanted[1]} channels")
 
 
-def _fit_positions(result: Published, net: nn.Module, preset: Preset, prefix: str, where: str) -> None:
-    name = prefix + preset.positions
-    grid = getattr(net.get_submodule(prefix.rstrip(".")), "grid", getattr(net, "feat_size", None))
-    if not preset.positions or grid is None or result.state[name].ndim != 3:
+def _fit_positions(result: Published, name: str, grid: Sequence[int] | None, where: str) -> None:
+    if grid is None or result.state[name].ndim != 3:
         return
     try:
         result.state[name], change = repositioned(result.state[name], grid)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; {preset.remedy}") from error
+        raise ValueError(f"{where}: {error}; {result.remedy}") from error
     if change:
         result.interpolated.append(f"{name} {change}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI's DynUNet and SwinUNETR by an overlay each, on 3D patches and on slices, in every stage of a bundle."""
+"""Networks that serve 3D patches and slices alike, by an overlay each, in every stage of a bundle."""
 
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from monai_cl_ext.networks.image_size import check_image_size
 PATCHES = {"image_size": [64, 32, 32], "pixdim": [5.0, 5.0, 5.0]}
 NARROW = {
     "network_dynunet": {"network_def#filters": [4, 4, 8, 8, 8]},
+    "network_res_enc": {"network_def#features": [4, 4, 4, 8, 8, 8], "network_def#blocks": [1, 1, 1, 1, 1, 1]},
     "network_swin_unetr": {"network_def#feature_size": 12, "network_def#depths": [1, 1, 1, 1]},
 }
+CLASSES = {"network_dynunet": "DynUNet", "network_res_enc": "ResEncUNet", "network_swin_unetr": "SwinUNETR"}
 TINY = {
     **{name: value for name, value in SMALL.items() if name != "network_def#features"},
     "epochs": 1, "batch_size": 2, **PATCHES,
@@ -47,13 +49,14 @@ def test_the_network_passes_all_stages_and_is_served_as_it_was_scored(network, p
     start = {"pretrained": f"{root}/models/model_pretrain.pt", "learning_rate": 0.01, "batches_per_epoch": 6}
     flow = run(root, ["train", *overlays], **{**settings, **start})
     trained = flow.parser.get_parsed_content("network")
-    assert type(trained).__name__ == {"network_dynunet": "DynUNet", "network_swin_unetr": "SwinUNETR"}[network]
+    assert type(trained).__name__ == CLASSES[network]
     assert all(parameter.grad is not None for parameter in trained.parameters() if parameter.requires_grad)
     predictions = evaluated(root, overlays, **settings)
     given = {**{name: settings[name] for name in SERVED}, **NARROW[network], "datalist": list(predictions)}
-    here = served(root, overlays, tmp_path / "here", **given)
-    refuse_this_package(monkeypatch)
-    check_served(predictions, here, served(root, overlays, tmp_path / "alone", **given))
+    check_served(predictions, served(root, overlays, tmp_path / "here", **given))
+    if network != "network_res_enc":  # which is of this package
+        refuse_this_package(monkeypatch)
+        check_served(predictions, served(root, overlays, tmp_path / "alone", **given))
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
@@ -74,6 +77,8 @@ def test_the_overlays_serve_slices_and_patches(stage, spatial_dims):
      "takes is [64, 64, 32]"),
     ("network_dynunet", [40, 32, 32], "DynUNet takes no images of [40, 32, 32]; the next larger size that it takes is "
      "[48, 32, 32]"),
+    ("network_res_enc", [64, 64, 16], "ResEncUNet takes no images of [64, 64, 16]; the next larger size that it takes "
+     "is [64, 64, 32]"),
 ])  # fmt: skip
 def test_a_size_that_does_not_fit_is_refused(name, stage, network, size, told, phantom, tmp_path):
     root = copy_bundle(name, tmp_path)

@@ -7,12 +7,16 @@ import torch
 from workflows import message_of, parsed, read
 
 from monai_cl_ext.bundles import bundle_names
+from monai_cl_ext.networks import load_pretrained
 
 FEATURES, BLOCKS = (4, 6, 8), (1, 2, 1)
-RES_ENC = {
-    "_target_": "monai_cl_ext.networks.ResEncUNet", "in_channels": "@in_channels", "out_channels": "@num_classes",
-    "features": list(FEATURES), "blocks": list(BLOCKS), "spatial_dims": "@spatial_dims",
-}  # fmt: skip
+RES_ENC = {"network_def#features": list(FEATURES), "network_def#blocks": list(BLOCKS)}
+VOLUMES = {
+    "monai_ssl": ("network_swin_unetr", {"network_def#feature_size": 12}, files.monai_ssl),
+    "monai_swinvit": ("network_swin_unetr", {"network_def#feature_size": 12}, files.monai_swinvit),
+    "openmind": ("network_res_enc", RES_ENC, lambda: files.openmind(FEATURES, BLOCKS)),
+    "voco": ("network_swin_unetr", {"network_def#feature_size": 12, "network_def#use_v2": True}, files.voco),
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +42,8 @@ def test_every_bundle_can_name_a_kind_of_file(bundle):
 ])  # fmt: skip
 def test_segmentation_starts_from_all_that_the_file_holds(bundle, names, path):
     published = str(path / "openmind.pth")
-    other = {"network_def": RES_ENC, "in_channels": 2, "num_classes": 3}
-    parser = parsed(bundle, "train", pretrained=published, weights="openmind", **other)
+    configs, other = ("train", "network_res_enc"), {**RES_ENC, "in_channels": 2, "num_classes": 3}
+    parser = parsed(bundle, *configs, pretrained=published, weights="openmind", **other)
     source = files.openmind(FEATURES, BLOCKS, dims=2)["network_weights"]
     for name in names:
         net = parser.get_parsed_content(name)
@@ -50,11 +54,32 @@ def test_segmentation_starts_from_all_that_the_file_holds(bundle, names, path):
         torch.testing.assert_close(net.encoder[0].stem.conv.weight.detach(), half.expand(-1, 2, -1, -1))
     for weights, message in (("", "does not fit ResEncUNet"), ("voco", "preset 'voco' is for SwinUNETR")):
         with pytest.raises(Exception) as caught:
-            parsed(bundle, "train", pretrained=published, weights=weights, **other).get_parsed_content(names[0])
+            parsed(bundle, *configs, pretrained=published, weights=weights, **other).get_parsed_content(names[0])
         assert message in message_of(caught)
     with pytest.raises(Exception) as caught:
-        parsed(bundle, "train", weights="openmind", **other).get_parsed_content(names[0])
+        parsed(bundle, *configs, weights="openmind", **other).get_parsed_content(names[0])
     assert "no file is named" in message_of(caught)
+
+
+@pytest.mark.parametrize("weights", VOLUMES)
+def test_an_overlay_has_the_network_of_published_weights_of_volumes(weights, tmp_path):
+    overlay, sizes, make = VOLUMES[weights]
+    torch.save(make(), tmp_path / "file.pth")
+    start = {"pretrained": str(tmp_path / "file.pth"), "weights": weights}
+    started = parsed("bcp_segmentation", "train", "volumes", overlay, **sizes, **start)
+    net = started.get_parsed_content("initial_network")
+    other = parsed("bcp_segmentation", "train", "volumes", overlay, **sizes).get_parsed_content("network_def")
+    report = load_pretrained(other, tmp_path / "file.pth", preset=weights)
+    assert report.matched and all(
+        torch.equal(net.state_dict()[name], other.state_dict()[name]) for name in report.matched
+    )
+
+
+def test_the_residual_encoder_u_net_is_the_published_one():
+    parser = parsed("bcp_segmentation", "train", "volumes", "network_res_enc", num_classes=2)
+    with torch.device("meta"):
+        net = parser.get_parsed_content("network_def")
+    assert sum(each.numel() for each in net.parameters()) == 102_348_226
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "train"])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
@@ -70,8 +71,11 @@ def mae(**sizes: Any) -> dict[str, Any]:
     return {"model": state | decoder, "optimizer": {"state": {}}, "epoch": 799, "scaler": {}, "args": args}
 
 
-def timm_vit(**sizes: Any) -> State:
+def timm_vit(pooled: bool = False, **sizes: Any) -> State:
+    """A classifier; of the mean of all tokens (``global_pool="avg"``) it has its norm behind the mean."""
     state = vit(**sizes)
+    if pooled:
+        state = {name.replace("norm.", "fc_norm.") if name[:5] == "norm." else name: t for name, t in state.items()}
     return state | random({"head.weight": (5, state["cls_token"].shape[-1]), "head.bias": (5,)})
 
 
@@ -108,7 +112,11 @@ def swin(width: int = 12, channels: int = 1, mlp: str = "fc", convolutions: bool
 def monai_swinvit(**sizes: Any) -> dict[str, Any]:
     state = swin(**sizes)
     wide = 16 * state["patch_embed.proj.bias"].shape[0]
-    heads = random({"rotation_head.weight": (4, wide), "contrastive_head.bias": (512,), "norm.weight": (wide,)})
+    heads = random({
+        "norm.weight": (wide,), "norm.bias": (wide,), "rotation_head.weight": (4, wide), "rotation_head.bias": (4,),
+        "contrastive_head.weight": (512, wide), "contrastive_head.bias": (512,), "convTrans3d.bias": (1,),
+        "convTrans3d.weight": (wide, 1, 2, 2, 2),  # the published kernel has 32 x 32 x 32 voxels
+    })  # fmt: skip
     return {"epoch": 3, "state_dict": before("module.", state | heads)}
 
 
@@ -127,8 +135,8 @@ def residual(name: str, into: int, out: int) -> dict[str, tuple[int, ...]]:
     return shapes if into == out else {**shapes, f"{name}.conv3.conv.weight": (out, into, 1, 1, 1)}
 
 
-def voco(width: int = 12, channels: int = 1, decoder: bool = False, device: str = "cpu") -> State:
-    """VoCo_B_SSL_head.pt, or with the decoder VoComni_B.pt."""
+def voco(width: int = 12, channels: int = 1, decoder: bool = False, head: bool = False, device: str = "cpu") -> State:
+    """VoCo_B_SSL_head.pt, with the decoder VoComni_B.pt, or with the head that VoCo's training has."""
     shapes: dict[str, tuple[int, ...]] = {}
     for number, into, out in ((1, channels, width), (2, width, width), (3, 2 * width, 2 * width),
                               (4, 4 * width, 4 * width), (10, 16 * width, 16 * width)):  # fmt: skip
@@ -138,7 +146,7 @@ def voco(width: int = 12, channels: int = 1, decoder: bool = False, device: str 
             shapes[f"decoder{number}.transp_conv.conv.weight"] = (into * width, out * width, 2, 2, 2)
             shapes |= residual(f"decoder{number}.conv_block", 2 * out * width, out * width)
         shapes |= {"out.conv.conv.weight": (21, width, 1, 1, 1), "out.conv.conv.bias": (21,)}
-    else:
+    if head:
         shapes["proj_head.layer1.0.weight"] = (32, 24 * width)
     transformer = swin(width, channels, "linear", convolutions=True, device=device)
     return before("swinViT.", transformer) | random(shapes, 1, device)
@@ -178,6 +186,12 @@ def medicalnet(depth: int = 10, width: int = 64, channels: int = 1, device: str 
 
 # nnssl's residual encoder U-Net, as nnU-Net names it
 
+NNSSL_HEADS = {
+    "": (),
+    "projector": ("projector.layer1.0", "projector.layer2.0", "projector.layer3.0"),
+    "swin_unetr": ("rotation_proj_head", "contrast_proj_head", "recon_proj_head.0", "recon_proj_head.4"),
+}
+
 
 def openmind(
     features: tuple[int, ...] = (32, 64, 128, 256, 320, 320),
@@ -185,9 +199,15 @@ def openmind(
     channels: int = 1,
     dims: int = 3,
     decoder: bool = True,
+    head: str = "",
+    sparse: bool = False,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """A checkpoint; like nnU-Net's it names every layer twice, and the encoder once more within the decoder."""
+    """A checkpoint; like nnU-Net's it names every layer twice, and the encoder once more within the decoder.
+
+    With ``head`` "projector" it is that of VoCo and SimCLR, with "swin_unetr" that of SwinUNETR's pre-training, both
+    without decoder; with ``sparse`` it is SparK's.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
 
     def unit(name: str, into: int, out: int, side: int = 3, bias: bool = True) -> None:
@@ -221,5 +241,8 @@ def openmind(
     state |= twice
     if decoder:
         state |= before("decoder.", {name: tensor for name, tensor in state.items() if name.startswith("encoder.")})
+    if sparse:  # convolutions and norms of the encoder are copies, only those within all_modules are trained
+        state |= {name: tensor + 1 for name, tensor in state.items() if re.search(r"encoder.*\.(conv|norm)\.", name)}
+    state |= random({f"{name}.{kind}": (4,) for name in NNSSL_HEADS[head] for kind in ("weight", "bias")}, 2, device)
     plan = {"key_to_encoder": "encoder.stages", "key_to_stem": "encoder.stem", "pretrain_num_input_channels": channels}
     return {"network_weights": state, "nnssl_adaptation_plan": plan, "trainer_name": "BaseMAETrainer"}

@@ -57,9 +57,9 @@ KINDS = {
     "dinov2": (vit, files.dinov2, 1),
     "mae": (vit, files.mae, 7),
     "timm_vit": (vit, files.timm_vit, 2),
-    "monai_swinvit": (swin, files.monai_swinvit, 3),
+    "monai_swinvit": (swin, files.monai_swinvit, 8),
     "monai_ssl": (swin, files.monai_ssl, 4),
-    "voco": (lambda: swin(use_v2=True), files.voco, 1),
+    "voco": (lambda: swin(use_v2=True), files.voco, 0),
     "medicalnet": (resnet, files.medicalnet, 0),
     "openmind": (res_enc, lambda: files.openmind(*TINY), 6),
 }
@@ -117,7 +117,8 @@ REAL = {
 @pytest.mark.parametrize("preset", REAL)
 def test_the_published_sizes_are_those_of_the_network(preset, monkeypatch):
     monkeypatch.setattr("monai_cl_ext.networks.published.refuse_not_finite", lambda *arguments: None)  # has no values
-    monkeypatch.setattr("monai_cl_ext.networks.published.same", lambda first, second: first.shape == second.shape)
+    for module in ("published", "presets.res_enc_unet"):
+        monkeypatch.setattr(f"monai_cl_ext.networks.{module}.same", lambda first, second: first.shape == second.shape)
     monkeypatch.setattr("monai_cl_ext.networks.presets.file_names.same", lambda first, second: False)
     with torch.device("meta" if preset in ("medicalnet", "openmind") else "cpu"):
         net, content = REAL[preset]()
@@ -172,17 +173,18 @@ def test_swin_unetr_gets_what_monai_itself_would_give_it(saved_files):
     assert all(torch.equal(tensor, expected.state_dict()[name]) for name, tensor in net.state_dict().items())
 
 
-@pytest.mark.parametrize("decoder", [False, True])
+@pytest.mark.parametrize("decoder, head", [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": files.before("module.", s)},
                                   lambda s: {"student": files.before("backbone.", s), "teacher": {}}])  # fmt: skip
-def test_voco_fills_all_that_it_holds(decoder, wrap, tmp_path):
-    source, net, expected = files.voco(decoder=decoder), swin(use_v2=True), swin(use_v2=True)
+def test_voco_fills_all_that_it_holds(decoder, head, wrap, tmp_path):
+    source, net, expected = files.voco(decoder=decoder, head=head), swin(use_v2=True), swin(use_v2=True)
     report = load_pretrained(net, saved(tmp_path, wrap(source)), preset="voco")
     kept = {name: tensor for name, tensor in source.items() if not name.startswith(("out.", "proj_head."))}
     missing, unexpected = expected.load_state_dict(kept, strict=False)
     assert unexpected == [] and all(name.startswith("out" if decoder else ("out", "decoder")) for name in missing)
     assert all(torch.equal(tensor, expected.state_dict()[name]) for name, tensor in net.state_dict().items())
     assert len(report.matched) == len(kept) and report.fraction == 1
+    assert len(report.left_out) == len(source) - len(kept)
 
 
 @pytest.mark.parametrize("build, depth", [(resnet10, 10), (resnet18, 18), (resnet50, 50)])
@@ -193,7 +195,7 @@ def test_medicalnet_fills_resnets_of_both_shortcuts(build, depth, tmp_path):
     report = load_pretrained(net, saved(tmp_path, content), preset="medicalnet")
     expected.load_state_dict({name.removeprefix("module."): each for name, each in content["state_dict"].items()})
     assert all(torch.equal(tensor, expected.state_dict()[name]) for name, tensor in net.state_dict().items())
-    assert report.notes == ["layer3 and layer4 have stride 2, the published ones stride 1 and dilation 2 and 4"]
+    assert report.differences == ["layer3 and layer4 have stride 2, the published ones stride 1 and dilation 2 and 4"]
     other = resnet(build, widen_factor=0.125, shortcut_type="B" if depth == 18 else "A")
     message = refused(other, tmp_path / "file.pth", "downsample", preset="medicalnet")
     assert "shortcut_type='A' for resnet18" in message
@@ -260,6 +262,24 @@ def residual_u_net(state, x):
         x = transposed(x, state[f"{name}.weight"], state[f"{name}.bias"], stride=2)
         x = leaky(unit(f"decoder.stages.{index}.convs.0", torch.cat((x, skip), 1)))
     return x
+
+
+@pytest.mark.parametrize("head, unneeded", [("projector", 6), ("swin_unetr", 8)])
+def test_heads_of_pretext_tasks_of_nnssl_are_left_out(head, unneeded, tmp_path):
+    source = files.openmind(*TINY, decoder=False, head=head)
+    report = load_pretrained(res_enc(), saved(tmp_path, source), preset="openmind")
+    assert (report.fraction, len(report.left_out), report.notes) == (1.0, unneeded, [])
+    assert all(name.startswith("encoder.") for name in report.matched)
+
+
+def test_of_sparse_layers_those_are_taken_that_were_trained(tmp_path):
+    net, expected = res_enc(), res_enc()
+    report = load_pretrained(net, saved(tmp_path, files.openmind(*TINY, sparse=True)), preset="openmind")
+    load_pretrained(expected, files.openmind(*TINY), preset="openmind")
+    assert report.fraction == 1 and all(
+        torch.equal(tensor, expected.state_dict()[name]) for name, tensor in net.state_dict().items()
+    )
+    assert report.notes == ["layers have two names with other values by each (SparK), those of all_modules were taken"]
 
 
 def test_an_encoder_alone_leaves_the_decoder(tmp_path):
@@ -353,14 +373,47 @@ def test_monais_own_transformers_take_them_and_differences_are_told():
     net = UNETR(1, 2, (32, 48), 4, 24, 96, 2, spatial_dims=2, qkv_bias=True)
     report = load_pretrained(net, source, preset="mae")
     assert report.fraction == 1 and report.left_out == ["vit.cls_token"]
-    assert report.notes == ["its layer norms have epsilon 1e-05, the published ones 1e-06"]
+    assert report.differences == ["its layer norms have epsilon 1e-05, the published ones 1e-06"]
     assert report.interpolated == ["vit.patch_embedding.position_embeddings from [4, 4] to [2, 3]"]
     assert torch.equal(net.vit.blocks[1].attn.qkv.bias, source["blocks.1.attn.qkv.bias"])
     source = files.vit(channels=1)
     classifying = ViT(1, (32, 32), (8, 8), 24, 96, 3, 2, classification=True, spatial_dims=2, qkv_bias=True)
     assert load_pretrained(classifying, source, preset="mae").fraction == 1
+    for size, line in ((64, ["patch_embedding.position_embeddings from [4, 4] to [8, 8]"]), (32, [])):
+        plain = ViT(1, (size, size), (8, 8), 24, 96, 3, 2, spatial_dims=2, qkv_bias=True)
+        report = load_pretrained(plain, source, preset="mae")
+        expected = vit(in_channels=1, img_size=size)
+        load_pretrained(expected, source, preset="mae")
+        assert report.interpolated == line and report.fraction == 1
+        assert torch.equal(plain.patch_embedding.position_embeddings, expected.patch_embedding.position_embeddings)
+    oblong = ViT(1, (64, 32), (8, 8), 24, 96, 3, 2, spatial_dims=2, qkv_bias=True)
+    refused(oblong, source, r"\(1, 16, 24\) for \(1, 32, 24\).*where the sides .* take MultiCropViT", preset="mae")
     biasless = ViT(1, (32, 32), (8, 8), 24, 96, 3, 2, spatial_dims=2)
     refused(biasless, source, r"3 tensors have no place in this ViT, .*attn\.qkv\.bias.*qkv_bias=True", preset="mae")
+
+
+@pytest.mark.parametrize("width, heads, published", [(384, 12, 6), (768, 8, 12), (1280, 20, 16)])
+def test_another_number_of_heads_is_told(width, heads, published, caplog):
+    """It has no tensor: all of them match, and the features are others."""
+    source = files.vit(width=width, blocks=1)
+    sizes = {"hidden_size": width, "mlp_dim": 4 * width, "num_layers": 1}
+    with caplog.at_level(logging.INFO, "monai_cl_ext"):
+        assert load_pretrained(vit(**sizes, num_heads=published), source, preset="dino").differences == []
+        (told,) = load_pretrained(vit(**sizes, num_heads=heads), source, preset="dino").differences
+    assert told.startswith(f"it has {heads} heads, published transformers of width {width} have {published}: build it")
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"] and told in caplog.text
+
+
+def test_a_classifier_of_the_mean_has_no_final_norm(tmp_path):
+    path = saved(tmp_path, files.timm_vit(pooled=True))
+    net = vit()
+    torch.nn.init.constant_(net.norm.weight, 2.0)
+    report = load_pretrained(net, path, preset="timm_vit")
+    assert (len(report.matched), report.fraction) == (40, 1.0) and net.norm.weight.eq(2).all()
+    assert report.left_out == ["fc_norm.weight", "fc_norm.bias", "head.weight", "head.bias"]
+    assert report.notes == ["the file has no final norm, that of the network was left as it is"]
+    half = {name: tensor for name, tensor in files.timm_vit().items() if name != "norm.bias"}
+    refused(vit(), half, r"41 of 42 tensors matched; 1 missing \(norm.bias\)", preset="timm_vit")
 
 
 # what does not fit
@@ -409,7 +462,7 @@ REFUSED = {
     "a damaged alias": (
         res_enc,
         lambda: changed(lambda: files.openmind(*TINY)["network_weights"],
-                        **{"encoder.stem.convs.0.all_modules.0.weight": torch.ones(4, 1, 3, 3, 3)}),
+                        **{"decoder.encoder.stem.convs.0.all_modules.0.weight": torch.ones(4, 1, 3, 3, 3)}),
         "openmind", "second tensor for 'encoder.0.stem.conv.weight', with other values"),
     "two networks": (vit, lambda: files.vit() | files.before("module.", {k: v + 1 for k, v in files.vit().items()}),
                      "timm_vit", "two networks behind different prefixes"),

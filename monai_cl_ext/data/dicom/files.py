@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.utils import optional_import
 
+from monai_cl_ext.data.dicom.versions import encoding_of
 from monai_cl_ext.data.file_names import PICTURES, name_order
 from monai_cl_ext.data.opening import open_file
 from monai_cl_ext.extras import need
@@ -109,7 +110,7 @@ def _parsed(path: Path) -> Any:
     if not whole and "SOPClassUID" not in dataset and "Rows" not in dataset:
         return None
     if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
+        implicit, little = encoding_of(dataset)
         # Implicit and explicit VR Little Endian, and explicit VR Big Endian; what is compressed tells so.
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2" + ("" if implicit else ".1" if little else ".2")
     return dataset

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.utils import optional_import
+
+from monai_cl_ext.data.dicom.versions import can_decode, pixels_of, with_modality_lut
 
 NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 NEEDED_OF_INTEGERS = ("BitsStored", "PixelRepresentation")
 FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
 QUANTITIES = ("CT", "PT")  # modalities whose numbers are attenuation or activity, however they are shown
-
-apply_modality_lut, _ = optional_import("pydicom.pixels", name="apply_modality_lut")
-get_decoder, _ = optional_import("pydicom.pixels", name="get_decoder")
 
 
 def check_image(dataset: Any, path: Path) -> None:
@@ -65,7 +63,7 @@ def stored_pixels(dataset: Any, path: Path) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     more = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
     try:
-        decodes = get_decoder(syntax).is_available
+        decodes = can_decode(syntax)
     except NotImplementedError as error:
         raise ValueError(
             f"{path}: its pixels are written as {syntax.name}, which pydicom does not decode; convert the series, with "
@@ -74,7 +72,7 @@ def stored_pixels(dataset: Any, path: Path) -> np.ndarray:
     if not decodes:
         raise ValueError(f"{path}: its pixels are compressed as {syntax.name}, found no decoder for it; {more}")
     try:
-        pixels = dataset.pixel_array
+        pixels = pixels_of(dataset)
     except Exception as error:  # each decoder has its own
         hint = f", or try another decoder: {more}" if syntax.is_compressed else ""
         reason = f"{syntax.name}; {type(error).__name__}: {' '.join(str(error).split())}"
@@ -99,7 +97,7 @@ def rescaled(pixels: np.ndarray, header: Any, name: str) -> np.ndarray:
     if wrong is None:
         try:
             wide = pixels.astype(np.int64) if pixels.dtype.kind in "iu" else pixels  # pydicom subtracts in this type
-            return np.asarray(apply_modality_lut(wide, header), dtype=np.float32)
+            return with_modality_lut(wide, header).astype(np.float32)
         except Exception as error:
             wrong = f"a modality LUT that cannot be applied ({type(error).__name__}: {error})"
     raise ValueError(f"{name}: expected finite numbers for both or a whole LUT, found {wrong}; correct the header")

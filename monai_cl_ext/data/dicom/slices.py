@@ -86,7 +86,7 @@ def check_elements(dataset: Any, path: Path) -> None:
                 f"{path}: its {tag} cannot be read ({type(error).__name__}: {error}); correct the header, or leave the "
                 "series out"
             ) from error
-        if tag in OF_FILES and tag in dataset and dataset[tag].VM > 1:
+        if tag in OF_FILES and not tag.endswith("Sequence") and tag in dataset and dataset[tag].VM > 1:
             raise ValueError(f"{path}: expected one {tag}, found {value}; correct the header, or leave the series out")
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -20,6 +20,19 @@ def _alike(network: nn.Module) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Positions:
+    """Position embeddings of a grid.
+
+    Attributes:
+        name: the network's name of them.
+        grid: patches along each axis of the network's images, None where it keeps none.
+    """
+
+    name: str
+    grid: Callable[[nn.Module], Sequence[int] | None]
+
+
+@dataclass(frozen=True)
 class Preset:
     """How a kind of published weights goes into a network.
 
@@ -31,7 +44,7 @@ class Preset:
             one tensor of a pattern, it has to have all of it; where a pattern has groups, all with the same groups.
         remedy: what to look at when file and network do not fit.
         first: pattern of the network's names of the weights of the first convolutions, whose channels may differ.
-        positions: the network's name of position embeddings, whose grid may differ.
+        positions: position embeddings, whose grid may differ.
         optional: names that some of the networks lack; their tensors are left out there.
         converted: changes the published tensors, and says what was done.
         differences: what a network computes otherwise than the published one, though all tensors fit.
@@ -42,7 +55,7 @@ class Preset:
     fills: tuple[str, ...]
     remedy: str
     first: str = NONE
-    positions: str = ""
+    positions: Positions | None = None
     optional: tuple[str, ...] = field(default=())
     converted: Callable[[State], tuple[State, list[str]]] = _unchanged
     differences: Callable[[nn.Module], list[str]] = _alike

@@ -15,7 +15,7 @@ TRANSFORMER = {
 }
 BEFORE = (*PREFIXES, "swinViT.", "swin_vit.")
 FIRST = ("patch_embed.proj.weight", "layers1.0.blocks.0.norm1.weight")
-PRETEXT_HEADS = r"mask_token|norm\.(weight|bias)|(rotation|contrastive)_(head|pre)\..+|conv\..+"
+PRETEXT_HEADS = r"mask_token|norm\.(weight|bias)|(rotation|contrastive)_(head|pre)\..+|conv(Trans3d)?\..+"
 
 
 def filtered(name: str) -> str | None:
