@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 Value = TypeVar("Value")
 
 TIMEOUT = timedelta(hours=24)
-"""How long the bundles' processes wait for each other: of two nodes that each fill a store one may take hours longer."""
+"""How long the bundles' processes wait for each other; of nodes that fill a store each, one may take hours longer."""
 
 
 def world_size() -> int:

@@ -100,8 +100,9 @@ def gcl_finetune_policy(
         elastic_probability: chance of deformation.
         intensity_probability: chance of contrast, and of the shift.
     """
-    each_axis = isinstance(rotation, Sequence) and spatial_dims == 3
-    about = [axis for axis, angle in enumerate(rotation) if angle] if each_axis else None
+    about = None
+    if isinstance(rotation, Sequence) and spatial_dims == 3:
+        about = [axis for axis, angle in enumerate(rotation) if angle]
     operations: list[IntensityOperation | SpatialOperation] = [
         Rotation(rotation, spatial_dims, affine_probability),
         StepRotation(45.0, spatial_dims, affine_probability, about),
