@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Value = TypeVar("Value")
+
+TIMEOUT = timedelta(hours=24)
+"""How long the bundles' processes wait for each other; of nodes that fill a store each, one may take hours longer."""
 
 
 def world_size() -> int:

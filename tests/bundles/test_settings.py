@@ -3,6 +3,7 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 import torch
@@ -135,3 +136,11 @@ def test_one_overlay_serves_several_gpus_at_every_stage(bundle):
         assert parser["run"] == parsed(bundle, *stages)["run"]
         assert parser["validate#dataloader#sampler"] == "@validate#sampler"
         assert parser["finalize"] == ["$torch.distributed.destroy_process_group()"]
+
+
+def test_nodes_wait_until_the_slowest_has_filled_its_store(monkeypatch):
+    """Longer than the ten minutes of NCCL and the thirty of gloo."""
+    asked = []
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda backend, timeout: asked.append(timeout))
+    parsed("simclr_segmentation", "pretrain", "multi_gpu_train").get_parsed_content("initialize#0")
+    assert asked == [timedelta(days=1)]

@@ -7,10 +7,11 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import BasicUNet
-from workflows import BUNDLES, check_served, copy_bundle, evaluated, message_of, read, run, served, workflow
+from workflows import BUNDLES, check_served, copy_bundle, evaluated, message_of, parsed, read, run, served, workflow
 
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.data import PatchDataset, write_phantom
+from monai_cl_ext.transforms import Mirror
 
 TINY = {
     "device": "$torch.device('cpu')",
@@ -29,8 +30,7 @@ TRAINED = [name for name in SEGMENTATION if not read(name, "metadata")["pretrain
 PRETRAINED = [name for name in SEGMENTATION if name not in TRAINED]
 OWN_SETTINGS = {
     "gcl_segmentation": {"volumes_per_batch": 1, "pixdim": [6.0, 6.0, 3.0]},
-    "pretext_segmentation": {"image_size": [16, 16, 32]}, "dino_segmentation": {"local_size": [16, 16, 16]},
-    "desd_segmentation": {"local_size": [16, 16, 16]}, "swav_segmentation": {"local_size": [16, 16, 16]},
+    "pretext_segmentation": {"image_size": [16, 16, 32]},
     "learned_augmentation_segmentation": {"image_size": [32, 32, 32]},
     "dira_segmentation": {"queue_size": 8, "swaps": 2, "patch": 0.25}, "moco_segmentation": {"queue_size": 8},
 }  # fmt: skip
@@ -43,6 +43,30 @@ def phantom(tmp_path_factory) -> Path:
 
 def network() -> BasicUNet:
     return BasicUNet(3, 1, 4, features=TINY["network_def#features"], norm="batch")
+
+
+@pytest.mark.parametrize("name", SEGMENTATION)
+def test_the_overlays_own_sizes_serve_every_bundle(name):
+    metadata = read(name, "metadata")
+    stage = [*metadata["pretrain_stages"], *metadata["train_stages"]][0]
+    parser = parsed(name, stage, "volumes", **{key: TINY[key] for key in ("device", "network_def#features")})
+    parser.get_parsed_content("module")  # which refuses a network for slices, or for patches of other sizes
+    sizes = [policy.size or (64, 64, 64) for policy in parser.get_parsed_content("train#views").policies]
+    local_crops = 4 if name in ("dino_segmentation", "swav_segmentation") else 0
+    assert sizes[len(sizes) - local_crops :] == [(32, 32, 32)] * local_crops
+    assert {*sizes[: len(sizes) - local_crops]} == {(64, 64, 64)}
+
+
+def test_local_crops_of_flat_patches_are_half_of_each_side_and_no_less_than_a_network_takes():
+    for size, expected in (([96, 64, 16], (48, 32, 16)), (48, (24, 24, 24))):
+        policies = parsed("dino_segmentation", "pretrain", "volumes", image_size=size).get_parsed_content("policies")
+        assert [policy.size for policy in policies[2:]] == [expected] * 4
+
+
+@pytest.mark.parametrize("overlays, axis", [([], 1), (["volumes"], 0)])
+def test_fine_tuning_mirrors_volumes_within_their_slices(overlays, axis):
+    augmentation = parsed("simclr_segmentation", "train", *overlays).get_parsed_content("augmentation")
+    assert [each.axes for each in augmentation.operations if isinstance(each, Mirror)] == [(axis,)]
 
 
 @pytest.mark.parametrize("name", PRETRAINED)

@@ -27,6 +27,7 @@ from monai_cl_ext.transforms import (
     pcl_policy,
     segmentation_policy,
 )
+from monai_cl_ext.transforms.operations.matrices import rotation_matrix
 
 SIZE = (6, 25, 18)
 
@@ -45,7 +46,7 @@ def warped(operations, image, params, **kwargs):
 def test_a_rotation_about_an_axis_turns_each_slice_across_it(axis, plane):
     volume, angle = noise(1, 1, *SIZE, dtype=torch.float64), 33.0
     angles = [angle if each == axis else 0.0 for each in range(3)]
-    found = warped([Rotation(180, 3)], volume, [angles], padding_mode="zeros")
+    found = warped([Rotation([180] * 3, 3)], volume, [angles], padding_mode="zeros")
     slices = volume[0, 0].permute(axis, *plane)[:, None]  # along the axis of rotation, in the order of the turn
     expected = warped([Rotation(180)], slices, [[angle]] * len(slices), padding_mode="zeros")
     torch.testing.assert_close(found[0, 0].permute(axis, *plane), expected[:, 0], atol=1e-6, rtol=0)
@@ -54,7 +55,7 @@ def test_a_rotation_about_an_axis_turns_each_slice_across_it(axis, plane):
 def test_rotations_and_zooms_measure_voxels_whatever_the_sides():
     """Every voxel reads what lies, but for the zoom, as many voxels from the center."""
     center = (torch.tensor(SIZE).double() - 1) / 2
-    read = warped([Rotation(40, 3), Scaling(1.0, 2.0, 3)], places(*SIZE), [[25.0, -10.0, 15.0, 1.4]])
+    read = warped([Rotation([40] * 3, 3), Scaling(1.0, 2.0, 3)], places(*SIZE), [[25.0, -10.0, 15.0, 1.4]])
     apart = torch.stack([place - middle for place, middle in zip(places(*SIZE)[0], center, strict=True)])
     reached = torch.stack([place - middle for place, middle in zip(read[0], center, strict=True)])
     inside = torch.stack([each.abs() < middle - 0.1 for each, middle in zip(reached, center, strict=True)]).all(0)
@@ -75,15 +76,34 @@ def test_an_elastic_displacement_is_a_fraction_of_the_side_along_which_it_points
 
 
 @pytest.mark.parametrize("make", [basic_policy, pcl_policy, segmentation_policy, gcl_finetune_policy])
-def test_rotations_can_stay_within_thick_slices(make):
-    policy = make(spatial_dims=3, rotation=(0.0, 0.0, 90.0))
+@pytest.mark.parametrize(("size", "rotation"), [(SIZE, (0.0, 0.0, 90.0)), ((28, 25, 8), 90.0)])
+def test_rotations_stay_within_slices_where_the_angles_or_a_flat_patch_say_so(make, size, rotation):
+    policy = make(spatial_dims=3, rotation=rotation)
     turning = [each for each in flat(policy.operations) if isinstance(each, (Rotation, StepRotation))]
     assert turning
     only = policy.with_operations(turning)
-    matrix = only.voxel_matrix(only.make_params(40, generator()), SIZE)
+    matrix = only.voxel_matrix(only.make_params(40, generator()), size)
     expected = torch.eye(4, dtype=torch.float64)[2].expand(40, -1)
     torch.testing.assert_close(matrix[:, 2], expected, atol=1e-9, rtol=0)  # no voxel leaves its slice
     assert (matrix[:, 0, 0] - 1).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("size", "axes"), [
+    ((28, 28, 9), [2]), ((9, 28, 28), [0]), ((28, 9, 28), [1]), ((32, 16, 8), [2]),  # slabs, about their short side
+    ((8, 25, 8), [1]), ((32, 9, 8), [0]),  # rods, about their long side
+    ((27, 27, 9), [0, 1, 2]), ((8, 24, 8), [0, 1, 2]),  # not flat
+])  # fmt: skip
+@pytest.mark.parametrize(("free", "named"), [
+    (Rotation(40.0, 3), Rotation([40.0] * 3, 3)), (StepRotation(45.0, 3), StepRotation(45.0, 3, axes=(0, 1, 2)))
+])  # fmt: skip
+def test_a_flat_patch_turns_about_one_axis_unless_axes_are_named(free, named, size, axes):
+    angles = free.make_params(50, generator())
+    assert torch.equal(angles, named.make_params(50, generator())) and angles.abs().amax(0).min() > 30
+    within = angles * torch.tensor([axis in axes for axis in range(3)])
+    assert torch.equal(free.matrix(angles, size), rotation_matrix(within, 3))
+    assert torch.equal(free.scaled(0.5).matrix(angles, size), free.matrix(angles, size))
+    assert torch.equal(named.matrix(angles, size), rotation_matrix(angles, 3))
+    assert torch.equal(named.scaled(0.5).matrix(angles, size), named.matrix(angles, size))
 
 
 def flat(operations):

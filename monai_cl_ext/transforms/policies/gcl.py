@@ -100,10 +100,12 @@ def gcl_finetune_policy(
         elastic_probability: chance of deformation.
         intensity_probability: chance of contrast, and of the shift.
     """
-    about = [axis for axis, angle in enumerate(rotation) if angle] if isinstance(rotation, Sequence) else range(3)
+    about = None
+    if isinstance(rotation, Sequence) and spatial_dims == 3:
+        about = [axis for axis, angle in enumerate(rotation) if angle]
     operations: list[IntensityOperation | SpatialOperation] = [
         Rotation(rotation, spatial_dims, affine_probability),
-        StepRotation(45.0, spatial_dims, affine_probability, about if spatial_dims == 3 else None),
+        StepRotation(45.0, spatial_dims, affine_probability, about),
         Scaling(1 - scaling, 1 + scaling, spatial_dims, affine_probability),
         Mirror(mirror_axis, spatial_dims, affine_probability / 2),
         ElasticDeformation(elastic, 3, spatial_dims, elastic_probability),
