@@ -9,6 +9,7 @@ import torch
 from workflows import parsed, read
 
 from monai_cl_ext.bundles import bundle_names
+from monai_cl_ext.data import slice_partitions
 from monai_cl_ext.fingerprint import fingerprint
 
 STAGES = [
@@ -42,13 +43,16 @@ CHANGES = {
 
 
 class Data:
-    """Stands for the slices or the pictures of both parts, which no setting of these tests changes."""
+    """Stands for the slices or the pictures of both parts, of which these tests change the partitions alone."""
 
     patients = [f"p{number}" for number in range(6)]
     data = [{"image": name, "patient": name} for name in patients]
-    volume, partition = torch.arange(6).repeat_interleave(8), torch.arange(4).repeat_interleave(2).repeat(6)
+    volume = torch.arange(6).repeat_interleave(8)
     position = ((torch.arange(8) + 1) / 8).repeat(6)
     neighborhood, place = volume, position
+
+    def __init__(self, partitions: int = 4) -> None:
+        self.partition = slice_partitions(8, partitions).repeat(6)
 
     def __len__(self) -> int:
         return 48
@@ -56,7 +60,7 @@ class Data:
 
 def guarded(bundle: str, stage: str, settings: dict) -> object:
     """What resume compares."""
-    data = {"train#dataset": Data(), "validate#dataset": Data(), "cases": []}
+    data = {"train#dataset": Data(settings.get("partitions", 4)), "validate#dataset": Data(), "cases": []}
     if bundle.endswith("classification") and stage == "train":
         data |= {"class_names": ["a", "b"]}
     if "unlabelled" in read(bundle, stage):
