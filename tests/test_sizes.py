@@ -55,6 +55,16 @@ def test_the_preparation_of_volumes(name):
         volume_transform(**{name: [3, 3, 3]})
 
 
+def test_the_preparation_of_volumes_for_patches():
+    """An anisotropic spacing of all three axes, in the order of the volume's axes."""
+    transform = volume_transform(image_size=[6, 8, 4], pixdim=[1.5, 2, 3], slice_axis=None)
+    spacing, size = transform.transforms[-2:]
+    assert list(spacing.spacing_transform.pixdim) == [1.5, 2, 3]
+    assert list(size.padder.padder.spatial_size) == [6, 8, 4]
+    with pytest.raises(ValueError, match="pixdim must be one number, or three"):
+        volume_transform(pixdim=[3, 3], slice_axis=None)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_policies_and_monai_forms(dims):
     image, word = torch.rand(3, *[12] * dims), {2: "two", 3: "three"}[dims]

@@ -34,7 +34,8 @@ class MixedSlices(Dataset[dict[str, Any]]):
         volume, partition: of each row, as in the parts.
         files, patients: of each volume, those of the labeled part first.
         labelled_rows, unlabelled_rows: indices of the rows of each part.
-        with_labels: as long as there are slices with a label, given or predicted, for a sampler of these alone.
+        with_labels: as long as there are slices with a label, given or predicted, for a sampler of these alone; a
+            ValueError where the rows are patches, whose labels cannot be predicted beforehand.
 
     Raises:
         ValueError: when the two differ in the size of their images or in what their items hold.
@@ -55,7 +56,6 @@ class MixedSlices(Dataset[dict[str, Any]]):
         self.unlabelled_rows = range(len(labelled), len(labelled) + len(unlabelled))
         self._ignored = torch.full((1, *first["image"].shape[1:]), IGNORED, dtype=torch.uint8)
         self._predicted: Tensor | None = None
-        self.with_labels = _WithLabels(self)
 
     @property
     def volume(self) -> Tensor:
@@ -86,17 +86,19 @@ class MixedSlices(Dataset[dict[str, Any]]):
         label = self._ignored if self._predicted is None else self._predicted[index]
         return {**item, "label": label.clone(), "volume": item["volume"] + len(self.labelled.files)}
 
+    @property
+    def with_labels(self) -> _WithLabels:
+        """As long as there are slices with a label."""
+        self._check_slices()
+        return _WithLabels(self)
+
     def give_labels(self, label: Tensor) -> None:
         """Takes predicted classes (slices, 1, H, W) for all unlabeled slices, in place of earlier ones.
 
         Raises:
             ValueError: when they do not fit the slices, or the rows are patches.
         """
-        if isinstance(self.unlabelled, PatchDataset):
-            raise ValueError(
-                "predicted labels belong to slices that stay the same, found patches, which are others in each epoch; "
-                "train with a method that predicts as it trains, such as EMASelfTraining"
-            )
+        self._check_slices()
         expected = (len(self.unlabelled), *self._ignored.shape)
         if tuple(label.shape) != expected:
             raise ValueError(f"labels must have the shape {expected}, one a slice, found {tuple(label.shape)}")
@@ -106,6 +108,13 @@ class MixedSlices(Dataset[dict[str, Any]]):
     def predicted(self) -> Tensor:
         """The predicted labels, uint8 (slices, 1, H, W); without rows before there are any."""
         return self._ignored.new_empty(0, *self._ignored.shape) if self._predicted is None else self._predicted
+
+    def _check_slices(self) -> None:
+        if isinstance(self.unlabelled, PatchDataset):
+            raise ValueError(
+                "predicted labels belong to slices that stay the same, found patches, which are others in each epoch; "
+                "train with a method that predicts as it trains, such as EMASelfTraining (self_training_segmentation)"
+            )
 
 
 class _WithLabels(Sized):
@@ -149,7 +158,7 @@ class TwoStreamBatchSampler(Sampler[list[int]]):
         for name, rows in (("labelled", labelled), ("unlabelled", unlabelled)):
             if not len(rows):
                 raise ValueError(f"{name} must hold at least one row, found none; check the split")
-        self.rows = [np.asarray(labelled), np.asarray(unlabelled)]
+        self.rows = (labelled, unlabelled)
         self.sizes = [
             positive_integer("labelled_per_batch", labelled_per_batch),
             positive_integer("unlabelled_per_batch", unlabelled_per_batch),
@@ -171,12 +180,12 @@ class TwoStreamBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """The epoch's batches of this process: labeled row indices, then unlabeled ones."""
-        labelled, unlabelled = (self._rows_of_epoch(stream) for stream in range(2))
-        for first, second in zip(labelled, unlabelled, strict=True):
-            yield [*first.tolist(), *second.tolist()]
+        drawn = [self._drawn_in_epoch(stream) for stream in range(2)]
+        for places in zip(*drawn, strict=True):
+            yield [int(rows[place]) for rows, own in zip(self.rows, places, strict=True) for place in own]
 
-    def _rows_of_epoch(self, stream: int) -> np.ndarray:
-        """Rows of a stream for each batch of this process, (batches, rows of a batch)."""
+    def _drawn_in_epoch(self, stream: int) -> np.ndarray:
+        """Which rows of a stream each batch of this process takes, (batches, rows of a batch)."""
         rows, size = self.rows[stream], self.sizes[stream]
         step = size * distributed.world_size()
         begin = self.epoch * len(self) * step
@@ -187,4 +196,4 @@ class TwoStreamBatchSampler(Sampler[list[int]]):
         }
         drawn = np.concatenate([orders[number] for number in passes])[places - passes[0] * len(rows)]
         own = distributed.rank() * size
-        return rows[drawn.reshape(len(self), step)[:, own : own + size]]
+        return drawn.reshape(len(self), step)[:, own : own + size]

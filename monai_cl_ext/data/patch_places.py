@@ -100,8 +100,8 @@ class RandomPatches:
         self, foreground: np.ndarray, along: range, room: np.ndarray, generator: np.random.Generator
     ) -> np.ndarray:
         """Where the patch round a voxel of the foreground begins; where the cell has no such voxel, round any."""
-        begins = foreground[:, 1:] - self.lengths // 2
-        reached = (begins[:, 0] < along.stop) & (begins[:, 0] + self.lengths[0] > along.start)
+        slices, begins = foreground[:, 1], foreground[:, 1:] - self.lengths // 2
+        reached = (slices >= along.start) & (slices < along.stop - 1 + self.lengths[0])
         chosen = np.flatnonzero(reached) if reached.any() else np.arange(len(foreground))
         classes = foreground[chosen, 0]
         chosen = chosen[classes == generator.choice(np.unique(classes))]

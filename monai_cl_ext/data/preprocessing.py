@@ -18,7 +18,7 @@ def volume_transform(
     keys: Sequence[str] = ("image", "label"),
     image_size: int | Sequence[int] | None = None,
     pixdim: float | Sequence[float] | None = None,
-    slice_axis: int = 2,
+    slice_axis: int | None = 2,
     label_values: Sequence[float] | None = None,
     color: bool = False,
     num_classes: int | None = None,
@@ -35,15 +35,16 @@ def volume_transform(
         image_size: in-plane size in pixels, two numbers or one for both axes, reached by central crop or zero padding;
             None leaves the size.
         pixdim: in-plane spacing in mm, likewise, image bilinear, label nearest; None leaves the spacing.
-        slice_axis: axis of the volume that counts the slices.
+        slice_axis: axis of the volume that counts the slices; None, for 3D patches, gives size and spacing to all three
+            axes.
         label_values, color, num_classes: as in :class:`LoadCased`.
         window, nonzero: as in :func:`intensity_scaling`.
 
     Raises:
-        ValueError: when ``image_size`` or ``pixdim`` is neither one number nor two, the axis is not 0, 1 or 2, or the
-            window is none.
+        ValueError: when ``image_size`` or ``pixdim`` is neither one number nor one for each axis, the slice axis is not
+            0, 1 or 2, or the window is none.
     """
-    one_of("slice_axis", slice_axis, (0, 1, 2))
+    axis, dims = (0, 3) if slice_axis is None else (one_of("slice_axis", slice_axis, (0, 1, 2)), 2)
     image, *labels = keys
     transforms = [
         LoadCased(keys, label_values, color, allow_missing_keys=True, num_classes=num_classes),
@@ -51,10 +52,10 @@ def volume_transform(
     ]
     if pixdim is not None:
         modes = ["bilinear"] + ["nearest"] * len(labels)
-        spacing = beside_slices("pixdim", pixdim, slice_axis)
+        spacing = beside_slices("pixdim", pixdim, axis, dims)
         transforms.append(AxisSpacingd(keys, spacing, mode=modes, allow_missing_keys=True))
     if image_size is not None:
-        size = beside_slices("image_size", image_size, slice_axis)
+        size = beside_slices("image_size", image_size, axis, dims)
         transforms.append(ResizeWithPadOrCropd(keys, spatial_size=size, allow_missing_keys=True))
     return Compose(transforms)
 

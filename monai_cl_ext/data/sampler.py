@@ -16,6 +16,9 @@ from monai_cl_ext.arguments import positive_integer
 
 logger = logging.getLogger(__name__)
 
+ROOM = "to use them lower partitions or, of 3D patches, image_size or pixdim along the slice axis"
+"""What helps volumes that lack a partition."""
+
 
 class PartitionBatchSampler(Sampler[list[int]]):
     """Batches for contrast across partitions (Chaitanya et al. 2020, section 3.2).
@@ -32,11 +35,13 @@ class PartitionBatchSampler(Sampler[list[int]]):
         partition: partition 0 ... S-1 of each slice, (slices,) integers; slices of partition -1 are never drawn.
         volumes_per_batch: m, of this process.
         seed: of the draws.
+        partitions: S, as the dataset has it.
         batches_per_epoch: of this process; None visits each volume once, rounded up.
         patient: patient of each volume, in ascending order of volume numbers; only for :meth:`report`, which is logged.
 
     Raises:
-        ValueError: when the lengths differ, or fewer volumes have all partitions than a step of all processes needs.
+        ValueError: when the lengths differ, a partition is none of the S, or fewer volumes have all partitions than a
+            step of all processes needs.
     """
 
     def __init__(
@@ -46,14 +51,18 @@ class PartitionBatchSampler(Sampler[list[int]]):
         volumes_per_batch: int,
         seed: int = 0,
         *,
+        partitions: int = 4,
         batches_per_epoch: int | None = None,
         patient: Sequence[str] | None = None,
     ) -> None:
-        volumes, partitions = np.asarray(volume), np.asarray(partition)
-        if volumes.ndim != 1 or volumes.shape != partitions.shape:
+        volumes, cells = np.asarray(volume), np.asarray(partition)
+        if volumes.ndim != 1 or volumes.shape != cells.shape:
             raise ValueError(
-                f"volume and partition must be one integer a slice, found shapes {volumes.shape} and {partitions.shape}"
+                f"volume and partition must be one integer a slice, found shapes {volumes.shape} and {cells.shape}"
             )
+        self.partitions = positive_integer("partitions", partitions)
+        if cells.max(initial=-1) >= partitions:
+            raise ValueError(f"partition must be below partitions, {partitions}, found {cells.max()}; set partitions")
         self.volumes_per_batch = positive_integer("volumes_per_batch", volumes_per_batch)
         if batches_per_epoch is not None:
             batches_per_epoch = positive_integer("batches_per_epoch", batches_per_epoch)
@@ -61,15 +70,14 @@ class PartitionBatchSampler(Sampler[list[int]]):
         if seed < 0:
             raise ValueError(f"seed must be an integer of at least 0, found {seed!r}")
         self.seed, self.epoch = int(seed), 0
-        self.partitions = max(int(partitions.max(initial=-1)) + 1, 1)
         numbers, row = np.unique(volumes, return_inverse=True)
         if patient is not None and len(patient) != len(numbers):
             raise ValueError(f"patient must name each of the {len(numbers)} volumes, found {len(patient)} names")
         self._patient = patient
 
         # The slices of a (volume, partition) lie side by side in _slices, from _first on.
-        drawable = np.flatnonzero(partitions >= 0)
-        cell = row[drawable] * self.partitions + partitions[drawable]
+        drawable = np.flatnonzero(cells >= 0)
+        cell = row[drawable] * self.partitions + cells[drawable]
         self._slices = drawable[np.argsort(cell, kind="stable")]
         count = np.bincount(cell, minlength=len(numbers) * self.partitions)
         first = (np.cumsum(count) - count).reshape(-1, self.partitions)
@@ -140,15 +148,16 @@ class PartitionBatchSampler(Sampler[list[int]]):
     def _check_enough(self) -> None:
         needed = self._volumes_per_step()
         if len(self.volumes) < needed:
+            room = f"; {len(self.left_out)} are too short: {ROOM}" if self.left_out else ""
             raise ValueError(
-                f"found {len(self.volumes)} volume(s) with a slice in each of {self.partitions} partitions, "
-                f"{len(self.left_out)} without; a batch needs {self.volumes_per_batch} in each of "
-                f"{distributed.world_size()} process(es), {needed} in all; lower volumes_per_batch or add volumes"
+                f"found {len(self.volumes)} volume(s) with a slice in each of {self.partitions} partitions; "
+                f"a batch needs {self.volumes_per_batch} in each of "
+                f"{distributed.world_size()} process(es), {needed} in all; lower volumes_per_batch or add volumes{room}"
             )
 
     def _left_out_message(self) -> str:
         names = ", ".join(str(number) for number in self.left_out[:10]) + (", ..." if len(self.left_out) > 10 else "")
         return (
             f"{len(self.left_out)} volume(s) have no slice in one or more of {self.partitions} partitions and are not "
-            f"drawn: {names}"
+            f"drawn: {names}; {ROOM}"
         )

@@ -22,6 +22,11 @@ class PartitionContrast(InstanceContrast):
         network, temperature, base_temperature, features: as in :class:`PCL`.
     """
 
+    collapse_causes = (
+        f"{InstanceContrast.collapse_causes}, or batches of one partition: of 3D patches, lower image_size or pixdim "
+        "along the slice axis"
+    )
+
     def __init__(
         self,
         network: nn.Module,

@@ -46,7 +46,6 @@ class SuperCL(Method):
     """
 
     views = 4
-    collapse_causes = InstanceContrast.collapse_causes
 
     def __init__(
         self,
@@ -64,7 +63,7 @@ class SuperCL(Method):
         depth = len(instance.stages.channels)
         if not -depth <= level < depth:
             raise ValueError(f"level must index the {depth} maps of the encoder, from {-depth} to {depth - 1}: {level}")
-        self.instance = instance
+        self.instance, self.collapse_causes = instance, instance.collapse_causes
         self.intra_weight, self.inter_weight, self.level = intra_weight, inter_weight, level
         self.intra_loss = SuperpixelContrastiveLoss(temperature, stride, cross_view_only, base_temperature)
         self.inter_loss = SuperpixelGraphContrastiveLoss(temperature, normalize, base_temperature)

@@ -123,9 +123,14 @@ class PartitionProbe(EmbeddingMetric):
         volumes, own_volume = torch.unique(volume, return_inverse=True)
         partitions, own = torch.unique(partition, return_inverse=True)
         if len(volumes) < 2 or len(partitions) < 2:
+            remedy = (
+                "the volumes are too short; of 3D patches, lower image_size or pixdim along the slice axis"
+                if len(partitions) < 2
+                else "hold out more volumes (validation_patients)"
+            )
             warnings.warn(
                 f"PartitionProbe needs slices of at least 2 volumes and 2 partitions, found {len(volumes)} volumes and"
-                f" {len(partitions)} partitions, so it is nan: hold out more volumes (validation_patients)",
+                f" {len(partitions)} partitions, so it is nan: {remedy}",
                 stacklevel=2,
             )
             return math.nan

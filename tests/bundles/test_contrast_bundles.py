@@ -133,6 +133,7 @@ def test_ablations_are_overlays(overlays, weights, kind):
     small = {} if "network_pcl" in overlays else {"network_def#features": SMALL["network_def#features"]}
     method = parsed("supercl_segmentation", "pretrain", *overlays, **small).get_parsed_content("method")
     assert type(method.instance) is kind and (method.intra_weight, method.inter_weight) == weights
+    assert method.collapse_causes == method.instance.collapse_causes
 
 
 def test_superpixels_may_be_made_of_each_view(phantom, tmp_path):
@@ -148,6 +149,7 @@ def test_superpixels_may_be_made_of_each_view(phantom, tmp_path):
 def test_pcl_contrasts_by_view_or_partition_too(overlay):
     method = parsed("pcl_segmentation", "pretrain", overlay).get_parsed_content("method")
     assert type(method) is {"positives_view": SimCLR, "positives_partition": PartitionContrast}[overlay]
+    assert ("batches of one partition" in method.collapse_causes) == (overlay == "positives_partition")
     assert method.head[-1].out_features == 512
 
 

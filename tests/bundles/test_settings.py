@@ -10,6 +10,7 @@ import torch
 from workflows import parsed, read
 
 from monai_cl_ext.bundles import bundle_names
+from monai_cl_ext.data import slice_partitions
 from monai_cl_ext.fingerprint import fingerprint
 
 STAGES = [
@@ -43,13 +44,16 @@ CHANGES = {
 
 
 class Data:
-    """Stands for the slices or the pictures of both parts, which no setting of these tests changes."""
+    """Stands for the slices or the pictures of both parts, of which these tests change the partitions alone."""
 
     patients = [f"p{number}" for number in range(6)]
     data = [{"image": name, "patient": name} for name in patients]
-    volume, partition = torch.arange(6).repeat_interleave(8), torch.arange(4).repeat_interleave(2).repeat(6)
+    volume = torch.arange(6).repeat_interleave(8)
     position = ((torch.arange(8) + 1) / 8).repeat(6)
     neighborhood, place = volume, position
+
+    def __init__(self, partitions: int = 4) -> None:
+        self.partition = slice_partitions(8, partitions).repeat(6)
 
     def __len__(self) -> int:
         return 48
@@ -57,7 +61,7 @@ class Data:
 
 def guarded(bundle: str, stage: str, settings: dict) -> object:
     """What resume compares."""
-    data = {"train#dataset": Data(), "validate#dataset": Data(), "cases": []}
+    data = {"train#dataset": Data(settings.get("partitions", 4)), "validate#dataset": Data(), "cases": []}
     if bundle.endswith("classification") and stage == "train":
         data |= {"class_names": ["a", "b"]}
     if "unlabelled" in read(bundle, stage):
@@ -107,12 +111,15 @@ def test_resume_guards_every_setting_that_shapes_a_run(bundle, stage):
         assert changed != guarded(bundle, stage, settings), name
 
 
-@pytest.mark.parametrize("bundle, stage", [("supervised_segmentation", "train"), ("simclr_segmentation", "pretrain")])
-def test_resume_guards_how_patches_are_drawn(bundle, stage):
+@pytest.mark.parametrize("bundle, stage, own", [
+    ("supervised_segmentation", "train", {}), ("simclr_segmentation", "pretrain", {}),
+    ("bcp_segmentation", "train", {"unlabelled_patches#per_volume": 7}),
+])  # fmt: skip
+def test_resume_guards_how_patches_are_drawn(bundle, stage, own):
     volumes = {"spatial_dims": 3, "image_size": [32, 32, 32], "pixdim": [2.0, 2.0, 2.0]}
     kept = guarded(bundle, stage, volumes)
-    for change in ({"foreground": 0.5}, {"patches_per_volume": 7}, {"pixdim": [2.0, 2.0, 3.0]}):
-        assert guarded(bundle, stage, volumes | change) != kept, change
+    for change in ({"foreground": 0.5}, {"patches_per_volume": 7}, {"pixdim": [2.0, 2.0, 3.0]}, own):
+        assert not change or guarded(bundle, stage, volumes | change) != kept, change
     assert guarded(bundle, stage, {}) != kept
 
 

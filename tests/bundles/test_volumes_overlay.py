@@ -10,7 +10,7 @@ from monai.networks.nets import BasicUNet
 from workflows import BUNDLES, check_served, copy_bundle, evaluated, message_of, parsed, read, run, served, workflow
 
 from monai_cl_ext.csv_files import read_rows
-from monai_cl_ext.data import PatchDataset, write_phantom
+from monai_cl_ext.data import MixedSlices, PatchDataset, write_phantom
 from monai_cl_ext.transforms import Mirror
 
 TINY = {
@@ -77,6 +77,8 @@ def test_pretraining_leaves_the_weights_of_the_stock_3d_network(name, phantom, t
         flow = run(root, [stage, "volumes"], dataset_dir=str(phantom), **settings)
         dataset = flow.parser.get_parsed_content("train#dataset")
         assert isinstance(dataset, PatchDataset) and dataset[0]["image"].shape == (1, *settings["image_size"])
+        assert len(flow.parser.get_parsed_content("validate#dataset")) == 16 * settings["validation_patients"]
+        assert flow.parser.get_parsed_content("validate#dataloader").batch_size == 4
         state = torch.load(root / "models" / f"model_{stage}.pt", weights_only=True)
         network().load_state_dict(state, strict=True)
         start = flow.parser.get_parsed_content("method").predictor.state_dict()
@@ -92,6 +94,10 @@ def test_training_evaluation_and_inference_of_volumes(name, phantom, tmp_path):
     network().load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True), strict=True)
     assert isinstance(flow.parser.get_parsed_content("validate#inferer"), SlidingWindowInferer)
     assert all(torch.isfinite(value) for value in flow.trainer.state.output[0].values())
+    dataset = flow.parser.get_parsed_content("train#dataset")
+    if isinstance(dataset, MixedSlices):
+        parts = (dataset.labelled, dataset.unlabelled)
+        assert [len(part) / len(part.files) for part in parts] == [1000, 16]
     if name in ("supervised_segmentation", "bcp_segmentation"):
         served_as_evaluated(root, phantom, settings)
 
@@ -125,6 +131,19 @@ def test_an_image_size_of_two_numbers_is_refused(phantom, tmp_path):
     with pytest.raises(RuntimeError) as raised:
         workflow(root, ["train", "volumes"], dataset_dir=str(phantom), **{**TINY, "image_size": [32, 32]})
     assert "image_size must be one number, or three" in message_of(raised)
+
+
+@pytest.mark.parametrize("bundle, configs, told", [
+    ("gcl_segmentation", ["pretrain_global"], "found 0 volume(s) with a slice in each of 4 partitions"),
+    ("pretext_segmentation", ["train", "self_training"], "train with a method that predicts as it trains"),
+])  # fmt: skip
+def test_what_patches_cannot_serve_is_refused(bundle, configs, told, phantom, tmp_path):
+    """Volumes no longer than a patch have one partition of four; predicted labels belong to slices."""
+    root = copy_bundle(bundle, tmp_path)
+    settings = {**TINY, "image_size": [32, 16, 64], "volumes_per_batch": 1, "labelled_patients": 2}
+    with pytest.raises(RuntimeError) as raised:
+        workflow(root, [*configs, "volumes"], dataset_dir=str(phantom), **settings)
+    assert told in message_of(raised)
 
 
 @pytest.mark.slow

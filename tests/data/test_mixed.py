@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labeled and unlabeled slices in one batch."""
 
+import pickle
 from collections import Counter
 
 import pytest
@@ -111,6 +112,11 @@ def test_batches_follow_from_seed_and_epoch_alone():
 def test_without_a_number_of_batches_an_epoch_is_a_pass():
     sampler = TwoStreamBatchSampler(range(6), range(6, 40), 2, 3)
     assert len(sampler) == 12 == len(list(sampler))
+
+
+def test_a_row_takes_no_memory():
+    """20,000 unlabeled volumes have 16 rows each."""
+    assert len(pickle.dumps(TwoStreamBatchSampler(range(1000), range(1000, 321_000), 2, 2))) < 1000
 
 
 def test_processes_share_a_steps_rows(monkeypatch):

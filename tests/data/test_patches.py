@@ -148,6 +148,17 @@ def test_foreground_is_at_the_center_where_border_and_cell_allow(tmp_path):
         assert (index % 4 not in (1, 2)) or cells[index]["label"].any()
 
 
+@pytest.mark.parametrize("length", [9, 10])
+def test_a_patch_has_the_foreground_that_its_cell_reaches(length):
+    """Of the voxels at 23 and 46 the cell [26, 39) reaches the second alone, at the far end of its patches."""
+    shape, foreground = np.array([51 + length, 20, 20]), np.array([[1, 23, 10, 10], [1, 46, 10, 10]])
+    places = RandomPatches(length, per_volume=400, partitions=4, foreground=1.0)
+    starts = np.array([places.start(shape, 0, row, row, foreground)[0] for row in range(400)])
+    assert np.array_equal(starts // 13, np.arange(400) % 4)
+    held = np.stack([(starts <= voxel) & (voxel < starts + length) for voxel in (23, 46)]).reshape(2, 100, 4)
+    assert held.all(axis=1).tolist() == [[False, True, False, False], [False, False, True, True]]
+
+
 def test_foreground_needs_labels(tmp_path):
     with pytest.raises(ValueError, match="foreground need labels"):
         patches(volumes(tmp_path, (8, 8, 8), label=False), 4, foreground=0.3)

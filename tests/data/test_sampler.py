@@ -130,6 +130,13 @@ def test_too_few_volumes_say_what_is_needed(monkeypatch):
         next(iter(sampler))
 
 
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_volumes_that_are_too_short_for_the_partitions_are_refused(length):
+    """Partitions counted in the data would be 1, 3 and 3 here, of which the loss of the first is 0."""
+    with pytest.raises(ValueError, match=r"found 0 volume\(s\).* of 4 part.*4 are too short.*image_size or pixdim"):
+        PartitionBatchSampler(*slices([length] * 4), 2)
+
+
 def test_wrong_arguments_are_named():
     volume, partition = slices([8] * 3)
     with pytest.raises(ValueError, match="volume and partition"):
@@ -138,6 +145,8 @@ def test_wrong_arguments_are_named():
         PartitionBatchSampler(volume, partition, 0)
     with pytest.raises(ValueError, match="batches_per_epoch"):
         PartitionBatchSampler(volume, partition, 2, batches_per_epoch=0)
+    with pytest.raises(ValueError, match="partition must be below partitions, 3, found 3"):
+        PartitionBatchSampler(volume, partition, 2, partitions=3)
     with pytest.raises(ValueError, match="seed"):
         PartitionBatchSampler(volume, partition, 2, seed=-1)
     with pytest.raises(ValueError, match="patient must name each of the 3"):
@@ -145,7 +154,7 @@ def test_wrong_arguments_are_named():
 
 
 def test_lists_and_arrays_serve_as_well_and_numbers_are_free():
-    sampler = PartitionBatchSampler([7, 7, 3, 3, 9, 9], np.array([1, 0, 0, 1, 0, 1]), 3)
+    sampler = PartitionBatchSampler([7, 7, 3, 3, 9, 9], np.array([1, 0, 0, 1, 0, 1]), 3, partitions=2)
     assert sorted(list(sampler)[0]) == [0, 1, 2, 3, 4, 5]
     assert [index % 2 for index in list(sampler)[0] if index < 2] == [1, 0]
 
