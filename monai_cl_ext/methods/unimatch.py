@@ -13,18 +13,18 @@ from monai_cl_ext.arguments import positive_integer, probability
 from monai_cl_ext.losses import MaskedDiceCELoss
 from monai_cl_ext.methods.deep_supervision import only_map
 from monai_cl_ext.methods.random_boxes import RandomBoxes
-from monai_cl_ext.methods.semi_supervised import SemiSupervised
+from monai_cl_ext.methods.two_stages import TwoStages
 from monai_cl_ext.networks import stages
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class UniMatch(SemiSupervised):
+class UniMatch(TwoStages):
     """UniMatch (Yang et al., CVPR 2023, section 3); FixMatch (Sohn et al. 2020) with one strong view and no dropout.
 
-    What the network predicts on the weak view of unlabeled images is their pseudo-label where it is confident. It
-    learns these on strong views of the same places, into which boxes of another image are pasted with its
-    pseudo-labels (CutMix), and on the weak view with dropped channels in the encoder's features. Pseudo-labels get no
-    gradient.
+    What an EMA teacher predicts on the weak view of unlabeled images is their pseudo-label where it is confident. The
+    network learns these on strong views of the same places, into which boxes of another image are pasted with its
+    pseudo-labels (CutMix), and on the weak view with dropped channels in the encoder's features. By default the teacher
+    is the network itself, as in the paper; a momentum is of UniMatch V2 (Yang et al. 2025).
 
     The views are the weak one, from the batch, and the strong ones, each made from the weak one by intensities alone:
     ``PrepareViews(..., made_from=[None, 0, 0])``.
@@ -33,7 +33,9 @@ class UniMatch(SemiSupervised):
         network: of a class that ``networks.stages`` knows.
         loss: of the logits and the classes of labeled rows.
         labelled_per_batch: number of labeled rows, which come first.
+        warm_up_steps: optimizer steps on labels alone, of those of the whole run.
         consistency_weight: of the loss on pseudo-labels, the mean of that on strong views and that under dropout.
+        momentum: of the teacher's parameters after the warm-up.
         threshold: smallest probability of a pseudo-label that is learned.
         strong_views: how many.
         feature_dropout: chance that a channel of the encoder's features is dropped; 0 leaves this part out.
@@ -45,13 +47,15 @@ class UniMatch(SemiSupervised):
         network: nn.Module,
         loss: nn.Module,
         labelled_per_batch: int,
+        warm_up_steps: int = 0,
         consistency_weight: float = 1.0,
+        momentum: float = 0.0,
         threshold: float = 0.95,
         strong_views: int = 2,
         feature_dropout: float = 0.5,
         boxes: RandomBoxes | None = None,
     ) -> None:
-        super().__init__(network, loss, labelled_per_batch, consistency_weight)
+        super().__init__(network, loss, labelled_per_batch, warm_up_steps, consistency_weight, momentum)
         self.stages = stages(network)
         self.threshold = probability("threshold", threshold)
         self.views = 1 + positive_integer("strong_views", strong_views)
@@ -64,7 +68,7 @@ class UniMatch(SemiSupervised):
         self.boxes.set_epoch(epoch)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
-        """The supervised loss, that on pseudo-labels, their weighted sum, and the share of pseudo-labels learned.
+        """The supervised loss, and after the warm-up that on pseudo-labels, their weighted sum, and the share learned.
 
         Raises:
             KeyError: when the batch has no labels.
@@ -73,10 +77,13 @@ class UniMatch(SemiSupervised):
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         if len(rows.unlabelled) < 2:
             raise ValueError("UniMatch pastes unlabeled images into each other: give 2 of them a batch, found 1")
+        if self.warming_up:
+            return {"loss": self.loss(only_map(self, self.network(rows.labelled), rows.labelled), rows.label)}
         features = self.stages.encode(rows.image)
         logits = self.stages.output(self.stages.decode(features))
         supervised = self.loss(logits[:count], rows.label)
-        confidence, label = logits[count:].detach().float().softmax(1).max(1, keepdim=True)
+        taught = only_map(self, self.teacher(rows.unlabelled), rows.unlabelled)
+        confidence, label = taught.float().softmax(1).max(1, keepdim=True)
         confident = (confidence >= self.threshold).to(rows.image.dtype)
         consistency = self._strong([view["image"][count:] for view in views[1:]], label, confident)
         if self.feature_dropout:

@@ -47,7 +47,7 @@ def dice(logits, label, kept):
 def weak(network, view):
     """Logits of the weak view and, of its unlabeled rows, pseudo-labels and what is learned of them."""
     logits = network(view["image"])
-    confidence, label = logits[2:].detach().softmax(1).max(1, keepdim=True)
+    confidence, label = network(view["image"][2:]).detach().softmax(1).max(1, keepdim=True)
     kept = confidence >= THRESHOLD
     assert 0.1 < kept.double().mean() < 0.9
     return logits, label, kept
@@ -96,6 +96,33 @@ def test_half_of_the_consistency_is_that_under_feature_dropout():
     expected = sum(strong) / 4 + under_dropout / 2
     torch.testing.assert_close(consistency, expected, rtol=0, atol=1e-6)
     assert abs(under_dropout - sum(strong) / 2) > 1e-3
+
+
+def test_a_teacher_of_its_own_gives_the_pseudo_labels():
+    """Its weights are the student's at the end of the warm-up; a step later three quarters of these are left."""
+    method, given = made(feature_dropout=0.0, strong_views=1, momentum=0.75, warm_up_steps=1), images(1)
+    alone = method(given, {})
+    assert set(alone) == {"loss"}
+    torch.testing.assert_close(alone["loss"], SUPERVISED(method.network(given[0]["image"][:2]), given[0]["label"][:2]))
+    weights: list[list[torch.Tensor]] = []
+    for step in range(2):
+        method.iteration = step
+        with torch.no_grad():
+            for parameter in method.network.parameters():
+                parameter.add_(0.1 * parameter.roll(1, 0))
+        method.after_step()
+        weights.append([parameter.clone() for parameter in method.network.parameters()])
+    teacher = unet(dtype=torch.float64)
+    with torch.no_grad():
+        for own, first, second in zip(teacher.parameters(), *weights, strict=True):
+            own.copy_(0.75 * first + 0.25 * second)
+    method.iteration = 2
+    losses = method(given, {})
+    _, label, kept = weak(teacher, given[0])
+    (expected,) = strong_losses(method.network, given, label, kept)
+    torch.testing.assert_close(losses["consistency"], expected, rtol=0, atol=1e-6)
+    _, own_label, _ = weak(method.network, given[0])
+    assert not torch.equal(label, own_label)
 
 
 def test_pseudo_labels_get_no_gradient():
