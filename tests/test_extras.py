@@ -17,6 +17,7 @@ from monai_cl_ext.data.picture_dataset import read_picture
 from monai_cl_ext.data.picture_files import open_picture
 from monai_cl_ext.networks import MultiCropViT
 from monai_cl_ext.networks.checkpoint import read_state
+from monai_cl_ext.packing.exports import export_onnx
 from monai_cl_ext.study.launchers import slurm_launcher
 from monai_cl_ext.transforms import Superpixel
 
@@ -66,6 +67,7 @@ NESTED = {
     ("monai_cl_ext.data.picture_dataset", "PIL"): lambda folder: read_picture(str(folder / "a.png"), 8),
     ("monai_cl_ext.data.picture_files", "PIL"): lambda folder: open_picture(folder / "a.png"),
     ("monai_cl_ext.networks.checkpoint", "safetensors"): lambda folder: read_state(folder / "a.safetensors"),
+    ("monai_cl_ext.packing.exports", "onnx"): lambda folder: export_onnx(folder, [1, 1, 32, 32]),
     ("monai_cl_ext.study.launchers", "submitit"): slurm_launcher,
     ("monai_cl_ext.transforms.superpixels.opencv_backends", "cv2"): lambda folder: Superpixel(backend="opencv_slic"),
 }

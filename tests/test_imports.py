@@ -74,6 +74,7 @@ def test_the_four_rooms_do_not_know_each_other(room):
     assert known <= {
         room,
         "arguments",
+        "cores",
         "distributed",
         "errors",
         "extras",

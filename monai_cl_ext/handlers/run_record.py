@@ -18,7 +18,6 @@ from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
 import monai_cl_ext
-from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.distributed import rank, world_size
 from monai_cl_ext.engines.batch_record import batch_record
 from monai_cl_ext.event_files import EventFiles
@@ -166,6 +165,8 @@ def data_card(content: Any) -> dict[str, Any]:
     Args:
         content: a dataset with ``patients`` and ``files``, a dataset whose ``data`` is a list of cases, or such a list.
     """
+    from monai_cl_ext.data.file_names import image_file  # not above: training needs none of what reads data
+
     parts: dict[str, Any] = {}
     if hasattr(content, "files"):
         files, patients = list(content.files), list(content.patients)

@@ -25,11 +25,13 @@ class Method(nn.Module, ABC):
 
     Attributes:
         views: number of views that it takes.
+        more_views: whether it takes more of them, too.
         iteration: number of optimizer steps before the present one.
         collapse_causes: what most often makes all projections alike, for a warning; None where they are not watched.
     """
 
     views: int = 2
+    more_views: bool = False
     iteration: int = 0
     collapse_causes: str | None = None
 
@@ -64,10 +66,11 @@ class Method(nn.Module, ABC):
         Raises:
             ValueError: names the method, what was found and what is expected.
         """
-        if count != self.views:
+        if count < self.views or (count > self.views and not self.more_views):
+            least = "at least " if self.more_views else ""
             raise ValueError(
-                f"{type(self).__name__} takes {self.views} view(s) of an image, found {count}: give PrepareViews one "
-                "policy for each"
+                f"{type(self).__name__} takes {least}{self.views} view(s) of an image, found {count}: give "
+                "PrepareViews one policy for each"
             )
 
     def set_epoch(self, epoch: int) -> None:

@@ -41,6 +41,7 @@ class SwAV(NetworkMethod):
         prototypes: the layer whose gradients are dropped in the first steps, see ``handlers.DropGradients``.
     """
 
+    more_views = True
     collapse_causes = "a learning rate that is too high, or assignments that are too soft (epsilon) or of too few rows"
 
     def __init__(
@@ -59,14 +60,6 @@ class SwAV(NetworkMethod):
         self.loss = loss
         self.queues = nn.ModuleList(MemoryQueue(queue_size, features) for _ in range(2 if queue_size else 0))
         self.queue_start = whole_number("queue_start", queue_start)
-
-    def check_views(self, count: int) -> None:
-        """Refuses fewer views than the two that are assigned."""
-        if count < self.views:
-            raise ValueError(
-                f"{type(self).__name__} takes at least {self.views} views of an image, found {count}: give PrepareViews"
-                " one policy for each"
-            )
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of all crops, of which the first two are assigned; in training the queues take their embeddings.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout2d, dropout3d
 
-from monai_cl_ext.arguments import positive_integer, probability
+from monai_cl_ext.arguments import probability
 from monai_cl_ext.losses import MaskedDiceCELoss
 from monai_cl_ext.methods.deep_supervision import only_map
 from monai_cl_ext.methods.random_boxes import RandomBoxes
@@ -26,8 +26,8 @@ class UniMatch(TwoStages):
     pseudo-labels (CutMix), and on the weak view with dropped channels in the encoder's features. By default the teacher
     is the network itself, as in the paper; a momentum is of UniMatch V2 (Yang et al. 2025).
 
-    The views are the weak one, from the batch, and the strong ones, each made from the weak one by intensities alone:
-    ``PrepareViews(..., made_from=[None, 0, 0])``.
+    The views are the weak one, from the batch, and strong ones, in the paper two, each made from the weak one by
+    intensities alone: ``PrepareViews(..., made_from=[None, 0, 0])``.
 
     Args:
         network: of a class that ``networks.stages`` knows.
@@ -37,10 +37,11 @@ class UniMatch(TwoStages):
         consistency_weight: of the loss on pseudo-labels, the mean of that on strong views and that under dropout.
         momentum: of the teacher's parameters after the warm-up.
         threshold: smallest probability of a pseudo-label that is learned.
-        strong_views: how many.
         feature_dropout: chance that a channel of the encoder's features is dropped; 0 leaves this part out.
         boxes: draws the boxes that are pasted.
     """
+
+    views, more_views = 2, True
 
     def __init__(
         self,
@@ -51,14 +52,12 @@ class UniMatch(TwoStages):
         consistency_weight: float = 1.0,
         momentum: float = 0.0,
         threshold: float = 0.95,
-        strong_views: int = 2,
         feature_dropout: float = 0.5,
         boxes: RandomBoxes | None = None,
     ) -> None:
         super().__init__(network, loss, labelled_per_batch, warm_up_steps, consistency_weight, momentum)
         self.stages = stages(network)
         self.threshold = probability("threshold", threshold)
-        self.views = 1 + positive_integer("strong_views", strong_views)
         self.feature_dropout = probability("feature_dropout", feature_dropout)
         self.boxes = RandomBoxes(0.15, 0.75, probability=0.5) if boxes is None else boxes
         self.pseudo_label_loss = MaskedDiceCELoss(lambda_dice=1.0, lambda_ce=0.0)

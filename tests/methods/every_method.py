@@ -324,7 +324,7 @@ CALLS = {
     "SASSNet": Case(lambda dims: SASSNet(network(dims), LOSS, 2, Adversary(Evaluator(2, 1, dims, 4))), few_labels),
     "UniMatch": Case(lambda dims: UniMatch(network(dims), LOSS, 2), weak_to_strong, {"made_from": [None, 0, 0]}),
     "UniMatch as FixMatch": Case(
-        lambda dims: UniMatch(network(dims), LOSS, 2, strong_views=1, feature_dropout=0.0),
+        lambda dims: UniMatch(network(dims), LOSS, 2, feature_dropout=0.0),
         lambda dims: weak_to_strong(dims)[:2],
         {"made_from": [None, 0]},
     ),

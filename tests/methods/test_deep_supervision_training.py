@@ -171,7 +171,7 @@ def test_copy_paste_masks_every_map():
 
 
 def test_a_method_that_cannot_says_so():
-    for more in ({}, {"feature_dropout": 0.0, "strong_views": 1}):
+    for more in ({}, {"feature_dropout": 0.0}):
         method = METHODS["UniMatch"](lambda seed: dyn_unet(seed=seed), **more).train()
         method.set_epoch(1)
         with pytest.raises(ValueError, match="UniMatch trains one map of logits, found 3 .* without it"):

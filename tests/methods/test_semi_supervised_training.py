@@ -139,7 +139,7 @@ def test_weak_to_strong_consistency_withstands_strong_noise(strong_views, featur
             torch.manual_seed(seed)
             network = UNet(2, 1, 2, (8, 16), (2,), norm="instance")
             boxes = RandomBoxes(0.15, 0.75, probability=0.5)
-            method = UniMatch(network, SUPERVISED, 2, 0, weight, 0.0, 0.8, strong_views, feature_dropout, boxes)
+            method = UniMatch(network, SUPERVISED, 2, 0, weight, 0.0, 0.8, feature_dropout, boxes)
             scores[weight].append(dice(train(method, labelled, unlabelled, 120, seed).network, *held_out))
     assert mean(scores[1.0]) > mean(scores[0.0]) + 0.07
 

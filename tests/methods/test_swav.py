@@ -126,7 +126,7 @@ def test_three_dimensions():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="SwAV takes at least 2 views of an image, found 1: give PrepareViews"):
+    with pytest.raises(ValueError, match=r"SwAV takes at least 2 view\(s\) of an image, found 1: give PrepareViews"):
         make()(views((32,)), {})
     with pytest.raises(ValueError, match="a queue of 3 rows cannot take 4"):
         make(queue_size=3)(views(), {})

@@ -202,7 +202,9 @@ def test_every_method_of_views_from_prepare_views(batch, name):
 
 SAMPLERS = {
     "NeighborBatchSampler": lambda facts: NeighborBatchSampler(facts("volume"), facts("position"), 2, seed=1),
-    "PartitionBatchSampler": lambda facts: PartitionBatchSampler(facts("volume"), facts("partition"), 2, seed=1),
+    "PartitionBatchSampler": lambda facts: PartitionBatchSampler(
+        facts("volume"), facts("partition"), 2, seed=1, partitions=2
+    ),
     "TwoStreamBatchSampler": lambda facts: TwoStreamBatchSampler(
         [row for row, known in enumerate(facts("class")) if known],
         [row for row, known in enumerate(facts("class")) if not known], 1, 1, seed=1,
