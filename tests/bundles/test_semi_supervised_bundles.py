@@ -50,6 +50,7 @@ MIXED = [name for name in KINDS if name != "supervised_segmentation"]
 PARTNERS = {
     "mean_teacher_segmentation": "teacher.network", "bcp_segmentation": "teacher.network",
     "self_training_segmentation": "teacher.network", "ua_mt_segmentation": "teacher.network",
+    "unimatch_segmentation": "teacher.network",
     "cps_segmentation": "second", "caussl_segmentation": "second",
 }  # fmt: skip
 """The other network of a method, by its name in the method."""
