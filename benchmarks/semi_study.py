@@ -4,9 +4,10 @@
     python benchmarks/semi_study.py --study runs/semi
     python benchmarks/semi_study.py --study runs/semi --last --pairs "G^D > BCP:BCP" "G^D > self-training:self-training"
 
-Without --pairs it compares each method with the first one. It prints the mean over draws of the best Dice of validation
-patients, by which methods are chosen, whatever the test scores are; then each difference with its 95 % interval over
-patients and draws and its p-value, corrected by Holm over the pairs.
+Several studies of the same patients, draws and labels, each with methods of its own, are read as one. Without --pairs it
+compares each method with the first one. It prints the mean over draws of the best Dice of validation patients, by which
+methods are chosen, whatever the test scores are; then each difference with its 95 % interval over patients and draws and
+its p-value, corrected by Holm over the pairs.
 """
 
 from __future__ import annotations
@@ -55,17 +56,25 @@ def differences(scores: pd.DataFrame, pairs: list[tuple[str, str]], labelled: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", type=Path, required=True)
+    parser.add_argument("--study", type=Path, nargs="+", required=True)
     parser.add_argument("--last", action="store_true", help="scores of the last checkpoint")
     parser.add_argument("--pairs", nargs="+", default=[], help="METHOD:REFERENCE")
     args = parser.parse_args()
-    study = read_study(args.study)
+    studies = [read_study(folder) for folder in args.study]
+    if any(each.plan.splits != studies[0].plan.splits for each in studies):
+        parser.error("--study: expected studies of one split of patients")
     print("Dice of validation patients, best epoch, mean over draws\n")
-    print(validation_dice(study).groupby(["labelled", "method"])["dice"].agg(["mean", "count"]).round(3).to_string())
-    scores = read_table(args.study / (SCORES_LAST if args.last else SCORES))
-    first, *others = study.plan.methods
+    print(
+        pd.concat(map(validation_dice, studies))
+        .groupby(["labelled", "method"])["dice"]
+        .agg(["mean", "count"])
+        .round(3)
+        .to_string()
+    )
+    scores = pd.concat(read_table(folder / (SCORES_LAST if args.last else SCORES)) for folder in args.study)
+    first, *others = (method for study in studies for method in study.plan.methods)
     pairs = [(method, reference) for method, _, reference in (pair.rpartition(":") for pair in args.pairs)]
-    for labelled in study.plan.labelled:
+    for labelled in studies[0].plan.labelled:
         print(f"\n{labelled} labeled patients, test patients\n")
         print(differences(scores, pairs or [(method, first) for method in others], labelled).round(4).to_string())
 
