@@ -4,10 +4,10 @@
     python benchmarks/semi_study.py --study runs/semi
     python benchmarks/semi_study.py --study runs/semi --last --pairs "G^D > BCP:BCP" "G^D > self-training:self-training"
 
-Several studies of the same patients, draws and labels, each with methods of its own, are read as one. Without --pairs it
-compares each method with the first one. It prints the mean over draws of the best Dice of validation patients, by which
-methods are chosen, whatever the test scores are; then each difference with its 95 % interval over patients and draws and
-its p-value, corrected by Holm over the pairs.
+Several studies of the same patients, draws and labels, each with methods of its own, are read as one. Without --pairs
+it compares each method with the first one. It prints the mean over draws of the best Dice of validation patients, by
+which methods are chosen, whatever the test scores are; then each difference with its 95 % interval over patients and
+draws and its p-value, corrected by Holm over the pairs.
 """
 
 from __future__ import annotations
