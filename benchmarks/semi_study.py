@@ -76,7 +76,9 @@ def main() -> None:
     pairs = [(method, reference) for method, _, reference in (pair.rpartition(":") for pair in args.pairs)]
     for labelled in studies[0].plan.labelled:
         print(f"\n{labelled} labeled patients, test patients\n")
-        print(differences(scores, pairs or [(method, first) for method in others], labelled).round(4).to_string())
+        trained = set(scores.loc[scores["labelled"] == labelled, "method"])
+        compared = [pair for pair in pairs or [(method, first) for method in others] if trained.issuperset(pair)]
+        print(differences(scores, compared, labelled).round(4).to_string() if compared else "none of the pairs")
 
 
 if __name__ == "__main__":
