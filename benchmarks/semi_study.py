@@ -64,16 +64,13 @@ def main() -> None:
     if any(each.plan.splits != studies[0].plan.splits for each in studies):
         parser.error("--study: expected studies of one split of patients")
     print("Dice of validation patients, best epoch, mean over draws\n")
-    print(
-        pd.concat(map(validation_dice, studies))
-        .groupby(["labelled", "method"])["dice"]
-        .agg(["mean", "count"])
-        .round(3)
-        .to_string()
-    )
+    validation = pd.concat(map(validation_dice, studies)).groupby(["labelled", "method"])["dice"]
+    print(validation.agg(["mean", "count"]).round(3).to_string())
     scores = pd.concat(read_table(folder / (SCORES_LAST if args.last else SCORES)) for folder in args.study)
     first, *others = (method for study in studies for method in study.plan.methods)
     pairs = [(method, reference) for method, _, reference in (pair.rpartition(":") for pair in args.pairs)]
+    if unknown := {method for pair in pairs for method in pair} - set(scores["method"]):
+        parser.error(f"--pairs: the studies have no {', '.join(sorted(unknown))}")
     for labelled in studies[0].plan.labelled:
         print(f"\n{labelled} labeled patients, test patients\n")
         trained = set(scores.loc[scores["labelled"] == labelled, "method"])

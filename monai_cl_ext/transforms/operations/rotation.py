@@ -109,4 +109,4 @@ def within_slices(angles: Tensor, size: Sequence[int]) -> Tensor:
         return angles
     short, middle, long = sorted(range(3), key=size.__getitem__)
     across = short if size[long] * size[short] <= size[middle] ** 2 else long
-    return angles.where(torch.arange(3) == across, 0.0)
+    return angles.where(torch.arange(3, device=angles.device) == across, 0.0)
