@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.phantom import write_phantom
-from monai_cl_ext.recipes.screen import logged_to
+from monai_cl_ext.screen import logged_to
 from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.commands import keep_plan

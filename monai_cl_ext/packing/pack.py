@@ -18,7 +18,7 @@ from monai_cl_ext.packing.page import page
 from monai_cl_ext.packing.scores import scores_of
 from monai_cl_ext.packing.trained_run import TrainedRun, trained_run
 from monai_cl_ext.packing.weights import hashes, pack_weights
-from monai_cl_ext.recipes.screen import logged_to
+from monai_cl_ext.screen import logged_to
 
 PARTS = ("configs", "scripts")
 LEFT_OUT = ("__pycache__", ".*", "*~")  # what interpreters, editors and file managers leave behind

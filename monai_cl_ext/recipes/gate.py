@@ -12,7 +12,7 @@ from monai_cl_ext.data_check.facts import ERROR, WARNING, CaseFacts
 from monai_cl_ext.data_check.report import LISTED, Checked, write_check
 from monai_cl_ext.data_check.suggestion import Suggestion
 from monai_cl_ext.names import visible
-from monai_cl_ext.recipes.screen import Say
+from monai_cl_ext.screen import Say
 
 
 def checked_data(

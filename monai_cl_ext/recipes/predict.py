@@ -20,7 +20,7 @@ from monai_cl_ext.files import FULL, sha256_of, write_text
 from monai_cl_ext.progress import progress_bar
 from monai_cl_ext.recipes.images import listed_images
 from monai_cl_ext.recipes.plan import LOG, PLAN
-from monai_cl_ext.recipes.screen import logged_to
+from monai_cl_ext.screen import logged_to
 from monai_cl_ext.study.handover import literal
 from monai_cl_ext.study.scheduler import alone
 

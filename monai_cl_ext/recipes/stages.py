@@ -12,7 +12,7 @@ from monai_cl_ext.files import atomic
 from monai_cl_ext.recipes.choices import Choice, schedule_told, stage_settings
 from monai_cl_ext.recipes.folder import configured_bundle, metadata_of
 from monai_cl_ext.recipes.plan import TrainingPlan
-from monai_cl_ext.recipes.screen import Say
+from monai_cl_ext.screen import Say
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.handover import literal
 from monai_cl_ext.study.recipe import make_recipes

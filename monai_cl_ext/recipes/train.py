@@ -21,8 +21,8 @@ from monai_cl_ext.recipes.gate import checked_data
 from monai_cl_ext.recipes.patients import labelled_patients, never_trained, training_split, validation_patients
 from monai_cl_ext.recipes.plan import LOG, TrainingPlan, sizes_of
 from monai_cl_ext.recipes.recipe import TrainingRecipe, recipe_for
-from monai_cl_ext.recipes.screen import Say, logged_to
 from monai_cl_ext.recipes.stages import Training
+from monai_cl_ext.screen import Say, logged_to
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.recipe import make_recipes
 from monai_cl_ext.study.scheduler import alone

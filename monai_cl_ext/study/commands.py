@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from monai_cl_ext.csv_files import read_table, write_table
 from monai_cl_ext.files import write_text
+from monai_cl_ext.screen import logged_to
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.card import config_hash, data_card, environment
 from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
-from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PLAN
+from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PLAN, PROBE_LOG
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.planning import make_plan, refuse_unfit_plan, study_settings, study_splits
 from monai_cl_ext.study.probe import expected_seconds
@@ -66,8 +69,10 @@ class StudyCommands:
         print(describe(plan, cells, root))
         if probe:
             waiting = [task for task in cells if not is_done(root / task.name)]
-            hours = sum(expected_seconds(waiting).values()) / 3600
-            print(f"\nabout {hours:.1f} hours on this machine for {len(waiting)} cells, one after another")
+            with logged_to(root / PROBE_LOG):
+                seconds = expected_seconds(waiting)
+            print(describe_costs(waiting, seconds))
+            print(f"\nwarnings of the steps that were timed: {root / PROBE_LOG}")
 
     @with_arguments_of(make_plan, study_settings, study_splits, *OF_PROBLEMS)
     def run(
@@ -196,6 +201,19 @@ def describe(plan: Plan, cells: list[Task], root: Path) -> str:
         lines.append("  TRANSDUCTIVE: pre-training sees the images of validation and test patients")
     card = read_table(root / CARD, dtype=str)
     return "\n".join([*lines, "", card.to_string(index=False)])
+
+
+def describe_costs(cells: Sequence[Task], seconds: Mapping[str, float]) -> str:
+    """The hours to expect of cells that wait, together and of each pre-training and each method, as text."""
+    hours = [seconds[task.name] / 3600 for task in cells]
+    total = f"\nabout {sum(hours):.1f} hours on this machine for {len(cells)} cells, one after another"
+    if not cells:
+        return total
+    table = pd.DataFrame({"of": [task.facts.get("method", task.name) for task in cells], "hours": hours})
+    each = table.groupby("of", sort=False)["hours"].agg(
+        cells="size", minutes_each=lambda one: 60 * one.mean(), hours="sum"
+    )
+    return f"{total}\n\n{each.rename_axis(None).to_string(float_format='{:.1f}'.format)}"
 
 
 def _stages(recipe: Recipe) -> str:

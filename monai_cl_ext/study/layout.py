@@ -10,6 +10,9 @@ from urllib.parse import quote
 PLAN, CARD, ENVIRONMENT = "plan.json", "data_card.csv", "environment.json"
 """Of the study: what is run, its data, and where it was planned."""
 
+PROBE_LOG = "plan_log.txt"
+"""Of the study: what libraries said while steps of its cells were timed."""
+
 SCORES, PAPER_COMPAT, SCORES_LAST = "scores.csv", "paper_compat.csv", "scores_last.csv"
 """Of a cell that is scored, and of the study, which collects those of its cells."""
 

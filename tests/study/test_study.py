@@ -664,7 +664,13 @@ def test_the_probe_reckons_with_the_length_of_the_schedule(phantom, tmp_path, ca
 def test_the_plan_tells_hours(phantom, tmp_path, capsys):
     methods = ["gcl_segmentation+no_local"]
     StudyCommands().plan(str(tmp_path / "study"), probe=True, **arguments(phantom, methods=methods))
-    assert "hours on this machine for 2 cells" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "hours on this machine for 2 cells" in told.out
+    rows = [line.split() for line in told.out.splitlines() if line.split()[1:2] == ["1"]]
+    assert [row[0] for row in rows] == ["pretrain/gcl_segmentation/pretrain_global_fold_0", methods[0]]
+    assert all(float(minutes) >= 0 and float(hours) >= 0 for _, _, minutes, hours in rows)
+    assert "Key metric" not in told.out + told.err
+    assert "Key metric" in (tmp_path / "study" / "plan_log.txt").read_text()
 
 
 @pytest.mark.slow
