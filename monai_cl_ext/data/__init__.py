@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, slices, batches by partition, splits by patient, and a phantom."""
 
+from monai_cl_ext.data.decathlon import class_names
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.listed import read_listed
 from monai_cl_ext.data.loading import LoadCased
@@ -37,6 +38,7 @@ __all__ = [
     "SliceDataset",
     "TwoStreamBatchSampler",
     "beside_slices",
+    "class_names",
     "classes_of",
     "default_store",
     "draw_patients",

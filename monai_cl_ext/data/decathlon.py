@@ -167,6 +167,36 @@ def label_names(path: Path) -> dict[int, str]:
     return found
 
 
+def foreground_names(folder: Path) -> dict[int, str]:
+    """Names of the labels above 0 in the ``dataset.json`` of a folder; none where it has none, or none that are read.
+
+    Raises:
+        ValueError: when the file is malformed.
+    """
+    description = description_of(folder)
+    if description is None or not read_description(description).get("labels"):
+        return {}
+    try:
+        names = label_names(description)
+    except ValueError:
+        return {}
+    return {number: names[number] for number in sorted(names) if number > 0}
+
+
+def class_names(folder: str, num_classes: int) -> list[str] | None:
+    """Names of the classes 1 to ``num_classes`` - 1 of a data set, for tables of scores.
+
+    Args:
+        folder: of the volumes.
+        num_classes: of the network, background included.
+
+    Returns:
+        The names that the folder's ``dataset.json`` gives; None where it gives none, or those of other classes.
+    """
+    names = foreground_names(Path(str(folder)))
+    return list(names.values()) if list(names) == list(range(1, num_classes)) else None
+
+
 def _is_number(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.data.any_folder import find_images
-from monai_cl_ext.data.decathlon import description_of, read_description
+from monai_cl_ext.data.decathlon import foreground_names
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.pictures import TABLE
 from monai_cl_ext.data_check.card import data_card
@@ -66,7 +66,7 @@ def check_folder(
     cases = find_images(data_dir, **layout)
     if (Path(data_dir) / TABLE).is_file() or any("class_name" in case for case in cases):
         return _check_pictures(str(data_dir), cases, workers)
-    names = named_classes(Path(data_dir))
+    names = foreground_names(Path(data_dir))
     load = LoadCased(KEYS, allow_missing_keys=True, num_classes=num_classes)
     facts = look_at_all(cases, partial(examine, load=load), workers)
     classes = _classes(facts, names, num_classes)
@@ -102,18 +102,6 @@ def _check_pictures(folder: str, cases: Sequence[dict[str, Any]], workers: int |
     findings += split_findings([{**case, "label": case.get("class_name")} for case in cases])
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return Checked(folder, facts, findings, picture_card(facts))
-
-
-def named_classes(folder: Path) -> dict[int, str]:
-    """Names of foreground classes that dataset.json has: the Decathlon's {"1": name} or nnU-Net's {name: 1}."""
-    description = description_of(folder)
-    labels = read_description(description).get("labels") if description else None
-    names: dict[int, str] = {}
-    for key, value in labels.items() if isinstance(labels, dict) else ():
-        number, name = (key, value) if str(key).isdecimal() else (value, key)
-        if str(number).isdecimal() and int(number) > 0:
-            names[int(number)] = str(name)
-    return dict(sorted(names.items()))
 
 
 def _classes(facts: Sequence[CaseFacts], names: dict[int, str], given: int | None) -> tuple[int, str] | None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from monai_cl_ext import data
 from monai_cl_ext.bundles.build import OWN_PACKAGE
 from monai_cl_ext.packing.configs import Configs
 from monai_cl_ext.packing.scores import Scores
@@ -59,14 +60,11 @@ def parts_of(run: TrainedRun) -> dict[str, str]:
 
 
 def class_names(run: TrainedRun) -> list[str]:
-    """Names of the foreground classes: of the evaluation, else of metadata.json, else their numbers."""
+    """Names of the foreground classes: of the evaluation, else of the data set, else their numbers."""
     number = int(run.config["num_classes"])
     told = None if run.evaluation is None else run.evaluation["settings"].get("class_names")
-    if told:
-        return list(told)
-    known = run.bundle.read("metadata")["network_data_format"]["outputs"]["pred"]["channel_def"]
-    names = list(known.values())[1:]
-    return names if len(names) == number - 1 else [f"class {label}" for label in range(1, number)]
+    known = told or data.class_names(str(run.config["dataset_dir"]), number)
+    return list(known or (f"class {label}" for label in range(1, number)))
 
 
 def needs_own_package(inference: Mapping[str, Any]) -> bool:

@@ -10,10 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.decathlon import description_of, read_description
+from monai_cl_ext.data.decathlon import description_of, foreground_names, read_description
 from monai_cl_ext.data.file_names import existing_folder
 from monai_cl_ext.data.folders import find_cases
-from monai_cl_ext.data_check.check import named_classes
 from monai_cl_ext.data_check.facts import WARNING
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.recipes.choices import Choice, data_choices, device_choice
@@ -117,7 +116,7 @@ def _begin(
         *(choice for choice in fitting if choice.name not in chosen.settings),
         *(Choice(name, value, "by the recipe") for name, value in chosen.settings.items()),
     ]
-    named = named_classes(Path(given["data_dir"]))
+    named = foreground_names(Path(given["data_dir"]))
     classes = [named.get(number, f"class {number}") for number in range(1, suggestion.settings["num_classes"])]
     refuse_reserved(classes)
     if unseen := [classes[number - 1] for number in never_trained(split, facts) if 0 < number <= len(classes)]:

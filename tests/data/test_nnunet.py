@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from monai_cl_ext.data import LoadCased, SliceDataset, find_cases, split_patients, volume_transform
-from monai_cl_ext.data.decathlon import label_names
+from monai_cl_ext.data.decathlon import class_names, label_names
 
 V2 = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "x": 1}, "file_ending": ".nii.gz"}
 
@@ -196,3 +196,30 @@ def test_labels_that_are_not_read_are_named(labels, found, tmp_path):
     describe(tmp_path, labels=labels)
     with pytest.raises(ValueError, match=rf"dataset\.json.*{found}.*--classes"):
         label_names(tmp_path / "dataset.json")
+
+
+NAMES = {"background": 0, "liver": 1, "tumor": 2}
+
+
+@pytest.mark.parametrize(
+    "labels, num_classes, names",
+    [
+        (NAMES, 3, ["liver", "tumor"]),
+        ({"2": "tumor", "1": "liver"}, 3, ["liver", "tumor"]),
+        (NAMES, 4, None),
+        (NAMES, 2, None),
+        ({"background": 0, "liver": 1, "tumor": 3}, 3, None),
+        ({"background": 0, "whole": [1, 2], "core": 2}, 3, None),
+        ({}, 3, None),
+    ],
+)
+def test_classes_are_named_by_the_data_set_or_by_nobody(labels, num_classes, names, tmp_path):
+    describe(tmp_path, labels=labels)
+    assert class_names(str(tmp_path), num_classes) == names
+
+
+def test_a_folder_without_a_description_names_no_classes(tmp_path):
+    assert class_names(str(tmp_path), 3) is None
+    (tmp_path / "dataset.json").write_text("{")
+    with pytest.raises(ValueError, match=r"dataset\.json: not readable"):
+        class_names(str(tmp_path), 3)

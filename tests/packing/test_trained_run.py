@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from monai_cl_ext.packing.metadata import class_names
 from monai_cl_ext.packing.trained_run import trained_run
 
 
@@ -51,3 +52,10 @@ def test_scores_of_weights_of_another_folder_do_not_count(root, tmp_path):
 def test_a_training_that_was_not_evaluated_has_no_scores(root):
     change(root / "eval" / "run_evaluate.json", completed=False)
     assert trained_run(str(root)).unscored == "not evaluated before it was packed"
+
+
+def test_without_an_evaluation_classes_have_the_names_of_the_data_or_numbers(root, tmp_path):
+    change(root / "eval" / "config_evaluate.json", ckpt_dir=str(tmp_path / "elsewhere"))
+    assert class_names(trained_run(str(root))) == ["RV", "myocardium", "LV"]
+    change(root / "eval" / "config_train.json", dataset_dir=str(tmp_path))
+    assert class_names(trained_run(str(root))) == ["class 1", "class 2", "class 3"]
