@@ -8,7 +8,7 @@ from typing import Any
 
 PRETRAINING = "gcl_segmentation+no_local"
 SUPERVISED = "supervised_segmentation"
-SEMI_SUPERVISED = "self_training_segmentation"
+SEMI_SUPERVISED = "unimatch_segmentation"
 
 
 @dataclass(frozen=True)
