@@ -9,6 +9,22 @@ import numpy as np
 
 from monai_cl_ext.arguments import one_of, per_axis, positive_integer, probability, whole_number
 
+MULTIPLE = 16  # voxels, four times halved
+
+
+def with_room(length: int, spacing: float) -> tuple[int, float]:
+    """The side of a patch that is at most half of a volume, so that patches differ in their place, and its spacing.
+
+    Args:
+        length: of the volume along an axis, in voxels.
+        spacing: of these voxels.
+
+    Returns:
+        Voxels, a multiple of 16, and their spacing: a finer one where 16 voxels are more than half of the volume.
+    """
+    size = length // 2 // MULTIPLE * MULTIPLE
+    return (size, spacing) if size else (MULTIPLE, float(f"{length * spacing / (2 * MULTIPLE):.2g}"))
+
 
 class RandomPatches:
     """Draws places of patches in volumes, as a pure function of (seed, epoch, row).
@@ -59,6 +75,10 @@ class RandomPatches:
     def partition_of(self, shape: np.ndarray, start: int) -> int:
         """The cell of a place along the slice axis."""
         return int(start) * self.partitions // self._places(shape)
+
+    def has_all_cells(self, shape: np.ndarray) -> bool:
+        """Whether each cell of a volume of this shape, (slices, H, W), has a place."""
+        return self._places(shape) >= self.partitions
 
     def partitions_of(self, shape: np.ndarray) -> np.ndarray:
         """The partition of each row of a volume.

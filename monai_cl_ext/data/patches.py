@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from monai_cl_ext.data.patch_places import RandomPatches
+from monai_cl_ext.data.patch_places import RandomPatches, with_room
 from monai_cl_ext.data.prepared import prepared_volumes
 from monai_cl_ext.data.preprocessing import volume_transform
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
@@ -121,7 +121,13 @@ class PatchDataset(Dataset[dict[str, Any]]):
 
     @property
     def partition(self) -> Tensor:
-        """The partition of each row, int64 (rows,)."""
+        """The partition of each row, int64 (rows,).
+
+        Raises:
+            ValueError: when no volume leaves a patch room for all partitions; names an ``image_size`` that does.
+        """
+        if not any(map(self.patches.has_all_cells, self._shapes)):
+            raise ValueError(self._no_room())
         return torch.from_numpy(np.concatenate([self.patches.partitions_of(shape) for shape in self._shapes]))
 
     @property
@@ -149,6 +155,17 @@ class PatchDataset(Dataset[dict[str, Any]]):
     def _shapes(self) -> np.ndarray:
         """(volumes, 3), slices, H and W of each."""
         return self._volumes.shapes[:, AXES]
+
+    def _no_room(self) -> str:
+        """What to say where no volume has a place for each partition."""
+        axis, lengths = self.patches.slice_axis, self._shapes[:, 0]
+        size, pixdim = list(self.patches.size), [float(f"{step:.4g}") for step in np.median(self.spacings, axis=0)]
+        size[axis], pixdim[axis] = with_room(int(lengths.min()), pixdim[axis])
+        return (
+            f"none of {len(lengths)} volume(s) has places for a patch in {self.patches.partitions} partitions: along "
+            f"axis {axis} they have {lengths.min()} to {lengths.max()} voxels, a patch {self.patches.size[axis]}; give "
+            f"image_size {size} and pixdim {pixdim}, or lower partitions"
+        )
 
     def _in_order(self, values: np.ndarray) -> np.ndarray:
         """Numbers of each axis, the slice axis first, in the order of the volume's axes."""

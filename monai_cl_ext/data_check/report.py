@@ -15,7 +15,7 @@ from monai_cl_ext.data_check.card import CLASS_HEAD, card_rows, card_sentences, 
 from monai_cl_ext.data_check.facts import ERROR, LEVELS, CaseFacts, Finding
 from monai_cl_ext.data_check.photographs import PictureFacts
 from monai_cl_ext.data_check.stored import free_bytes
-from monai_cl_ext.data_check.suggestion import Suggestion
+from monai_cl_ext.data_check.suggestion import Patch, Suggestion
 from monai_cl_ext.files import write_text
 from monai_cl_ext.names import visible
 from monai_cl_ext.visualize.drawing import Drawing
@@ -98,8 +98,7 @@ def as_text(checked: Checked) -> str:
             f"  {name} {json.dumps(value)}: {checked.suggestion.reasons[name]}"
             for name, value in checked.suggestion.settings.items()
         ]
-        patch = checked.suggestion.patch_size
-        lines.append(f"  image_size of 3D patches, with the overlay volumes: {patch}, within the median volume")
+        lines += [f"  {what}: {patch}" for what, patch in _patches(checked.suggestion)]
         lines.append(f"  the store: {_stored(checked.suggestion)}")
         parts.append("\n".join(["Settings to start from", *lines]))
     return "\n\n".join([*parts, checked.verdict])
@@ -131,12 +130,22 @@ def write_check(checked: Checked, output: Path) -> Path:
     return write_page(output / "check.html", "data check", f"Check of {checked.folder}", lead, sections)
 
 
+def _patches(suggestion: Suggestion) -> list[tuple[str, Patch | None]]:
+    """What the suggested 3D patches are for."""
+    return [
+        ("3D patches, with the overlay volumes, within the median volume", suggestion.patch),
+        ("those of GCL, PCL and SuperCL, half of the shortest volume at most", suggestion.half_patch),
+    ]
+
+
 def _stored(suggestion: Suggestion) -> str:
     slices, whole = as_size(suggestion.stored_bytes), as_size(suggestion.stored_volume_bytes)
+    more, more_whole = as_size(suggestion.superpixel_bytes), as_size(suggestion.supervoxel_bytes)
     free = as_size(free_bytes(default_store()))
     return (
-        f"{slices} for the prepared slices of all volumes, {whole} for whole volumes in 3D at the spacing of their "
-        f"files, in {visible(default_store())}, where {free} are free"
+        f"{slices} for the prepared slices of all volumes, {more} more with SuperCL's superpixels; {whole} for whole "
+        f"volumes in 3D at the spacing of their files, {more_whole} more; in {visible(default_store())}, where {free} "
+        "are free"
     )
 
 
@@ -159,12 +168,7 @@ def _findings_section(checked: Checked) -> Section:
 
 def _settings_section(checked: Checked, suggestion: Suggestion, overlay: Path) -> Section:
     rows = [[name, json.dumps(value), suggestion.reasons[name]] for name, value in suggestion.settings.items()]
-    rows.append(
-        [
-            "patch_size", json.dumps(suggestion.patch_size),
-            "image_size of 3D patches, with the overlay volumes; not in this overlay: within the median volume",
-        ]
-    )  # fmt: skip
+    rows += [["", str(patch), f"{what}; not in this overlay"] for what, patch in _patches(suggestion)]
     use = Markup("<code>python -m monai.bundle run --dataset_dir {} {} --config_file {}</code>").format(
         visible(checked.folder), visible(" ".join(checked.options)), f"\"['configs/train.json','{overlay.resolve()}']\""
     )

@@ -15,12 +15,17 @@ from monai_cl_ext.data.store.folder import VARIABLE
 from monai_cl_ext.data_check.facts import WARNING, CaseFacts, Finding, ImageFacts
 
 IMAGE_BYTES, LABEL_BYTES = 2, 1  # float16 and uint8
+SUPERPIXEL_BYTES, SUPERVOXEL_BYTES = 1, 2  # for SuperCL's 60 of a slice, and 2000 of a volume
+
+
+def superpixel_bytes(facts: Sequence[CaseFacts], settings: Mapping[str, Any] | None = None) -> int:
+    """Bytes of the superpixel maps that SuperCL keeps beside the prepared volumes; arguments of `stored_bytes`."""
+    each = SUPERVOXEL_BYTES if settings is None else SUPERPIXEL_BYTES
+    return each * sum(_voxels(one.volume, settings) for one in facts if one.volume is not None)
 
 
 def stored_bytes(facts: Sequence[CaseFacts], settings: Mapping[str, Any] | None = None) -> int:
     """Bytes of the prepared volumes that could be read, with their labels, in the store of a training.
-
-    Superpixel maps, of one or two bytes a pixel, are not counted.
 
     Args:
         facts: of the cases.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,20 +12,37 @@ from typing import Any
 
 import numpy as np
 
+from monai_cl_ext.data.patch_places import MULTIPLE, with_room
 from monai_cl_ext.data.preprocessing import volume_transform
 from monai_cl_ext.data.volume import read_volume
 from monai_cl_ext.data_check.card import pooled_foreground
 from monai_cl_ext.data_check.facts import CaseFacts, ImageFacts
 from monai_cl_ext.data_check.looking import look_at_all
-from monai_cl_ext.data_check.stored import stored_bytes
+from monai_cl_ext.data_check.stored import stored_bytes, superpixel_bytes
 
-MULTIPLE = 16  # four times halved
 LARGEST = 512  # pixels; more would not fit a batch on most cards
 ALIKE = 1.1  # spacings that differ less count as equal
 FLAT = 0.5  # an axis so much shorter than the other two counts slices, where the spacing is not known
 PATCH_VOXELS = 128**3
 AIR = -900  # HU: nothing but CT has it, and every CT that shows air
 SOFT_TISSUE, STEP = (-160.0, 240.0), 10.0  # HU
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The settings of 3D patches, with the overlay volumes.
+
+    Attributes:
+        image_size: in voxels.
+        pixdim: spacing in mm; None where it is not known and nothing needs to be resampled.
+    """
+
+    image_size: list[int]
+    pixdim: list[float] | None
+
+    def __str__(self) -> str:
+        """As they are written in a bundle's config."""
+        return f"image_size {json.dumps(self.image_size)}, pixdim {json.dumps(self.pixdim)}"
 
 
 @dataclass
@@ -35,18 +53,23 @@ class Suggestion:
         settings: slice_axis, pixdim, image_size and, where there are labels, num_classes; of several channels
             in_channels; of CT window.
         reasons: of each, in a sentence.
-        patch_size: image_size of 3D patches, with the overlay volumes.
+        patch: of 3D, within the median volume.
+        half_patch: of 3D, at most half of the shortest volume along each axis, for methods that compare places.
         stored_bytes: what the prepared slices of all volumes take on disk.
         stored_volume_bytes: what whole volumes take in 3D, at the spacing of their files.
+        superpixel_bytes, supervoxel_bytes: what SuperCL adds to the two.
         cut: the share of each class that cropping to ``image_size`` cuts away.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
-    patch_size: list[int] = field(default_factory=list)
     cut: dict[int, float] = field(default_factory=dict)
     stored_bytes: int = 0
     stored_volume_bytes: int = 0
+    superpixel_bytes: int = 0
+    supervoxel_bytes: int = 0
+    patch: Patch | None = None
+    half_patch: Patch | None = None
 
     def add(self, name: str, value: Any, reason: str) -> None:
         """One more setting."""
@@ -86,10 +109,14 @@ def suggest(
         found.add("pixdim", None, f"{some}, so nothing is resampled")
     scales = spacings[:, beside] / np.array(found.settings["pixdim"]) if known else np.ones((len(volumes), 2))
     found.add("image_size", *_image_size(facts, shapes[:, beside], scales, beside))
-    found.patch_size = _patch_size(np.median(shapes * spacings / spacing, axis=0), spacing)
+    lengths = shapes * spacings / spacing
+    pixdim = np.insert(found.settings["pixdim"], axis, spacing[axis]) if known else spacing
+    found.patch = Patch(_patch_size(np.median(lengths, axis=0), spacing), _rounded(pixdim) if known else None)
+    found.half_patch = _half_patch(found.patch, lengths.min(axis=0), pixdim)
     cropped = _not_held(facts, found, scales, beside)
     found.cut = _cut(cropped, facts, found, workers)
     found.stored_bytes, found.stored_volume_bytes = stored_bytes(facts, found.settings), stored_bytes(facts)
+    found.superpixel_bytes, found.supervoxel_bytes = superpixel_bytes(facts, found.settings), superpixel_bytes(facts)
     return found
 
 
@@ -182,6 +209,18 @@ def _patch_size(shape: np.ndarray, spacing: np.ndarray) -> list[int]:
             size[free] *= (PATCH_VOXELS / np.prod(size)) ** (1 / free.sum())
             size = np.minimum(size, shape)
     return [_rounded_up(length) if length < MULTIPLE else int(length // MULTIPLE) * MULTIPLE for length in size]
+
+
+def _half_patch(patch: Patch, shortest: np.ndarray, pixdim: np.ndarray) -> Patch:
+    """The patch where it is at most half of the shortest volume; along other axes a shorter one, or a finer spacing."""
+    sides = [with_room(int(length), float(step)) for length, step in zip(shortest, pixdim, strict=True)]
+    size = [min(side, given) for (side, _), given in zip(sides, patch.image_size, strict=True)]
+    steps = [step for _, step in sides]
+    return Patch(size, patch.pixdim if steps == pixdim.tolist() else _rounded(steps))
+
+
+def _rounded(steps: Sequence[float] | np.ndarray) -> list[float]:
+    return [float(f"{step:.4g}") for step in steps]
 
 
 def _not_held(facts: Sequence[CaseFacts], found: Suggestion, scales: np.ndarray, beside: list[int]) -> list[CaseFacts]:

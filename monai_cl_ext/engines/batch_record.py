@@ -9,6 +9,8 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor
 
+from monai_cl_ext.types import Tags, View
+
 MAXIMUM_SLICES = 32  # of the batch; more rows would be too small to see
 
 
@@ -24,10 +26,8 @@ def batch_record(engine: Engine) -> dict[str, Any]:
         "negative", boolean (rows, rows) view by view, where the method tells them; "superpixels" uint16 (B, H, W) of
         the first view, where it has them. 3D images and maps give their middle slice.
     """
-    state = engine.state
-    views = [{name: value[:MAXIMUM_SLICES] for name, value in view.items()} for view in state.views]
-    tags = {name: value[:MAXIMUM_SLICES] for name, value in state.tags.items()}
-    originals = _flat(torch.as_tensor(state.batch["image"][:MAXIMUM_SLICES])).half()
+    views, tags = first_rows(engine)
+    originals = _flat(torch.as_tensor(engine.state.batch["image"][:MAXIMUM_SLICES])).half()
     images = [_flat(view["image"]).half() for view in views]
     record = {
         "originals": originals,
@@ -42,6 +42,12 @@ def batch_record(engine: Engine) -> dict[str, Any]:
     if pairs is not None:
         record["positive"], record["negative"] = (pair.cpu() for pair in pairs)
     return record
+
+
+def first_rows(engine: Engine) -> tuple[list[View], Tags]:
+    """Views and tags of the first rows of a ``MethodTrainer``'s current batch, on its device."""
+    views = [{name: value[:MAXIMUM_SLICES] for name, value in view.items()} for view in engine.state.views]
+    return views, {name: value[:MAXIMUM_SLICES] for name, value in engine.state.tags.items()}
 
 
 def _flat(maps: Tensor) -> Tensor:

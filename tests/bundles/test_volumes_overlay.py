@@ -134,7 +134,7 @@ def test_an_image_size_of_two_numbers_is_refused(phantom, tmp_path):
 
 
 @pytest.mark.parametrize("bundle, configs, told", [
-    ("gcl_segmentation", ["pretrain_global"], "found 0 volume(s) with a slice in each of 4 partitions"),
+    ("gcl_segmentation", ["pretrain_global"], "none of 4 volume(s) has places for a patch in 4 partitions"),
     ("pretext_segmentation", ["train", "self_training"], "train with a method that predicts as it trains"),
 ])  # fmt: skip
 def test_what_patches_cannot_serve_is_refused(bundle, configs, told, phantom, tmp_path):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patches are pieces of their volume, drawn as told, and a patch of one voxel's length is a slice."""
 
+import json
 import pickle
+import re
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +19,7 @@ from monai_cl_ext.data import (
     PatchDataset,
     RandomPatches,
     SliceDataset,
+    volume_transform,
 )
 
 PLAIN = Compose([LoadImaged(["image", "label"], image_only=True, ensure_channel_first=True, allow_missing_keys=True)])
@@ -126,9 +129,22 @@ def test_a_small_volume_lies_in_the_middle_of_zeros(tmp_path):
 
 
 def test_cells_without_a_place_are_no_partition(tmp_path):
-    found = patches(volumes(tmp_path, (8, 8, 6)), (4, 4, 5), per_volume=8)  # two places for four cells
-    assert found.partition.tolist() == [0, -1, 2, -1] * 2  # place 0 is in cell 0, place 1 in cell 1 * 4 // 2
+    found = patches(volumes(tmp_path, (8, 8, 6), (8, 8, 8)), (4, 4, 5), per_volume=8)  # two places for four cells
+    assert found.partition.tolist() == [0, -1, 2, -1] * 2 + [0, 1, 2, 3] * 2  # place 1 of two is in cell 1 * 4 // 2
     assert {found[index]["partition"] for index in range(8)} == {0, 2}
+
+
+@pytest.mark.parametrize("lengths, pixdim", [((38, 55), (1.5, 2.0, 5.0)), ((8, 12), (1.5, 2.0, 5.0))])
+def test_where_no_volume_has_room_for_the_partitions_a_size_is_named_that_has(lengths, pixdim, tmp_path):
+    data = volumes(tmp_path, *((20, 24, length) for length in lengths))
+    with pytest.raises(ValueError, match=rf"none of 2 .* {lengths[0]} to {lengths[1]} voxels, a patch 64") as raised:
+        _ = patches(data, 64, volume_transform(pixdim=pixdim, slice_axis=None)).partition
+    size, step = map(json.loads, re.findall(r"\[.*?\]", str(raised.value)))
+    assert size == [64, 64, 16] and step[:2] == [1.5, 2.0] and (step[2] == 5.0) == (lengths[0] >= 32)
+    found = patches(data, size, volume_transform(pixdim=step, slice_axis=None))
+    sampler = PartitionBatchSampler(found.volume, found.partition, 2)
+    places = torch.stack([found[index]["position"][2] for index in next(iter(sampler))]).view(2, 4)
+    assert (places.diff(dim=1) > 0).all()
 
 
 def test_foreground_is_at_the_center_where_border_and_cell_allow(tmp_path):

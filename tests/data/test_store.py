@@ -165,6 +165,56 @@ def test_other_superpixels_share_the_image(data, tmp_path):
     assert len(list((tmp_path / "store").glob("*/*/superpixel_*.npy"))) == 6
 
 
+def images(store):
+    """The files of images, by their number on the disk."""
+    return {path.stat().st_ino: path for path in Path(store).glob("*/*/image.npy")}
+
+
+def unlabelled(data):
+    return [{"image": case["image"], "patient": case["patient"]} for case in data]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_image_is_on_disk_once_with_its_label_and_without(order, data, tmp_path):
+    for cases in (unlabelled(data), data)[::order]:
+        same(slices(cases, tmp_path / "store"), slices(cases, None))
+        assert len(images(tmp_path / "store")) == 3
+    write(data[0]["label"], 7, (12, 10, 6), label=True)
+    same(slices(data, tmp_path / "store"), slices(data, None))
+    assert len(list(tmp_path.glob("store/*/*/image.npy"))) == 7 and len(images(tmp_path / "store")) == 3
+
+
+def brighter_with_label(case):
+    return {**case, "image": case["image"] + ("label" in case)}
+
+
+def test_an_image_that_is_another_with_its_label_is_kept_for_both(data, tmp_path):
+    transform = Compose([*PLAIN.transforms, brighter_with_label])
+    for cases in (data, unlabelled(data)):
+        same(slices(cases, tmp_path / "store", transform), slices(cases, None, transform))
+    assert len(images(tmp_path / "store")) == 6
+
+
+def test_a_disk_without_hard_links_has_copies(data, tmp_path, monkeypatch):
+    import monai_cl_ext.data.store.entry as entry
+
+    monkeypatch.setattr(entry.os, "link", lambda *paths: (_ for _ in ()).throw(OSError(errno.EPERM, "no links")))
+    for cases in (data, unlabelled(data)):
+        same(slices(cases, tmp_path / "store"), slices(cases, None))
+    assert len(images(tmp_path / "store")) == 6
+
+
+def test_a_damaged_image_is_made_anew_for_both(data, tmp_path):
+    for cases in (data, unlabelled(data)):
+        slices(cases, tmp_path / "store")
+    for path in images(tmp_path / "store").values():
+        path.write_bytes(path.read_bytes()[:-1])
+    for cases in (data, unlabelled(data)):
+        with pytest.warns(UserWarning, match="a damaged entry of the store is made anew"):
+            same(slices(cases, tmp_path / "store"), slices(cases, None))
+    assert len(images(tmp_path / "store")) == 3
+
+
 def test_a_description_tells_what_differs_and_nothing_else(data):
     def plus(number):
         return lambda image: levels(image) + number

@@ -62,6 +62,26 @@ def test_a_volume_that_nobody_uses_is_removed_from_settings_in_use(store, tmp_pa
     assert [(holding.folder, holding.volumes) for holding in holdings(store)] == [(_new(store), 1)]
 
 
+def test_an_image_that_serves_with_its_label_and_without_counts_once_and_stays(store, tmp_path):
+    nib.save(nib.Nifti1Image(np.ones((12, 10, 8), np.uint8), np.eye(4)), tmp_path / "data" / "label.nii.gz")
+    case = {"image": str(tmp_path / "data" / "p0.nii.gz"), "label": str(tmp_path / "data" / "label.nii.gz")}
+
+    def served():
+        return SliceDataset([case], volume_transform(image_size=(8, 6)), store=store, progress=False)[0]["image"]
+
+    before = holdings(store)[1]
+    assert served().any()
+    (label,) = _new(store).glob("*/label.npy")
+    own = sum(path.stat().st_size for path in label.parent.iterdir() if path.name != "image.npy")
+    after = holdings(store)[1]
+    assert (after.volumes, after.size) == (2, before.size + own)
+    os.utime(label.parent / "volume.json", (time.time() - 10 * 24 * 3600,) * 2)
+    removed = [holding for holding in remove(store, idle_days=5) if holding.folder == _new(store)]
+    assert [(holding.volumes, holding.size) for holding in removed] == [(1, own)] and not label.parent.exists()
+    assert holdings(store)[0].size == before.size
+    assert served().any()
+
+
 def _new(store):
     """The folder of the settings that were used last."""
     return max(store.glob("*/settings.json"), key=lambda path: path.stat().st_mtime).parent

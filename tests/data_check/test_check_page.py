@@ -93,7 +93,8 @@ def test_the_page_has_every_section_and_refers_to_nothing_outside(spoiled):
     )
     assert [row[1] for row in findings[1:]] == [finding.message for finding in checked.findings]
     assert volumes[1][:2] == ["shape (voxels)", "24 x 20 x 8"] and classes[2][1:4] == ["lesion", "13", "13"]
-    assert [row[0] for row in settings[1:]] == ["num_classes", "slice_axis", "pixdim", "image_size", "patch_size"]
+    assert [row[0] for row in settings[1:]] == ["num_classes", "slice_axis", "pixdim", "image_size", "", ""]
+    assert [row[1][:10] for row in settings[-2:]] == ["image_size"] * 2
     assert len(page.tables[-1]) == 1 + 14
     check_room(checked.drawing)
 

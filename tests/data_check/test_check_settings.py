@@ -8,11 +8,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from bad_folders import SHAPE, affine, image_of, label, label_of, save, volume, write_folder
 from monai.bundle import ConfigParser
 from workflows import config, read
 
-from monai_cl_ext.data import PatchDataset, RandomPatches, SliceDataset, find_cases, volume_transform, write_phantom
+from monai_cl_ext.data import (
+    PartitionBatchSampler,
+    PatchDataset,
+    RandomPatches,
+    SliceDataset,
+    find_cases,
+    volume_transform,
+    write_phantom,
+)
 from monai_cl_ext.data.cropping import cut_away
 from monai_cl_ext.data.store.commands import as_size
 from monai_cl_ext.data_check import suggestion
@@ -25,7 +34,34 @@ def test_settings_follow_the_data(tmp_path):
     assert found.settings == {"num_classes": 3, "slice_axis": 2, "pixdim": [1.5, 1.5], "image_size": [32, 32]}
     assert set(found.reasons) == set(found.settings) and "largest spacing, 8 mm" in found.reasons["slice_axis"]
     assert found.cut == {1: 0.0, 2: 0.0}
-    assert found.patch_size == [16, 16, 16]
+    assert found.patch == suggestion.Patch([16, 16, 16], [1.5, 1.5, 8.0])
+    assert found.half_patch == suggestion.Patch([16, 16, 16], [1.1, 0.94, 2.0])
+
+
+def test_the_half_patch_is_within_the_patch_and_leaves_spacing_that_serves():
+    patch = suggestion.Patch([128, 128, 48], [1.0, 1.0, 2.0])
+    found = suggestion._half_patch(patch, np.array([512.0, 200.0, 40.0]), np.array([1.0, 1.0, 2.0]))
+    assert found == suggestion.Patch([128, 96, 16], [1.0, 1.0, 2.0])
+    assert str(found) == "image_size [128, 96, 16], pixdim [1.0, 1.0, 2.0]"
+
+
+def test_gcl_and_pcl_have_room_with_the_half_patch(tmp_path):
+    """Heart-sized volumes of 8 to 12 slices: with the patch within the median volume all pairs of PCL are positive."""
+    write_phantom(tmp_path, patients=6, seed=0)
+    found = check_folder(tmp_path).suggestion
+
+    def drawn(patch):
+        transform = volume_transform(("image",), pixdim=patch.pixdim, slice_axis=None)
+        data = [{"image": case["image"]} for case in find_cases(tmp_path)]
+        return PatchDataset(data, RandomPatches(patch.image_size, 16), transform, progress=False)
+
+    def positive(dataset):
+        position = torch.stack([dataset[row]["position"] for row in range(len(dataset))])
+        return (torch.cdist(position, position) < 0.35).double().mean()
+
+    sampler = PartitionBatchSampler(drawn(found.half_patch).volume, drawn(found.half_patch).partition, 6)
+    assert not sampler.left_out
+    assert positive(drawn(found.half_patch)) < 0.7 and positive(drawn(found.patch)) == 1
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -105,6 +141,10 @@ def test_the_disk_that_prepared_volumes_take_is_told_beforehand(tmp_path, monkey
         math.prod(shape) for shape in whole._volumes.shapes.tolist()
     )
     assert len(arrays) == 8
+    slices, volumes = checked.suggestion.superpixel_bytes, checked.suggestion.supervoxel_bytes
+    assert (slices, volumes) == (checked.suggestion.stored_bytes // 3, checked.suggestion.stored_volume_bytes * 2 // 3)
+    assert f"{as_size(slices)} more with SuperCL's superpixels" in as_text(checked)
+    assert f"of their files, {as_size(volumes)} more" in as_text(checked)
     assert checked.suggestion.stored_bytes == sum(path.stat().st_size - 128 for path in arrays)
     assert f"the store: {as_size(checked.suggestion.stored_bytes)} for the prepared slices" in as_text(checked)
     assert "not/there, where 5 GB are free" in as_text(checked)

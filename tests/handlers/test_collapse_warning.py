@@ -13,7 +13,7 @@ from torch import nn
 
 from monai_cl_ext.engines import EmbeddingEvaluator, MethodTrainer
 from monai_cl_ext.handlers import CollapseWarning
-from monai_cl_ext.methods import BYOL
+from monai_cl_ext.methods import BYOL, PCL
 from monai_cl_ext.metrics import EmbeddingSpread
 
 
@@ -59,6 +59,29 @@ def test_a_teacher_whose_outputs_are_all_alike_or_single_is_warned_of(values, re
 def test_a_moment_is_no_collapse_and_what_cannot_is_not_watched(values, recwarn):
     run(**values)
     assert not messages(recwarn)
+
+
+def pcl_on_patches(spread, batches):
+    """Two epochs of batches of eight patches, whose places differ by so much along each axis."""
+    generator = torch.Generator().manual_seed(0)
+
+    def step(engine, batch):
+        engine.state.views = [{"image": torch.zeros(8, 1, 1, 1, 1)}] * 2
+        engine.state.tags = {"position": 0.5 + spread * (torch.rand(8, 3, generator=generator) - 0.5)}
+        return [{"loss": torch.ones(())}]
+
+    trainer = Engine(step)
+    trainer.method = PCL(BasicUNet(3, 1, 2, features=[4, 4, 4, 4, 4, 4], norm="batch"), threshold=0.35)
+    CollapseWarning(Engine(lambda engine, batch: None), "the weather").attach(trainer)
+    trainer.run([0] * batches, max_epochs=2)
+
+
+@pytest.mark.parametrize("spread, batches, told", [(0.0, 30, ["100% of the pairs in the first 10 batches"]),
+                                                   (0.0, 4, ["100% of the pairs in the first 4 batches"]),
+                                                   (0.8, 30, [])])  # fmt: skip
+def test_positions_that_are_all_alike_are_warned_of_once(spread, batches, told, recwarn):
+    pcl_on_patches(spread, batches)
+    assert [str(each.message).partition(" are")[0] for each in recwarn if "pairs" in str(each.message)] == told
 
 
 def test_the_spread_is_one_for_even_directions_and_zero_for_one():

@@ -20,17 +20,20 @@ TWO_FILES = (".hdr", ".img", ".mhd", ".nhdr")  # a header whose voxels lie in a 
 
 
 def case_content(case: Mapping[str, Any], memory: Path) -> str:
-    """A hash of all that the image and the label of a case hold, and of how their names end, by which they are read.
+    """A hash of all that the image of a case holds, and of how its names end, by which it is read; one of its label.
 
     Args:
         case: {"image": path, or those of the channels, "label"?: path}; a path may be a folder.
         memory: folder in which hashes are remembered.
 
+    Returns:
+        ``KEY_DIGITS`` digits of the image; behind them as many of the label, where there is one.
+
     Raises:
         FileNotFoundError, PermissionError, OSError: when a file cannot be read.
         ValueError: when the image or the label is no path.
     """
-    parts = []
+    found = ""
     for key in ("image", "label"):
         paths = case.get(key)
         if paths is not None and not isinstance(paths, (str, Path, list, tuple)):
@@ -39,8 +42,9 @@ def case_content(case: Mapping[str, Any], memory: Path) -> str:
                 "store=None to keep volumes in memory"
             )
         files = files_of(paths) if paths else []
-        parts.append([[(_told(path), _content(path, memory)) for path in _belonging(Path(file))] for file in files])
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:KEY_DIGITS]
+        parts = [[(_told(path), _content(path, memory)) for path in _belonging(Path(file))] for file in files]
+        found += hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:KEY_DIGITS] if parts else ""
+    return found
 
 
 def _told(path: Path) -> str:

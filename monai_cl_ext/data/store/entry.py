@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,8 +60,16 @@ def read_entry(folder: Path, files: list[str]) -> Entry | None:
     return Entry(facts, sizes)
 
 
-def write_entry(folder: Path, volume: Volume, case: Mapping[str, Any], told: Told) -> Entry:
+def write_entry(
+    folder: Path, volume: Volume, case: Mapping[str, Any], told: Told, others: Iterable[Path] = ()
+) -> Entry:
     """Writes a prepared volume to a folder that is not there yet.
+
+    Args:
+        folder: of the volume.
+        volume, case, told: what there is of it.
+        others: folders of the same image with another label or none; an array that one of them has is not written
+            again, but linked.
 
     Raises:
         OSError: when it cannot be written; there is no folder then.
@@ -69,7 +79,7 @@ def write_entry(folder: Path, volume: Volume, case: Mapping[str, Any], told: Tol
         arrays = {} if volume.constant else {"image.npy": volume.image}
         if volume.label is not None:
             arrays |= {"label.npy": volume.label, "foreground.npy": some_voxels(volume.label)}
-        sizes = {name: _save(temporary / name, values) for name, values in arrays.items()}
+        sizes = {name: _save(temporary / name, values, others) for name, values in arrays.items()}
         content = {
             "files": case_files(case),
             "shape": list(facts.shape),
@@ -94,10 +104,16 @@ def write_map(path: Path, maps: Tensor) -> None:
         _save(temporary, maps)
 
 
-def _save(path: Path, values: Tensor) -> int:
-    """Writes an array, and returns the size of its file."""
+def _save(path: Path, values: Tensor, others: Iterable[Path] = ()) -> int:
+    """Writes an array, or links the file of another folder that holds the same, and returns the size of its file."""
+    array = values.contiguous().numpy()
+    for other in others:
+        with suppress(OSError, ValueError):  # not there, damaged, or on a disk without hard links
+            if np.array_equal(np.load(other / path.name, mmap_mode="r"), array):
+                os.link(other / path.name, path)
+                return path.stat().st_size
     with open(path, "wb") as file:
-        np.save(file, values.contiguous().numpy())
+        np.save(file, array)
     return path.stat().st_size
 
 

@@ -4,8 +4,9 @@
 STORE/files/<path>                     a hash of the content of a file, by its path, size and time of change
 STORE/locks/                           held by whoever prepares a volume
 STORE/<settings>/settings.json         how the volumes below were prepared
-STORE/<settings>/<content>/volume.json shape, spacing, files, warnings
-                           image.npy   float16 (slices, C, H, W)
+STORE/<settings>/<content>/volume.json shape, spacing, files, warnings; <content> is a hash of the image, with a label
+                                       followed by one of the label
+                           image.npy   float16 (slices, C, H, W); one file, where the same is there without a label
                            label.npy   uint8 (slices, 1, H, W), where there is a label
                            superpixel_<settings>.npy   integers (slices, 1, H, W)
 STORE/superpixels/<backend>.pt         weights of learned superpixels, unless they were given another place

@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.store.folder import FILES, LOCKS, SETTINGS, VOLUME
+from monai_cl_ext.data.store.folder import FILES, KEY_DIGITS, LOCKS, SETTINGS, VOLUME
 
 DAY = 24 * 3600
 
@@ -23,8 +24,8 @@ class Holding:
 
     Attributes:
         folder: where they lie.
-        volumes: their number.
-        size: bytes on disk.
+        volumes: their number; with a label and without it is the same one.
+        size: bytes on disk that they alone take.
         idle_days: since a dataset was last made of one of them.
         steps: names of the transforms that prepared them.
         shape, spacing: of one of them, (slices, C, H, W) and in the units of the affine.
@@ -99,21 +100,28 @@ def _idle_days(file: Path) -> float:
 
 def _holding(folder: Path, entries: Sequence[Path], idle_days: float) -> Holding:
     volumes = [entry for entry in entries if (entry / VOLUME).is_file()]
-    size = sum(file.stat().st_size for entry in entries for file in entry.iterdir())
     one: dict[str, Any] = {}
     with suppress(OSError, ValueError, IndexError):
         one = json.loads((volumes[0] / VOLUME).read_text(encoding="utf-8"))
     files = one.get("files") or [""]
     return Holding(
         folder,
-        len(volumes),
-        size,
+        len({entry.name[:KEY_DIGITS] for entry in volumes}),
+        _size(entries),
         idle_days,
         _steps(folder / SETTINGS),
         one.get("shape", []),
         one.get("spacing", []),
         str(Path(files[0]).parent),
     )
+
+
+def _size(entries: Sequence[Path]) -> int:
+    """Bytes of the files that lie in these folders alone; entries of one image share its file."""
+    found = [file.stat() for entry in entries for file in entry.iterdir()]
+    names = Counter(status.st_ino for status in found)
+    own = {status.st_ino: status.st_size for status in found if names[status.st_ino] == status.st_nlink}
+    return sum(own.values())
 
 
 def _steps(file: Path) -> list[str]:

@@ -21,7 +21,7 @@ from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.store.arrays import StoredArrays
 from monai_cl_ext.data.store.content import case_content
 from monai_cl_ext.data.store.entry import Entry, case_files, read_entry, write_entry, write_map
-from monai_cl_ext.data.store.folder import FILES, LOCKS, SETTINGS, VOLUME, refused, store_folder
+from monai_cl_ext.data.store.folder import FILES, KEY_DIGITS, LOCKS, SETTINGS, VOLUME, refused, store_folder
 from monai_cl_ext.data.store.settings import described, settings_key
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
 from monai_cl_ext.data.told import heard
@@ -33,7 +33,8 @@ class Store:
     """Prepares volumes into a folder, and finds there what was prepared before by whichever process.
 
     A volume is known by the content of its files and by how it is prepared: a changed file, setting or version gives
-    another entry. Of two processes that want the same volume one prepares it, and the other waits for it.
+    another entry. Of two processes that want the same volume one prepares it, and the other waits for it. With a label
+    it is another entry than without, whose image is the same file where it is the same.
 
     Args:
         folder: of the store, made when missing.
@@ -57,6 +58,7 @@ class Store:
         with self._writing():
             for folder_ in (self.folder, self.store / FILES, self.store / LOCKS):
                 folder_.mkdir(exist_ok=True)
+        self.with_label = {name[:KEY_DIGITS]: name for name in os.listdir(self.folder) if len(name) == 2 * KEY_DIGITS}
         self._remove_leftovers()
         if not (self.folder / SETTINGS).is_file():
             with self._locked(SETTINGS), self._writing():
@@ -91,7 +93,9 @@ class Store:
             if folder.exists():
                 warnings.warn(f"{folder}: a damaged entry of the store is made anew; check the disk", stacklevel=2)
                 shutil.rmtree(folder)
-            return write_entry(folder, volume, case, told)
+            image = folder.name[:KEY_DIGITS]
+            others = {self.folder / image, self.folder / self.with_label.get(image, image)}
+            return write_entry(folder, volume, case, told, others)
 
     def _has_maps(self, folder: Path, entry: Entry) -> bool:
         return self.superpixels is None or entry.facts.constant or (folder / self.map_file).is_file()
