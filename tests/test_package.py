@@ -45,7 +45,9 @@ def test_the_site_is_what_make_docs_builds():
     assert named == {"install", "docs"} and named <= targets
 
 
-@pytest.mark.parametrize("file", ["zoo_test.py.txt", "schema/meta_schema_20240725.json"])
+@pytest.mark.parametrize(
+    "file", ["zoo_test_volumes.py.txt", "zoo_test_photographs.py.txt", "schema/meta_schema_20240725.json"]
+)
 def test_what_is_no_code_is_in_the_package(file):
     listed = (ROOT / "setup.cfg").read_text().split("[options.package_data]")[1].split("[")[0]
     patterns = [line.strip() for line in listed.splitlines() if line.startswith("    packing/")]

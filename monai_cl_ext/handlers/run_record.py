@@ -21,7 +21,7 @@ import monai_cl_ext
 from monai_cl_ext.distributed import rank, world_size
 from monai_cl_ext.engines.batch_record import batch_record
 from monai_cl_ext.event_files import EventFiles
-from monai_cl_ext.files import write_tensors, write_text
+from monai_cl_ext.files import sha256_of, write_tensors, write_text
 from monai_cl_ext.fingerprint import fingerprint
 from monai_cl_ext.handlers.evaluated_volumes import volume_names
 from monai_cl_ext.handlers.run_config import config_being_built
@@ -44,15 +44,23 @@ class RunRecord:
         settings: what makes the run what it is; objects are written as their class and its attributes.
         data: the parts of the data by name, such as "training": each a dataset with ``patients`` and ``files`` as
             ``data.SliceDataset``, a MONAI dataset of cases, or a list of cases.
+        weights: file of the weights that the run leaves; the SHA-256 that it has when the run completes is recorded, by
+            which weights of another run are known.
     """
 
     def __init__(
-        self, folder: str, stage: str, settings: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None
+        self,
+        folder: str,
+        stage: str,
+        settings: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        weights: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.stage = stage
         self.settings = {name: described(fingerprint(value)) for name, value in (settings or {}).items()}
         self.data = {part: data_card(content) for part, content in (data or {}).items()}
+        self.weights = None if weights is None else Path(weights)
         self.config = config_being_built()
         self.record: dict[str, Any] = {}
         self.started: float | None = None
@@ -150,6 +158,8 @@ class RunRecord:
     def _complete(self, engine: Engine) -> None:
         if self.started is not None:
             self.record |= {"completed": True, "ended": time.time()}
+            if self.weights is not None and self.weights.is_file():
+                self.record["weights_sha256"] = sha256_of(self.weights)
             self._write(engine)
 
     def _save(self) -> None:

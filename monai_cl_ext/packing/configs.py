@@ -15,16 +15,23 @@ PLACES = ("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device")
 OWN_TO_THE_RUN = (
     *PLACES, "cases", "split", "labelled", "unlabelled", "labelled_patients", "draw", "pretrained", "weights", "resume",
     "train#dataset#data", "train#labelled#data", "train#unlabelled#data", "validate#dataset#data",
+    "table", "columns", "pictures", "class_names",
     "store", "wandb", "tracking_uri", "experiment_name", "run_name", "save_execute_config",
 )  # fmt: skip
 """Ids of train.json that tell where, on which patients and how tracked it ran: the packed one has the bundle's."""
 HANDLED = ("train", "validate")  # to whose handlers a tracker is added, and by MONAI Label weights to begin with
 OWN_HANDLERS = ("MLFlowHandler", "TrackWandB", "CheckpointLoader")
 OWN_TO_INFERENCE = (
-    *PLACES, "imports", "stage", "network", "volume_size", "volume_pixdim", "batch_size", "evaluator", "initialize",
-    "run",
+    *PLACES, "imports", "stage", "network", "volume_size", "volume_pixdim", "batch_size", "class_names", "evaluator",
+    "initialize", "run",
 )  # fmt: skip
 """Ids that inference.json has in a form of its own."""
+SERVED_APART = (
+    "validate#preprocessing", "validate#prepared", "validate#inferer", "validate#postprocessing", "standardization",
+)  # fmt: skip
+"""Ids of train.json that make the predictions which are scored, and that inference.json has in a form of its own."""
+OWN_TO_THE_EVALUATION = ("class_names", "use_spacing", "neighbors", "neighbor_temperature", "level", "resamples")
+"""Settings of evaluations that are plain values of evaluate.json."""
 Configs = dict[str, dict[str, Any]]
 
 
@@ -35,14 +42,20 @@ def packed_configs(run: TrainedRun) -> Configs:
     gets what the training had of it, whether that was given or stood in train.json alone. Earlier stages get it where
     they said the same as the folder's train.json or inference.json, and evaluate.json gets what the evaluation had.
     train.json trains on other data as this one was trained.
+
+    Raises:
+        ValueError: when the training prepared images, or made predictions of them, in a way that inference.json cannot
+            get.
     """
     bundle = run.bundle
+    _refuse_other_predictions(run)
     train, inference = bundle.read("train"), bundle.read("inference")
     baked = {name: run.config[name] for name in inference if name in run.config and name not in OWN_TO_INFERENCE}
+    baked |= run.kind.inference(run.settings)
     configs = {
         "train": _trained(run),
         "inference": {**inference, **baked},
-        "evaluate": {**bundle.read("evaluate"), **_evaluated(run)},
+        "evaluate": _evaluated(run),
     }
     for stage in (*bundle.pretrain_stages, *bundle.train_stages[:-1]):
         content = bundle.read(stage)
@@ -52,6 +65,21 @@ def packed_configs(run: TrainedRun) -> Configs:
             if name in content and content[name] in (train.get(name), inference[name])
         }
     return {name: dict(ordered_config(content)) for name, content in configs.items()}
+
+
+def _refuse_other_predictions(run: TrainedRun) -> None:
+    own, trained = ConfigParser(copy.deepcopy(run.bundle.read("train"))), ConfigParser(copy.deepcopy(run.config))
+    own.resolve_macro_and_relative_ids()
+    changed = [name for name in SERVED_APART if name in own and _plain(own[name]) != _plain(trained.get(name))]
+    if changed:
+        raise ValueError(
+            f"{run.bundle.path('train')}: the training ran with another {' and '.join(changed)}, which inference.json "
+            "has in a form of its own; make the change in both configs of this folder, and pack again"
+        )
+
+
+def _plain(value: Any) -> str:
+    return str(value).replace("::", "#")  # as MONAI's parser rewrites references
 
 
 def _trained(run: TrainedRun) -> dict[str, Any]:
@@ -76,6 +104,7 @@ def _is_of_the_run(handler: dict[str, Any]) -> bool:
 
 
 def _evaluated(run: TrainedRun) -> dict[str, Any]:
-    """The settings of the evaluation that are plain values of evaluate.json."""
+    """evaluate.json with the settings of the evaluation."""
+    content = run.bundle.read("evaluate")
     told = {} if run.evaluation is None else run.evaluation["settings"]
-    return {name: told[name] for name in ("class_names", "use_spacing") if name in told}
+    return content | {name: told[name] for name in OWN_TO_THE_EVALUATION if name in told and name in content}

@@ -18,7 +18,7 @@ from monai_cl_ext.packing.trained_run import TrainedRun
 SHORTEST = 4  # characters of a name that is looked for: "1" stands in every file
 BEFORE, AFTER = r"(?<![^\W_])(?<!\d\.)", r"(?![^\W_])(?!\.\d)"  # "0.8613" does not tell of a patient 8613
 TEXTS = ("", ".json", ".md", ".txt", ".conf")
-PLACES = ("dataset_dir", "output_dir", "ckpt_dir", "bundle_root")
+PLACES = ("dataset_dir", "output_dir", "ckpt_dir", "bundle_root", "table")
 
 
 def names_of(run: TrainedRun) -> Iterator[str]:
@@ -58,7 +58,7 @@ def refuse_names(folder: Path, names: Collection[str]) -> str:
         if place.parts[0] == "models":
             found = [name for content in _contents(file) for name in folders if os.fsencode(name) in content]
         else:
-            text = _text(file)
+            text = _text(file, frozenset(looked_for))
             found = [name for name in looked_for if _stands_in(name, text)]
         if found:
             raise ValueError(
@@ -75,11 +75,11 @@ def _stands_in(name: str, text: str) -> bool:
     return name in text and re.search(f"{BEFORE}{re.escape(name)}{AFTER}", text) is not None
 
 
-def _text(file: Path) -> str:
-    """What a file says: of JSON its strings, since a number is a setting."""
+def _text(file: Path, names: frozenset[str] = frozenset()) -> str:
+    """What a file says: of JSON its strings, since a number is a setting, and lists of nothing but names in numbers."""
     try:
         text = file.read_text(encoding="utf-8")
-        return "\n".join(_strings(json.loads(text))) if file.suffix == ".json" else text
+        return "\n".join(_strings(json.loads(text), names)) if file.suffix == ".json" else text
     except ValueError as error:
         raise ValueError(
             f"{file.parent.name}/{file.name}: expected text, or JSON by its name, that names are searched in; found "
@@ -87,13 +87,16 @@ def _text(file: Path) -> str:
         ) from error
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: Any, names: frozenset[str]) -> Iterator[str]:
     if isinstance(value, dict):
         yield from value
         value = list(value.values())
     if isinstance(value, list):
+        numbers = {str(item) for item in value}
+        if len(numbers) > 1 and numbers <= names:  # [1024, 1024] is a size
+            yield from numbers
         for item in value:
-            yield from _strings(item)
+            yield from _strings(item, names)
     elif isinstance(value, str):
         yield value
 

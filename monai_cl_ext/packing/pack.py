@@ -78,8 +78,11 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "", expor
         license_text = data_license or NOT_STATED
         (folder / "docs").mkdir()
         write_text(folder / "docs" / "data_license.txt", license_text + "\n")
+        channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
         with logged_to(Path(os.devnull)):  # exporters and MONAI's commands print what they do
-            missing = pack_weights(trained.weights, folder, size, exports)
+            missing = pack_weights(trained.weights, folder, [channels, *size], exports)
+        for name, text in trained.kind.beside_weights(trained.settings).items():
+            write_text(folder / "models" / name, text)
         metadata |= {"weights_sha256": hashes(folder)}
         write_text(folder / "configs" / "metadata.json", json_text(metadata))
         write_text(folder / "docs" / "README.md", page(trained, metadata, scores, license_text))
@@ -91,5 +94,5 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "", expor
 
 def _size(run: TrainedRun) -> list[int]:
     """Of an image that the network takes."""
-    size = run.training["settings"]["image_size"]
-    return list(size) if isinstance(size, list) else [int(size)] * int(run.training["settings"]["spatial_dims"])
+    size = run.settings["image_size"]
+    return list(size) if isinstance(size, list) else [int(size)] * int(run.settings["spatial_dims"])

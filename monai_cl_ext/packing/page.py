@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from monai_cl_ext.bundles.build import OWN_PACKAGE
-from monai_cl_ext.packing.metadata import parts_of
-from monai_cl_ext.packing.scores import ALL, METRICS, Scores
-from monai_cl_ext.packing.trained_run import SETTINGS, TrainedRun
+from monai_cl_ext.metrics.metric import METRICS
+from monai_cl_ext.packing.kinds import ALL, Kind
+from monai_cl_ext.packing.metadata import data_of
+from monai_cl_ext.packing.scores import Scores
+from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.study.statistics.intervals import Estimate
 from monai_cl_ext.visualize.wording import duration
 
@@ -19,7 +21,6 @@ SHEARED = (
     "Where monai-cl-ext is not installed, volumes whose axes are not at right angles (CT with a tilted gantry) are "
     "resampled by MONAI's Spacingd, which may mix neighboring slices, so that label maps differ from those scored."
 )
-NAMES = {"dice": "Dice", "hd95": "HD95"}
 
 
 def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, license_text: str) -> str:
@@ -31,20 +32,20 @@ def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, li
         scores: of its evaluation.
         license_text: of the data.
     """
-    settings = run.training["settings"]
-    classes = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    shown = ", ".join(f"`{name}` {settings[name]}" for name in SETTINGS if settings.get(name) not in (None, False))
+    kind, settings = run.kind, run.settings
+    formats = metadata["network_data_format"]
+    classes, modality = formats["outputs"]["pred"]["channel_def"], formats["inputs"]["image"]["modality"]
+    shown = ", ".join(f"`{name}` {settings[name]}" for name in kind.prepared if settings.get(name) not in (None, False))
     sections = {
         "### **Authors**": metadata["authors"],
-        "### **Tags**": ", ".join(["Segmentation", metadata["network_data_format"]["inputs"]["image"]["modality"]]),
+        "### **Tags**": f"{kind.problem.name.capitalize()}, {modality}",
         "## **Model Description**": f"{metadata['description']}. Classes: "
         + ", ".join(f"{number} {name}" for number, name in classes.items()) + ".",
-        "## **Data**": "; ".join(f"{part}: {told}" for part, told in parts_of(run).items())
-        + f". License: {license_text}",
+        "## **Data**": f"{data_of(run)}. License: {license_text}",
         "#### **Preprocessing**": f"{_sentence(metadata['image_classes'])}. Settings of the training, which inference "
         f"has too: {shown}.",
         "## **Performance**": f"No scores: {run.unscored}." if scores is None else _performance(scores),
-        "## **Usage**": _usage(metadata),
+        "## **Usage**": _usage(metadata, kind),
         "## **System Configuration**": f"Trained in {duration(run.training['seconds'])} on {run.training['device']}, "
         f"{run.training['processes']} process(es): {run.training['iterations']:,} steps of {settings['batch_size']}.",
         "## **Limitations**": f"{metadata['intended_use']}. Scores hold for images like those of the training."
@@ -58,24 +59,24 @@ def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, li
 
 
 def _performance(scores: Scores) -> str:
-    units = {"dice": "", "hd95": f" ({scores.unit})"}
-    names = list(scores.estimates["dice"])
+    columns = {METRICS[metric].label(scores.unit): found for metric, found in scores.estimates.items()}
+    names = dict.fromkeys(name for found in columns.values() for name in found)
     rows = [
-        "| " + " | ".join([name if name != ALL else "mean of classes",
-                           *(_told(scores.estimates[metric][name]) for metric in METRICS)]) + " |"
+        "| " + " | ".join([name if name != ALL else "all classes",
+                           *(_told(found[name]) if name in found else "" for found in columns.values())]) + " |"
         for name in names
     ]  # fmt: skip
     chosen = " These patients chose the weights, so other scores are lower as a rule." * (scores.part == "validation")
     return "\n".join(
         [
             *textwrap.wrap(
-                f"Means over the {scores.patients} patients of the {scores.part} part of the run that trained it, with "
-                f"95 % intervals for other patients of the same kind.{chosen}",
+                f"Scores over the {scores.patients} patients of the {scores.part} part of the run that trained it, "
+                f"with {100 * scores.level:g} % intervals for other patients of the same kind.{chosen}",
                 WIDTH,
             ),
             "",
-            "| class | " + " | ".join(f"{NAMES[metric]}{units[metric]}" for metric in METRICS) + " |",
-            "|" + "---|" * (len(METRICS) + 1),
+            "| class | " + " | ".join(columns) + " |",
+            "|" + "---|" * (len(columns) + 1),
             *rows,
         ]
     )
@@ -95,7 +96,7 @@ def _needs_own_package(metadata: Mapping[str, Any]) -> bool:
     return OWN_PACKAGE in metadata["required_packages_version"]
 
 
-def _usage(metadata: Mapping[str, Any]) -> str:
+def _usage(metadata: Mapping[str, Any], kind: Kind) -> str:
     alone = "Inference needs MONAI and pytorch-ignite alone, training and evaluation monai-cl-ext too."
     hashes = [f"- `{file}`: SHA-256 {digest}" for file, digest in metadata["weights_sha256"].items()]
     return "\n".join(
@@ -110,7 +111,7 @@ def _usage(metadata: Mapping[str, Any]) -> str:
             "--pretrained models/model.pt",
             "```",
             "",
-            "`DIR` holds NIfTI volumes; label maps are written to `eval`, on the grid of the input.",
+            *textwrap.wrap(kind.serves, WIDTH),
             "",
             *hashes,
         ]

@@ -13,13 +13,13 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_cl_ext.files import sha256_of
+from monai_cl_ext.packing.kinds import KINDS, Kind
 from monai_cl_ext.recipes.predict import trained_bundle
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.visualize.records import Record, Run, find_runs
 
 RECORDS = "eval"
-SETTINGS = ("spatial_dims", "slice_axis", "pixdim", "image_size", "in_channels", "nonzero", "window")
-"""Ids by which the records of a training and of an evaluation tell how their images are prepared."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,21 @@ class TrainedRun:
     records: Sequence[Record] = ()
 
     @property
+    def kind(self) -> Kind:
+        """What it predicts."""
+        return KINDS[self.bundle.read("metadata")["network_data_format"]["outputs"]["pred"]["format"]]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the training by config id: as its record tells them, the others as its configuration has them."""
+        return {**self.config, **self.training.get("settings", {})}
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes that are scored."""
+        return self.kind.class_names(self.settings, {} if self.evaluation is None else self.evaluation["settings"])
+
+    @property
     def weights(self) -> Path:
         """The state of the network."""
         return self.bundle.folder / "models" / "model.pt"
@@ -55,7 +70,8 @@ def trained_run(run: str) -> TrainedRun:
 
     Raises:
         FileNotFoundError: when it is neither, or train.json has not completed in it.
-        ValueError: when a record cannot be read, or the training kept its weights in another folder.
+        ValueError: when the bundle predicts something else, a record cannot be read, or the weights are not those of
+            the recorded training: it kept its own in another folder, or a later one replaced them.
     """
     folder = trained_bundle(Path(os.path.realpath(run)))
     records = folder / RECORDS
@@ -67,27 +83,40 @@ def trained_run(run: str) -> TrainedRun:
             f"{run}: expected the record {RECORDS}/run_train.json of a training that has completed, found {found}; run "
             "configs/train.json to its end in this folder, with its own output_dir and ckpt_dir"
         )
-    kind = Bundle(folder).read("metadata")["network_data_format"]["outputs"]["pred"]["format"]
-    if kind != "segmentation":
-        raise ValueError(f"{run}: expected a bundle that segments, found {kind}; others cannot be packed yet")
+    bundle = Bundle(folder)
+    kind = bundle.read("metadata")["network_data_format"]["outputs"]["pred"]["format"]
+    if kind not in KINDS:
+        raise ValueError(
+            f"{bundle.path('metadata')}: expected a prediction whose format is {' or '.join(KINDS)}, found {kind!r}; "
+            "others cannot be packed"
+        )
     config = _config(records / "config_train.json")
     if not _kept_beside(config, folder):
         raise ValueError(
             f"{folder}: expected the weights of its training in models/, found that it kept them in ckpt_dir "
             f"{config['ckpt_dir']!r}; train without --ckpt_dir and --output_dir, which lie in the bundle's folder then"
         )
-    evaluation = stages.get("evaluate")
+    weights = folder / "models" / "model.pt"
+    if training.get("weights_sha256") not in (None, sha256_of(weights)):
+        raise ValueError(
+            f"{weights} is not what the training of {RECORDS}/run_train.json wrote: a later one with its own "
+            "--output_dir has replaced it; run train.json again in this folder, without --output_dir"
+        )
+    evaluation, evaluated = stages.get("evaluate"), records / "config_evaluate.json"
     if evaluation is None or not evaluation["completed"]:
         evaluation, unscored = None, "not evaluated before it was packed"
-    elif evaluation["begun"] < training["ended"] or not _kept_beside(_config(records / "config_evaluate.json"), folder):
+    elif evaluation["begun"] < training["ended"] or not _kept_beside(_config(evaluated), folder):
         evaluation, unscored = None, "evaluated with other weights"
+    elif evaluation["settings"].get("test_dir"):
+        unscored = "evaluated on the images of another folder, test_dir"
     else:
-        unscored = _other_settings(training["settings"], evaluation["settings"])
+        settings = (config | training["settings"], _config(evaluated) | evaluation["settings"])
+        unscored = _other_settings(KINDS[kind].prepared, *settings)
     scores: list[Record] = []
     if not unscored:
-        scores = next(found.scores() or [] for found in _runs(records) if found.folder == records)
+        scores = KINDS[kind].rows(records)
         unscored = "" if scores else f"{RECORDS}/metrics.csv has none"
-    return TrainedRun(Bundle(folder), config, training, evaluation, scores, unscored, list(stages.values()))
+    return TrainedRun(bundle, config, training, evaluation, scores, unscored, list(stages.values()))
 
 
 def _kept_beside(config: Mapping[str, Any], folder: Path) -> bool:
@@ -97,9 +126,9 @@ def _kept_beside(config: Mapping[str, Any], folder: Path) -> bool:
     return weights in (records.parent / "models", folder / "models")
 
 
-def _other_settings(trained: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
+def _other_settings(names: Sequence[str], trained: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
     """What differs between how the images of a training and of an evaluation were prepared; empty if nothing does."""
-    other = [name for name in SETTINGS if name in trained and evaluated.get(name) != trained[name]]
+    other = [name for name in names if name in trained and evaluated.get(name) != trained[name]]
     told = (f"{name} {evaluated.get(name)}, trained at {trained[name]}" for name in other)
     return "evaluated at " + "; ".join(told) if other else ""
 

@@ -18,13 +18,13 @@ from monai_cl_ext.packing.exports import NETWORK, export_onnx, export_torchscrip
 TOLERANCE = 1e-4
 
 
-def pack_weights(source: Path, folder: Path, size: list[int], exports: bool = True) -> dict[str, str]:
+def pack_weights(source: Path, folder: Path, shape: list[int], exports: bool = True) -> dict[str, str]:
     """Copies the weights to ``models/model.pt`` and exports them as TorchScript, and as ONNX where it is installed.
 
     Args:
         source: the state of the network.
         folder: of the packed bundle, with its configs.
-        size: of an image that the network takes, without batch and channels.
+        shape: of an image that the network takes, channels first, without batch.
         exports: whether to export them; without, models/ holds the state alone.
 
     Returns:
@@ -45,7 +45,7 @@ def pack_weights(source: Path, folder: Path, size: list[int], exports: bool = Tr
             f"{source} does not fit {NETWORK} of inference.json, so inference would not run: {error}; the training ran "
             "with another network than its configs tell"
         ) from error
-    image = torch.rand(1, int(parser.get_parsed_content("in_channels")), *size)
+    image = torch.rand(1, *shape)
     missing = {}
     for name, export in (("model.ts", export_torchscript), ("model.onnx", export_onnx)) if exports else ():
         try:

@@ -7,11 +7,12 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from monai_cl_ext.files import write_text
+from monai_cl_ext.packing.kinds import KINDS
 from monai_cl_ext.packing.weights import hashes
 
-TEMPLATE = Path(__file__).with_name("zoo_test.py.txt")
 NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 
@@ -32,13 +33,13 @@ def write_pull_request(bundle: str, url: str, output: str) -> list[Path]:
     """
     source, zoo = Path(bundle), Path(output)
     name = source.resolve().name
-    known = _known_hashes(source)
+    known = _metadata(source)
     if not NAME.fullmatch(name):
         raise ValueError(
             f"{source}: expected a name of lower-case words joined by _, found {name!r}; rename the folder"
         )
     found = hashes(source)
-    if found != known:
+    if found != known["weights_sha256"]:
         raise ValueError(
             f"{source}/models: found other files than those whose SHA-256 metadata.json has; pack the bundle again"
         )
@@ -53,13 +54,14 @@ def write_pull_request(bundle: str, url: str, output: str) -> list[Path]:
                   f'    hash_val: "{digest}"', '    hash_type: "sha256"']  # fmt: skip
     write_text(folder / "large_files.yml", "\n".join(lines) + "\n")
     test.parent.mkdir(parents=True, exist_ok=True)
-    write_text(test, TEMPLATE.read_text(encoding="utf-8").replace("BUNDLE_NAME", name))
+    template = Path(__file__).with_name(KINDS[known["network_data_format"]["outputs"]["pred"]["format"]].unit_test)
+    write_text(test, template.read_text(encoding="utf-8").replace("BUNDLE_NAME", name))
     return [folder, folder / "large_files.yml", test]
 
 
-def _known_hashes(source: Path) -> dict[str, str]:
+def _metadata(source: Path) -> dict[str, Any]:
     try:
-        content = json.loads((source / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        return dict(content["weights_sha256"])
+        content: dict[str, Any] = json.loads((source / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        return content | {"weights_sha256": dict(content["weights_sha256"])}
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{source}: expected a folder that bundle pack wrote, found none ({error!r})") from error

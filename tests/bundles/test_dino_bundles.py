@@ -6,12 +6,10 @@ import json
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from monai.networks.nets import BasicUNet
-from PIL import Image
-from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow
+from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow, write_pictures
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.networks import MultiCropViT
@@ -30,19 +28,6 @@ PRETRAIN = {
     "dino_classification": {**{key: PROBE[key] for key in PROBE if "blocks" not in key}, **HEAD, "local_size": 8},
     "dino_segmentation": {**SMALL, **HEAD, "batch_size": 4, "local_size": [16, 16]},
 }
-
-
-def write_pictures(folder: Path, classes: dict[str, float], count: int, seed: int = 0) -> Path:
-    """Stripes of a direction for each class, in a folder for each."""
-    generator = np.random.default_rng(seed)
-    row, column = np.mgrid[:20, :23]
-    for name, slope in classes.items():
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            gray = 0.5 + 0.4 * np.sin(0.9 * (row + slope * column) + generator.uniform(0, 6))
-            color = gray[..., None] * [1.0, 0.7, 0.5] + 0.05 * generator.standard_normal((20, 23, 3))
-            Image.fromarray((color.clip(0, 1) * 255).astype(np.uint8)).save(folder / name / f"{number}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,21 @@ def check_served(predictions: dict[str, np.ndarray], *written: dict[str, nib.Nif
             np.testing.assert_array_equal(np.asarray(volume.dataobj), prediction)
 
 
+def write_pictures(folder: Path, classes: dict[str, float], count: int, seed: int = 0) -> Path:
+    """Stripes of a direction for each class, in a folder for each."""
+    from PIL import Image
+
+    generator = np.random.default_rng(seed)
+    row, column = np.mgrid[:20, :23]
+    for name, slope in classes.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            gray = 0.5 + 0.4 * np.sin(0.9 * (row + slope * column) + generator.uniform(0, 6))
+            color = gray[..., None] * [1.0, 0.7, 0.5] + 0.05 * generator.standard_normal((20, 23, 3))
+            Image.fromarray((color.clip(0, 1) * 255).astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
 def refuse_this_package(monkeypatch) -> None:
     """As where it is not installed: neither it nor a module of it that was imported before is found."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "monai_cl_ext"]:

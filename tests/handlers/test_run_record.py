@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record of a run: what it holds, and that a resumed run adds to it."""
 
+import hashlib
 import json
 import time
 
@@ -225,6 +226,16 @@ def test_the_record_of_an_evaluation_counts_volumes(tmp_path):
     ).run()  # fmt: skip
     record = read(tmp_path, "evaluate")
     assert record["completed"] and not record["trains"] and record["images"] == 3
+
+
+def test_the_weights_that_a_run_left_are_known(tmp_path):
+    path = tmp_path / "model.pt"
+    for content in (None, b"first", b"second"):
+        if content:
+            path.write_bytes(content)
+        trainer(tmp_path, RunRecord(tmp_path, "stage", weights=str(path))).run()
+        expected = content and hashlib.sha256(content).hexdigest()
+        assert read(tmp_path).get("weights_sha256") == expected
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):

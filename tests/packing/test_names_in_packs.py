@@ -37,6 +37,15 @@ def test_what_only_looks_like_a_name_is_not(bundle):
     assert told.startswith("names: 5 of patients") and told.endswith(": 1, May")
 
 
+def test_patients_in_numbers_are_found_where_a_list_holds_nothing_else(bundle):
+    path = bundle / "configs" / "paper.json"
+    path.write_text(json.dumps({"size": [1024, 1024], "window": [1023, 3000], "epochs": 1023}))
+    refuse_names(bundle, {"1023", "1024", "1025"})
+    path.write_text(json.dumps({"train": {"held_out": [1023, 1025]}}))
+    with pytest.raises(ValueError, match=r"paper\.json would hold '1023'"):
+        refuse_names(bundle, {"1023", "1024", "1025"})
+
+
 def test_words_of_the_packages_own_bundles_are_no_names(bundle):
     (bundle / "docs" / "data_license.txt").write_text("images of the heart, 2015; volumes 2015 to 2731")
     told = refuse_names(bundle, {"2015", "image", "heart"})

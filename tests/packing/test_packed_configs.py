@@ -8,17 +8,11 @@ import pytest
 from workflows import copy_bundle, parsed, read
 
 from monai_cl_ext.bundles import bundle_names
-from monai_cl_ext.bundles.installed import metadata_of
 from monai_cl_ext.packing.configs import packed_configs
 from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.study.bundles import Bundle
 
 NAME = "gcl_segmentation"
-BUNDLES = [
-    name
-    for name in bundle_names()
-    if metadata_of(name)["network_data_format"]["outputs"]["pred"]["format"] == "segmentation"
-]
 
 
 def run_of(tmp_path, config):
@@ -84,8 +78,28 @@ def test_what_was_changed_in_train_json_alone_reaches_the_other_configs(tmp_path
         assert configs[stage].keys() == read(NAME, stage).keys()
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", bundle_names())
 def test_without_any_change_the_configs_are_the_bundles(tmp_path, bundle):
-    run = TrainedRun(Bundle(copy_bundle(bundle, tmp_path)), read(bundle, "train"), {}, None, [])
+    classes = read(bundle, "inference").get("default_class_names", [])
+    record = {"settings": {"class_names": classes}}
+    run = TrainedRun(Bundle(copy_bundle(bundle, tmp_path)), read(bundle, "train"), record, None, [])
     for name, content in packed_configs(run).items():
-        assert content == read(bundle, name), name
+        told = {"num_classes": len(classes)} if classes and name == "inference" else {}
+        assert content == read(bundle, name) | told, name
+
+
+@pytest.mark.parametrize(
+    "bundle, changed, inner",
+    [
+        (NAME, "validate#preprocessing", "#transforms#3#mode"), (NAME, "validate#inferer", ""),
+        ("dino_classification", "standardization", "#mean"),
+    ],
+)  # fmt: skip
+def test_a_change_that_inference_would_not_know_is_refused(tmp_path, bundle, changed, inner):
+    config = parsed(bundle, "train", **{f"{changed}{inner}": "another"}).get()
+    del config["_meta_"]
+    root, record = copy_bundle(bundle, tmp_path), {"settings": {"class_names": ["a", "b"]}}
+    with pytest.raises(ValueError, match=f"ran with another {changed}, which"):
+        packed_configs(TrainedRun(Bundle(root), config, record, None, []))
+    (root / "configs" / "train.json").write_text(json.dumps(config))  # who writes it there writes inference.json too
+    assert packed_configs(TrainedRun(Bundle(root), config, record, None, []))["train"] == config

@@ -5,8 +5,8 @@ import json
 import shutil
 
 import pytest
+from workflows import SMALL, run
 
-from monai_cl_ext.packing.metadata import class_names
 from monai_cl_ext.packing.trained_run import trained_run
 
 
@@ -34,6 +34,13 @@ def test_weights_of_another_training_are_refused(root, tmp_path):
     assert trained_run(str(root)).weights == root / "models" / "model.pt"
 
 
+def test_a_later_training_that_recorded_elsewhere_is_noticed(root, given, phantom, tmp_path):
+    settings = SMALL | given | {"dataset_dir": str(phantom), "seed": 1}
+    run(root, ["train"], **settings, output_dir=str(tmp_path / "eval"))
+    with pytest.raises(ValueError, match=r"model\.pt is not what the training of eval/run_train\.json wrote"):
+        trained_run(str(root))
+
+
 def test_scores_under_other_settings_do_not_count(root):
     path = root / "eval" / "run_evaluate.json"
     settings = json.loads(path.read_text())["settings"]
@@ -56,6 +63,6 @@ def test_a_training_that_was_not_evaluated_has_no_scores(root):
 
 def test_without_an_evaluation_classes_have_the_names_of_the_data_or_numbers(root, tmp_path):
     change(root / "eval" / "config_evaluate.json", ckpt_dir=str(tmp_path / "elsewhere"))
-    assert class_names(trained_run(str(root))) == ["RV", "myocardium", "LV"]
+    assert trained_run(str(root)).class_names == ["RV", "myocardium", "LV"]
     change(root / "eval" / "config_train.json", dataset_dir=str(tmp_path))
-    assert class_names(trained_run(str(root))) == ["class 1", "class 2", "class 3"]
+    assert trained_run(str(root)).class_names == ["class 1", "class 2", "class 3"]
