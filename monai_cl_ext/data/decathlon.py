@@ -168,19 +168,22 @@ def label_names(path: Path) -> dict[int, str]:
 
 
 def foreground_names(folder: Path) -> dict[int, str]:
-    """Names of the labels above 0 in the ``dataset.json`` of a folder; none where it has none, or none that are read.
+    """Names of the labels above 0 in the ``dataset.json`` of a folder, as far as it names single labels.
+
+    The Decathlon's ``{"1": name}``, nnU-Net's ``{name: 1}`` and lists are read; regions of several labels are left out.
 
     Raises:
         ValueError: when the file is malformed.
     """
     description = description_of(folder)
-    if description is None or not read_description(description).get("labels"):
-        return {}
-    try:
-        names = label_names(description)
-    except ValueError:
-        return {}
-    return {number: names[number] for number in sorted(names) if number > 0}
+    labels = read_description(description).get("labels") if description else None
+    pairs = enumerate(labels) if isinstance(labels, list) else labels.items() if isinstance(labels, dict) else ()
+    names: dict[int, str] = {}
+    for key, value in pairs:
+        number, name = (key, value) if _is_number(key) else (value, key)
+        if _is_number(number) and int(number) > 0:
+            names[int(number)] = str(name)
+    return dict(sorted(names.items()))
 
 
 def class_names(folder: str, num_classes: int) -> list[str] | None:

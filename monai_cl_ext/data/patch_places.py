@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,11 @@ def with_room(length: int, spacing: float) -> tuple[int, float]:
         Voxels, a multiple of 16, and their spacing: a finer one where 16 voxels are more than half of the volume.
     """
     size = length // 2 // MULTIPLE * MULTIPLE
-    return (size, spacing) if size else (MULTIPLE, float(f"{length * spacing / (2 * MULTIPLE):.2g}"))
+    if size:
+        return size, spacing
+    half = length * spacing / 2
+    digit = 10 ** (math.floor(math.log10(half / MULTIPLE)) - 1)
+    return MULTIPLE, float(f"{math.floor(half / MULTIPLE / digit) * digit:.4g}")  # down to two digits
 
 
 class RandomPatches:

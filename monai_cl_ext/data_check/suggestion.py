@@ -109,9 +109,9 @@ def suggest(
         found.add("pixdim", None, f"{some}, so nothing is resampled")
     scales = spacings[:, beside] / np.array(found.settings["pixdim"]) if known else np.ones((len(volumes), 2))
     found.add("image_size", *_image_size(facts, shapes[:, beside], scales, beside))
-    lengths = shapes * spacings / spacing
     pixdim = np.insert(found.settings["pixdim"], axis, spacing[axis]) if known else spacing
-    found.patch = Patch(_patch_size(np.median(lengths, axis=0), spacing), _rounded(pixdim) if known else None)
+    lengths = shapes * spacings / pixdim
+    found.patch = Patch(_patch_size(np.median(lengths, axis=0), pixdim), _rounded(pixdim) if known else None)
     found.half_patch = _half_patch(found.patch, lengths.min(axis=0), pixdim)
     cropped = _not_held(facts, found, scales, beside)
     found.cut = _cut(cropped, facts, found, workers)

@@ -25,7 +25,7 @@ class CollapseWarning:
     """Warns, once for each, of projections or of a teacher's outputs that were degenerate several times in a row.
 
     At the start it warns of batches whose pairs are nearly all positive, so that a collapse would fulfill the loss: the
-    first ten, of a method that names its pairs.
+    first ten, of a method that names its pairs and can collapse.
 
     It watches the metric "projection_std" of each validation (``metrics.EmbeddingSpread``, below 0.1) and the mean over
     an epoch of the part "teacher_entropy" of the losses, where there is one (below 0.01 or above 0.99). What an epoch
@@ -76,7 +76,7 @@ class CollapseWarning:
                 f"positive, expected at most {MOST_POSITIVE:.0%}: nearly all rows lie at one place, or in one "
                 "partition, of their volumes, which leaves little to tell apart. Of 3D patches lower image_size to "
                 "half of the shortest volume along each axis (python -m monai_cl_ext check suggests one); of slices "
-                "lower threshold",
+                "lower threshold, or raise partitions, as the method has it",
                 stacklevel=2,
             )
 

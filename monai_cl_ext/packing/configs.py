@@ -10,6 +10,7 @@ from monai.bundle import ConfigParser
 
 from monai_cl_ext.bundles.layers import ordered_config
 from monai_cl_ext.packing.trained_run import TrainedRun
+from monai_cl_ext.study.handover import literal
 
 PLACES = ("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device")
 OWN_TO_THE_RUN = (
@@ -107,4 +108,7 @@ def _evaluated(run: TrainedRun) -> dict[str, Any]:
     """evaluate.json with the settings of the evaluation."""
     content = run.bundle.read("evaluate")
     told = {} if run.evaluation is None else run.evaluation["settings"]
-    return content | {name: told[name] for name in OWN_TO_THE_EVALUATION if name in told and name in content}
+    known = {name: told[name] for name in OWN_TO_THE_EVALUATION if name in told and name in content}
+    if names := known.get("class_names"):
+        known["class_names"] = [literal(str(name)) for name in names]
+    return content | known

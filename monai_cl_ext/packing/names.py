@@ -58,7 +58,7 @@ def refuse_names(folder: Path, names: Collection[str]) -> str:
         if place.parts[0] == "models":
             found = [name for content in _contents(file) for name in folders if os.fsencode(name) in content]
         else:
-            text = _text(file, frozenset(looked_for))
+            text = _text(file, frozenset(every))
             found = [name for name in looked_for if _stands_in(name, text)]
         if found:
             raise ValueError(

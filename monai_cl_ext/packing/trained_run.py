@@ -52,12 +52,17 @@ class TrainedRun:
     @property
     def settings(self) -> dict[str, Any]:
         """Of the training by config id: as its record tells them, the others as its configuration has them."""
-        return {**self.config, **self.training.get("settings", {})}
+        parser = ConfigParser({**copy.deepcopy(self.config), "bundle_root": str(self.bundle.folder)})
+        data = {"dataset_dir": parser.get_parsed_content("dataset_dir")}
+        return {**self.config, **data, **self.training.get("settings", {})}
 
     @property
     def class_names(self) -> list[str]:
         """Names of the classes that are scored."""
-        return self.kind.class_names(self.settings, {} if self.evaluation is None else self.evaluation["settings"])
+        told = {} if self.evaluation is None else self.evaluation["settings"]
+        return self.kind.class_names(
+            self.settings, {"class_names": self.bundle.read("evaluate").get("class_names"), **told}
+        )
 
     @property
     def weights(self) -> Path:

@@ -21,6 +21,7 @@ from monai_cl_ext.data import (
     SliceDataset,
     volume_transform,
 )
+from monai_cl_ext.data.patch_places import with_room
 
 PLAIN = Compose([LoadImaged(["image", "label"], image_only=True, ensure_channel_first=True, allow_missing_keys=True)])
 SPACING = (1.5, 2.0, 5.0)
@@ -273,3 +274,12 @@ def test_volumes_of_other_channels_are_named(tmp_path):
 def test_arguments_out_of_range_are_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RandomPatches(**{"size": 4, **wrong})
+
+
+SHORT = [(30, 1.0), (28, 1.2), (20, 1.68), (8, 4.2), (32, 1.0), (47, 0.3), (10, 10.0)]
+
+
+@pytest.mark.parametrize("length, spacing", SHORT)
+def test_a_patch_with_room_is_at_most_half_of_the_volume(length, spacing):
+    side, step = with_room(length, spacing)
+    assert side % 16 == 0 and 0.2 * length * spacing < side * step <= length * spacing / 2

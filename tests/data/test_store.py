@@ -215,6 +215,14 @@ def test_a_damaged_image_is_made_anew_for_both(data, tmp_path):
     assert len(images(tmp_path / "store")) == 3
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive"])
+def test_a_damaged_image_of_the_entry_with_a_label_does_not_stop_that_without(content, data, tmp_path):
+    slices(data, tmp_path / "store")
+    for path in images(tmp_path / "store").values():
+        path.write_bytes(content)
+    same(slices(unlabelled(data), tmp_path / "store"), slices(unlabelled(data), None))
+
+
 def test_a_description_tells_what_differs_and_nothing_else(data):
     def plus(number):
         return lambda image: levels(image) + number

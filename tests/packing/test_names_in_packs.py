@@ -44,6 +44,9 @@ def test_patients_in_numbers_are_found_where_a_list_holds_nothing_else(bundle):
     path.write_text(json.dumps({"train": {"held_out": [1023, 1025]}}))
     with pytest.raises(ValueError, match=r"paper\.json would hold '1023'"):
         refuse_names(bundle, {"1023", "1024", "1025"})
+    path.write_text(json.dumps({"train": {"held_out": [7, 1023, 1025]}}))  # 7 alone is not looked for
+    with pytest.raises(ValueError, match=r"paper\.json would hold '1023'"):
+        refuse_names(bundle, {"7", "1023", "1025"})
 
 
 def test_words_of_the_packages_own_bundles_are_no_names(bundle):

@@ -5,8 +5,11 @@ import json
 import shutil
 
 import pytest
+from monai.bundle import ConfigParser
 from workflows import SMALL, run
 
+from monai_cl_ext.packing.configs import packed_configs
+from monai_cl_ext.packing.scores import scores_of
 from monai_cl_ext.packing.trained_run import trained_run
 
 
@@ -66,3 +69,27 @@ def test_without_an_evaluation_classes_have_the_names_of_the_data_or_numbers(roo
     assert trained_run(str(root)).class_names == ["RV", "myocardium", "LV"]
     change(root / "eval" / "config_train.json", dataset_dir=str(tmp_path))
     assert trained_run(str(root)).class_names == ["class 1", "class 2", "class 3"]
+    change(root / "configs" / "evaluate.json", class_names=["one", "two", "three"])  # as train writes it
+    assert trained_run(str(root)).class_names == ["one", "two", "three"]
+
+
+def test_the_data_of_a_default_folder_name_the_classes(root, phantom):
+    change(root / "eval" / "run_evaluate.json", completed=False)
+    change(root / "eval" / "config_train.json", dataset_dir="$@bundle_root + '/data'")
+    assert trained_run(str(root)).class_names == ["class 1", "class 2", "class 3"]
+    (root / "data").symlink_to(phantom)
+    assert trained_run(str(root)).class_names == ["RV", "myocardium", "LV"]
+
+
+def test_a_class_with_the_name_of_all_classes_is_refused(root):
+    path = root / "eval" / "run_evaluate.json"
+    change(path, settings=json.loads(path.read_text())["settings"] | {"class_names": ["right", "mean", "left"]})
+    with pytest.raises(ValueError, match="a class is named 'mean'"):
+        scores_of(trained_run(str(root)))
+
+
+def test_names_of_classes_are_packed_as_text_not_as_expressions(root):
+    path, names = root / "eval" / "run_evaluate.json", ["$1 + 1", "@device", "left"]
+    change(path, settings=json.loads(path.read_text())["settings"] | {"class_names": names})
+    parser = ConfigParser(packed_configs(trained_run(str(root)))["evaluate"])
+    assert parser.get_parsed_content("class_names") == names

@@ -40,7 +40,7 @@ class Kind(ABC):
 
         Args:
             settings: of the training, by config id.
-            evaluated: the same of its evaluation; empty without one.
+            evaluated: the same of its evaluation, else as evaluate.json has it.
         """
 
     @abstractmethod

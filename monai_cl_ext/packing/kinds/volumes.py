@@ -32,9 +32,10 @@ class Volumes(Kind):
     unit_test = "zoo_test_volumes.py.txt"
 
     def class_names(self, settings: Mapping[str, Any], evaluated: Mapping[str, Any]) -> list[str]:
-        """Of the foreground: those of the evaluation, else of the data set, else their numbers."""
-        number = int(settings["num_classes"])
-        known = evaluated.get("class_names") or class_names(str(settings["dataset_dir"]), number)
+        """Of the foreground: those of the evaluation or its config, else of the data set, else their numbers."""
+        number, known = int(settings["num_classes"]), evaluated.get("class_names")
+        if not (isinstance(known, list) and len(known) == number - 1):
+            known = class_names(str(settings["dataset_dir"]), number)
         return list(known or (f"class {label}" for label in range(1, number)))
 
     def metadata(
