@@ -56,11 +56,10 @@ class Run:
             raise ValueError(f"{path} cannot be read ({reason}); delete it, or run the stage again") from error
 
     def scores(self) -> list[Record] | None:
-        """Rows of metrics.csv: "volume" and "class" as text, the others as numbers; None where there is none."""
-        path = self.folder / "metrics.csv"
-        if not path.is_file():
+        """Rows of metrics.csv of volumes: "volume" and "class" as text, the others as numbers; None without any."""
+        path, rows = self._metrics()
+        if rows is None or _of_photographs(rows):
             return None
-        rows = read_rows(path)
         try:
             return [
                 {name: value if name in ("volume", "class") else float(value) for name, value in row.items()}
@@ -71,6 +70,15 @@ class Run:
             raise ValueError(
                 f"{path} is not a table of scores ({error!r}): expected the columns volume, class, dice, hd95, missed"
             ) from error
+
+    def photograph_scores(self) -> list[Record] | None:
+        """Rows of metrics.csv of photographs, as text, see ``ClassificationScoresHandler``; None without such rows."""
+        _, rows = self._metrics()
+        return rows if rows and _of_photographs(rows) else None
+
+    def _metrics(self) -> tuple[Path, list[Record] | None]:
+        path = self.folder / "metrics.csv"
+        return path, read_rows(path) if path.is_file() else None
 
     def curves(self, stage: str | None = None) -> dict[str, Curve]:
         """Scalars of a stage that trained here, by tag, from the TensorBoard files that its record names.
@@ -96,6 +104,11 @@ class Run:
             for tag, values in latest.items()
         }
         return {tag: curve for tag, curve in curves.items() if curve}
+
+
+def _of_photographs(rows: list[Record]) -> bool:
+    """Whether rows of scores are those of a classification."""
+    return bool(rows) and {"classifier", "score", "value"} <= rows[0].keys()
 
 
 def _scalars(path: Path) -> Iterator[tuple[str, int, float]]:

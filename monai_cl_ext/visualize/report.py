@@ -13,6 +13,7 @@ from monai_cl_ext.visualize.tables import (
     comparisons,
     data_table,
     leak,
+    photograph_table,
     score_tables,
     settings_tables,
     stage_table,
@@ -45,6 +46,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
         _overview(runs),
         *training_sections(runs, figures),
         _scores(runs, figures),
+        _photographs(runs),
         _overlays(runs, figures),
         _details(runs),
     ]
@@ -79,6 +81,11 @@ def _scores(runs: list[Run], figures: Path) -> Section:
         drawings = [draw_scores(scores, metric, unit_of(runs)) for metric in ("dice", "hd95")]
         section.groups = [("", saved(drawings, figures))]
     return section
+
+
+def _photographs(runs: list[Run]) -> Section:
+    scores = {run.name: rows for run in runs if (rows := run.photograph_scores())}
+    return Section("photographs", "Scores on photographs", tables=[photograph_table(scores)] if scores else [])
 
 
 def _overlays(runs: list[Run], figures: Path) -> Section:

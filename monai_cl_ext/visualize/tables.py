@@ -130,6 +130,25 @@ def score_tables(scores: dict[str, list[Record]], unit: str) -> tuple[list[Table
     return means, folded
 
 
+def photograph_table(scores: dict[str, list[Record]]) -> Table:
+    """The scores of each class of photographs with their intervals over patients.
+
+    Args:
+        scores: rows of metrics.csv by name of the run.
+    """
+    columns = list(dict.fromkeys(row["score"] for rows in scores.values() for row in rows))
+    found: dict[tuple[str, str, str, str], dict[str, str]] = {}
+    for run, rows in scores.items():
+        for row in rows:
+            value, low, high = (_number(float(row[name]), 3) for name in ("value", "low", "high"))
+            key = (run, row["classifier"].replace("_", " "), row["class"], row["images"])
+            found.setdefault(key, {})[row["score"]] = f"{value} [{low}, {high}]"
+    names = {"auroc": "AUROC", "aupr": "AUPR"}
+    head = ["run", "classifier", "class", "photographs", *(names.get(name, name) for name in columns)]
+    cells = [[*key, *(values.get(name, "") for name in columns)] for key, values in found.items()]
+    return Table("Scores with their intervals over patients", head, cells)
+
+
 def comparisons(scores: dict[str, list[Record]]) -> list[str]:
     """A sentence for each run after the first: how its mean Dice differs on the volumes that both segmented."""
     if not scores:

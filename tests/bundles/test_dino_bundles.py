@@ -14,6 +14,7 @@ from workflows import SMALL, copy_bundle, message_of, parsed, run, workflow, wri
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.networks import MultiCropViT
 from monai_cl_ext.transforms import GaussianBlur, PolynomialBiasField
+from monai_cl_ext.visualize import write_report
 
 NAMES = ["dino_classification", "dino_segmentation"]
 CPU = {"device": "$torch.device('cpu')"}
@@ -219,6 +220,15 @@ def test_scores_of_the_test_pictures_are_written(classified, data):
     assert all(0 <= float(row["low"]) <= float(row["high"]) <= 1 for row in rows)
     assert sum(row["score"] == "auroc" for row in rows) == 2 * 3
     assert json.loads((classified / "models" / "class_names.json").read_text()) == ["falling", "rising"]
+
+
+def test_the_report_shows_the_scores_of_the_test_pictures(classified, tmp_path):
+    (shown,) = [row for row in table(classified / "eval" / "metrics.csv")
+                if (row["classifier"], row["score"], row["class"]) == ("network", "auroc", "falling")]  # fmt: skip
+    page = write_report(classified / "eval", tmp_path / "report.html").read_text()
+    assert "Scores on photographs" in page and "AUROC" in page
+    value, low, high = (f"{float(shown[name]):.3f}" for name in ("value", "low", "high"))
+    assert f"{value} [{low}, {high}]" in page
 
 
 def test_inference_gives_what_evaluation_scored(classified):
