@@ -56,8 +56,10 @@ def test_a_study_of_patches_shares_its_store_and_starts_from_its_weights(phantom
 
     (prepared,) = holdings(tmp_path / "store")  # one preparation for all cells
     split = keep_plan(root, {}).splits[0]
-    unlabelled, labelled = len(split["pretrain"]) + len(split["validation"]), 2
-    assert prepared.volumes == unlabelled + labelled
+    entries, images = list(prepared.folder.glob("*/volume.json")), list(prepared.folder.glob("*/image.npy"))
+    assert prepared.volumes == len(split["pretrain"]) + len(split["validation"])
+    assert len(entries) == prepared.volumes + 2  # two patients with their labels as well
+    assert len({file.stat().st_ino for file in images}) == prepared.volumes  # and their images once
 
     scores = collect_scores(cells, root)
     assert len(scores) == len(METHODS) * 2 * 3 * 5 and set(scores["method"]) == set(METHODS)
