@@ -26,7 +26,7 @@ def with_room(length: int, spacing: float) -> tuple[int, float]:
     size = length // 2 // MULTIPLE * MULTIPLE
     if size:
         return size, spacing
-    half = length * spacing / 2
+    half = max(length, 1) * spacing / 2
     digit = 10 ** (math.floor(math.log10(half / MULTIPLE)) - 1)
     return MULTIPLE, float(f"{math.floor(half / MULTIPLE / digit) * digit:.4g}")  # down to two digits
 

@@ -283,3 +283,7 @@ SHORT = [(30, 1.0), (28, 1.2), (20, 1.68), (8, 4.2), (32, 1.0), (47, 0.3), (10, 
 def test_a_patch_with_room_is_at_most_half_of_the_volume(length, spacing):
     side, step = with_room(length, spacing)
     assert side % 16 == 0 and 0.2 * length * spacing < side * step <= length * spacing / 2
+
+
+def test_a_volume_shorter_than_a_voxel_has_a_spacing_too():
+    assert with_room(0, 1.0) == with_room(1, 1.0) == (16, 0.031)
