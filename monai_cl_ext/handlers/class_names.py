@@ -16,8 +16,8 @@ from monai_cl_ext.files import write_text
 
 logger = logging.getLogger(__name__)
 
-RESERVED = {"image": "column", "patient": "column", "class": "column", "all": "row"}
-"""What predictions.csv and metrics.csv hold besides the classes; no class has such a name."""
+RESERVED = {"image": "column", "patient": "column", "class": "column", "all": "row", "mean": "score"}
+"""What tables of predictions and scores hold besides the classes; no class has such a name."""
 
 
 def refuse_reserved(class_names: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ def refuse_reserved(class_names: Sequence[str]) -> None:
         if name in RESERVED:
             raise ValueError(
                 f"class {name!r}: predictions.csv and metrics.csv have a {RESERVED[name]} of this name; give the class"
-                f" another one, such as '{name}_', by renaming its folder or its label in the table"
+                f" another one, such as '{name}_', by renaming its folder, or its label in the table or in dataset.json"
             )
 
 
@@ -58,7 +58,7 @@ class SaveClassNames(_ClassNames):
         path: file to write; its folder is made when missing.
 
     Raises:
-        ValueError: when a class has a reserved name (image, patient, class, all).
+        ValueError: when a class has a reserved name (image, patient, class, all, mean).
     """
 
     def __call__(self, engine: Engine) -> None:

@@ -49,7 +49,7 @@ class ClassificationScoresHandler:
 
     Raises:
         ValueError: when an image that was trained on is tested, or a class has a reserved name (image, patient, class,
-            all); while running, when scores cannot be computed.
+            all, mean); while running, when scores cannot be computed.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data.alignment import on_image_grid
 from monai_cl_ext.distributed import gather_objects, rank
+from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.handlers.evaluated_volumes import file_name, label_map, volume_names
 from monai_cl_ext.metrics.metric import SEGMENTATION
 from monai_cl_ext.metrics.segmentation import segmentation_scores
@@ -75,6 +76,7 @@ class SegmentationScoresHandler:
             raise ValueError(
                 f"class_names must name the {num_classes - 1} classes without background, found {self.class_names}"
             )
+        refuse_reserved(self.class_names)
         self.use_spacing = use_spacing
         self.output_transform = output_transform
         self.rows: dict[str, Rows] = {}

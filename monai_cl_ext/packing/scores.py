@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_cl_ext.packing.kinds import ALL
 from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.study.statistics.intervals import Estimate
 
@@ -42,15 +41,9 @@ class Scores:
 
 
 def scores_of(run: TrainedRun) -> Scores | None:
-    """The scores of the run's own evaluation; None where there are none, see ``TrainedRun.unscored``.
-
-    Raises:
-        ValueError: when a class has the name that stands for all of them.
-    """
+    """The scores of the run's own evaluation; None where there are none, see ``TrainedRun.unscored``."""
     if run.evaluation is None or run.unscored:
         return None
-    if ALL in run.class_names:
-        raise ValueError(f"a class is named {ALL!r}, as the score over all classes is; evaluate with another name")
     part, card = next(iter(run.evaluation["data"].items()))
     settings = run.evaluation["settings"]
     estimates = run.kind.estimates(run.scores, card)

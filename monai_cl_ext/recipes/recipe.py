@@ -32,8 +32,9 @@ class TrainingRecipe:
 def recipe_for(labelled: int, unlabelled: int, method: str | None = None) -> TrainingRecipe:
     """The recipe for so many patients with labels to train on, and so many volumes without.
 
-    With unlabeled volumes it is what docs/results/acdc_semi_supervised.md found best on validation patients. Schedule
-    and learning rates of the training are that study's. Settings that are not named are the bundles' own.
+    With unlabeled volumes it is what was best on validation patients of docs/results/acdc_semi_supervised.md and
+    hippocampus_semi_supervised.md; schedule and learning rates of the training are those of these studies. Settings
+    that are not named are the bundles' own.
 
     Args:
         labelled: number of patients.

@@ -91,6 +91,11 @@ def test_rows_and_metrics_equal_the_scores_of_each_volume(tmp_path):
     assert not [file for file in path.parent.iterdir() if file != path]
 
 
+def test_a_class_is_not_named_as_the_score_over_all_classes(tmp_path):
+    with pytest.raises(ValueError, match="class 'mean': .*have a score of this name.*dataset.json"):
+        SegmentationScoresHandler(str(tmp_path / "scores.csv"), 3, ["LV", "mean"])
+
+
 def test_voxels_instead_of_the_affine(tmp_path):
     found = cases(1)
     evaluate(outputs(found), SegmentationScoresHandler(tmp_path / "a.csv", 3, use_spacing=False))

@@ -9,7 +9,6 @@ from monai.bundle import ConfigParser
 from workflows import SMALL, run
 
 from monai_cl_ext.packing.configs import packed_configs
-from monai_cl_ext.packing.scores import scores_of
 from monai_cl_ext.packing.trained_run import trained_run
 
 
@@ -79,13 +78,6 @@ def test_the_data_of_a_default_folder_name_the_classes(root, phantom):
     assert trained_run(str(root)).class_names == ["class 1", "class 2", "class 3"]
     (root / "data").symlink_to(phantom)
     assert trained_run(str(root)).class_names == ["RV", "myocardium", "LV"]
-
-
-def test_a_class_with_the_name_of_all_classes_is_refused(root):
-    path = root / "eval" / "run_evaluate.json"
-    change(path, settings=json.loads(path.read_text())["settings"] | {"class_names": ["right", "mean", "left"]})
-    with pytest.raises(ValueError, match="a class is named 'mean'"):
-        scores_of(trained_run(str(root)))
 
 
 def test_names_of_classes_are_packed_as_text_not_as_expressions(root):

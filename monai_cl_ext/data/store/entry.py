@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from torch import Tensor
@@ -109,8 +108,8 @@ def _save(path: Path, values: Tensor, others: Iterable[Path] = ()) -> int:
     """Writes an array, or links the file of another folder that holds the same, and returns the size of its file."""
     array = values.contiguous().numpy()
     for other in others:
-        with suppress(OSError, ValueError, EOFError, BadZipFile):  # not there, damaged, or on a disk without hard links
-            if np.array_equal(np.load(other / path.name, mmap_mode="r"), array):
+        with suppress(OSError, ValueError):  # not there, damaged, or on a disk without hard links
+            if np.array_equal(np.lib.format.open_memmap(other / path.name, mode="r"), array):
                 os.link(other / path.name, path)
                 return path.stat().st_size
     with open(path, "wb") as file:
