@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, slices, batches by partition, splits by patient, and a phantom."""
 
-from monai_cl_ext.data.decathlon import class_names
+from monai_cl_ext.data.described_labels import class_names
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.listed import read_listed
 from monai_cl_ext.data.loading import LoadCased

@@ -66,7 +66,7 @@ def described_cases(path: Path) -> list[tuple[str, dict[str, Any]]]:
         if not isinstance(content.get(name, []), list):
             raise ValueError(
                 f'{path}: expected as {name!r} a list of {{"image": path, "label": path}}, found '
-                f"{_shortened(content[name])}; repair the file, or remove it to read the folder as plain volumes"
+                f"{shortened(content[name])}; repair the file, or remove it to read the folder as plain volumes"
             )
     entries = [(name, number, entry) for name in LISTS for number, entry in enumerate(content.get(name, []))]
     if not entries:
@@ -89,7 +89,7 @@ def _case(entry: Any, description: Path, place: str) -> tuple[str, dict[str, Any
     if "image" not in keys or not all(isinstance(named[key], str) and named[key].strip() for key in keys):
         raise ValueError(
             f'{description}: expected {place} to be {{"image": path, "label": path}}, without "label" where there is '
-            f"none, or a path; found {_shortened(entry)}; repair that entry"
+            f"none, or a path; found {shortened(entry)}; repair that entry"
         )
     case: dict[str, Any] = {}
     for key in keys:
@@ -131,79 +131,7 @@ def _once(cases: list[tuple[str, dict[str, Any]]], description: Path) -> list[tu
     return list(kept.values())
 
 
-def label_names(path: Path) -> dict[int, str]:
-    """The names of the labels by their numbers, background included, as a ``dataset.json`` gives them.
-
-    ``{"0": "background", "1": "liver"}`` (the Decathlon), ``{"background": 0, "liver": 1}`` (nnU-Net) and
-    ``["background", "liver"]`` are read.
-
-    Raises:
-        ValueError: when there are no labels, or they are something else, such as nnU-Net's regions of several labels.
-    """
-    labels = read_description(path).get("labels")
-    remedy = "give --classes, such as '[RV,myocardium,LV]'"
-    if not isinstance(labels, (dict, list)) or not labels:
-        raise ValueError(f"{path} does not name the labels; {remedy}")
-    pairs = list(labels.items()) if isinstance(labels, dict) else list(enumerate(labels))
-    if not all(_is_number(number) for number, _ in pairs):
-        pairs = [(number, name) for name, number in pairs]
-    regions = [name for number, name in pairs if isinstance(number, (list, tuple))]
-    if regions:
-        raise ValueError(
-            f"{path}: the label {regions[0]!r} is a region of several labels, as nnU-Net has them, which are not read; "
-            f"name each number in the label files: {remedy}"
-        )
-    names = [str(name) for _, name in pairs]
-    if not all(_is_number(number) and isinstance(name, (str, int)) for number, name in pairs):
-        raise ValueError(f"{path}: expected the labels as numbers with names, found {_shortened(labels)}; {remedy}")
-    found = {int(number): str(name) for number, name in pairs}
-    if len(found) < len(pairs) or len(set(names)) < len(names):
-        raise ValueError(f"{path}: two labels have one number or one name, found {_shortened(labels)}; {remedy}")
-    if "ignore" in names:
-        raise ValueError(
-            f"{path}: the label 'ignore' of nnU-Net is not read; set these voxels to a class, or leave the cases out, "
-            f"and {remedy}"
-        )
-    return found
-
-
-def foreground_names(folder: Path) -> dict[int, str]:
-    """Names of the labels above 0 in the ``dataset.json`` of a folder, as far as it names single labels.
-
-    The Decathlon's ``{"1": name}``, nnU-Net's ``{name: 1}`` and lists are read; regions of several labels are left out.
-
-    Raises:
-        ValueError: when the file is malformed.
-    """
-    description = description_of(folder)
-    labels = read_description(description).get("labels") if description else None
-    pairs = enumerate(labels) if isinstance(labels, list) else labels.items() if isinstance(labels, dict) else ()
-    names: dict[int, str] = {}
-    for key, value in pairs:
-        number, name = (key, value) if _is_number(key) else (value, key)
-        if _is_number(number) and int(number) > 0:
-            names[int(number)] = str(name)
-    return dict(sorted(names.items()))
-
-
-def class_names(folder: str, num_classes: int) -> list[str] | None:
-    """Names of the classes 1 to ``num_classes`` - 1 of a data set, for tables of scores.
-
-    Args:
-        folder: of the volumes.
-        num_classes: of the network, background included.
-
-    Returns:
-        The names that the folder's ``dataset.json`` gives; None where it gives none, or those of other classes.
-    """
-    names = foreground_names(Path(str(folder)))
-    return list(names.values()) if list(names) == list(range(1, num_classes)) else None
-
-
-def _is_number(value: Any) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal())
-
-
-def _shortened(value: Any, length: int = 200) -> str:
+def shortened(value: Any, length: int = 200) -> str:
+    """What a file holds, for an error."""
     text = repr(value)
     return text if len(text) <= length else f"{text[:length]} ..."

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.data.any_folder import find_images
-from monai_cl_ext.data.decathlon import foreground_names
+from monai_cl_ext.data.described_labels import foreground_names
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.pictures import TABLE
 from monai_cl_ext.data_check.card import data_card

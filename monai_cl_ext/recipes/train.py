@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.decathlon import description_of, foreground_names, read_description
+from monai_cl_ext.data.decathlon import description_of, read_description
+from monai_cl_ext.data.described_labels import foreground_names
 from monai_cl_ext.data.file_names import existing_folder
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data_check.facts import WARNING

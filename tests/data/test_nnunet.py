@@ -2,13 +2,14 @@
 """Raw data sets of nnU-Net: channels in files of their own, dataset.json of both versions, names of labels."""
 
 import json
+import warnings
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from monai_cl_ext.data import LoadCased, SliceDataset, find_cases, split_patients, volume_transform
-from monai_cl_ext.data.decathlon import class_names, label_names
+from monai_cl_ext.data.described_labels import class_names, label_names
 
 V2 = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "x": 1}, "file_ending": ".nii.gz"}
 
@@ -211,11 +212,15 @@ NAMES = {"background": 0, "liver": 1, "tumor": 2}
         ({"background": 0, "liver": 1, "tumor": 3}, 3, None),
         ({"background": 0, "whole": [1, 2], "core": 2}, 3, None),
         ({}, 3, None),
+        ("liver", 3, None),
     ],
 )
 def test_classes_are_named_by_the_data_set_or_by_nobody(labels, num_classes, names, tmp_path):
     describe(tmp_path, labels=labels)
-    assert class_names(str(tmp_path), num_classes) == names
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert class_names(str(tmp_path), num_classes) == names
+    assert ["dataset.json: expected a name for each" in str(one.message) for one in told] == [True] * (names is None)
 
 
 def test_a_folder_without_a_description_names_no_classes(tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cl_ext.arguments import listed
-from monai_cl_ext.data.decathlon import DESCRIPTION, label_names
+from monai_cl_ext.data.decathlon import DESCRIPTION
+from monai_cl_ext.data.described_labels import label_names
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.patients import PATIENT_PATTERN
 from monai_cl_ext.data.splits import Case
