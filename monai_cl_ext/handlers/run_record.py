@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -101,6 +102,7 @@ class RunRecord:
             "stage": self.stage,
             "trains": isinstance(engine, Trainer),
             "begun": self.earlier.get("begun", time.time()),
+            "working_directory": os.getcwd(),
             "completed": False,
             "settings": self.settings,
             "data": self.data,

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,15 @@ class TrainedRun:
         """What it predicts."""
         return KINDS[self.bundle.read("metadata")["network_data_format"]["outputs"]["pred"]["format"]]
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
-        """Of the training by config id: as its record tells them, the others as its configuration has them."""
+        """Of the training by config id: as its record tells them, the others as its configuration has them.
+
+        A relative ``dataset_dir`` is taken from where the training was started.
+        """
         parser = ConfigParser({**copy.deepcopy(self.config), "bundle_root": str(self.bundle.folder)})
-        data = {"dataset_dir": parser.get_parsed_content("dataset_dir")}
-        return {**self.config, **data, **self.training.get("settings", {})}
+        data = Path(self.training.get("working_directory", ""), str(parser.get_parsed_content("dataset_dir")))
+        return {**self.config, "dataset_dir": str(data), **self.training.get("settings", {})}
 
     @property
     def class_names(self) -> list[str]:

@@ -80,6 +80,13 @@ def test_the_data_of_a_default_folder_name_the_classes(root, phantom):
     assert trained_run(str(root)).class_names == ["RV", "myocardium", "LV"]
 
 
+def test_a_relative_folder_of_data_is_looked_up_from_where_the_training_was_started(root, phantom):
+    change(root / "eval" / "run_evaluate.json", completed=False)
+    change(root / "eval" / "config_train.json", dataset_dir=f"../{phantom.parent.name}/{phantom.name}")
+    change(root / "eval" / "run_train.json", working_directory=str(phantom.parent))
+    assert trained_run(str(root)).class_names == ["RV", "myocardium", "LV"]
+
+
 def test_names_of_classes_are_packed_as_text_not_as_expressions(root):
     path, names = root / "eval" / "run_evaluate.json", ["$1 + 1", "@device", "left"]
     change(path, settings=json.loads(path.read_text())["settings"] | {"class_names": names})
