@@ -94,6 +94,16 @@ def write_entry(
     return Entry(facts, sizes)
 
 
+def has_maps(path: Path, facts: Facts) -> bool:
+    """Whether a file holds the superpixel maps of all slices of a volume."""
+    slices, _, *size = facts.shape
+    try:
+        maps = np.lib.format.open_memmap(path, mode="r")
+        return maps.shape == (slices, 1, *size) and path.stat().st_size == maps.offset + maps.nbytes
+    except (OSError, ValueError):  # not there, or damaged
+        return False
+
+
 def write_map(path: Path, maps: Tensor) -> None:
     """Writes superpixel maps beside the arrays of their volume.
 
