@@ -43,7 +43,7 @@ def split_patients(
     """
     groups = by_patient(cases)
     first = warn_of_same_volumes(cases)
-    candidates = _labelled(groups) or list(groups)
+    candidates = labelled_patients(groups) or list(groups)
     counts = {
         name: _patient_count(name, wanted, len(candidates))
         for name, wanted in (("test", test), ("validation", validation))
@@ -86,8 +86,8 @@ def _drawn(order: Sequence[str], counts: Mapping[str, int], first: Mapping[str, 
             taken.update(parted)
             warnings.warn(
                 f"{part}: no {count} patient(s) can be drawn without parting patients that share an image; "
-                f"{_some(parted)} shares one with patients of another part; ask for another number, or remove the "
-                "copies",
+                f"{_some(parted)} shares one with patients of another part; ask for another "
+                "number, or remove the copies",
                 stacklevel=3,
             )
     return chosen
@@ -151,7 +151,7 @@ def draw_patients(cases: Sequence[Case], number: int | None, seed: int = 0) -> l
         ValueError: when there are fewer labeled patients than asked for, or none.
     """
     groups = by_patient(cases)
-    labelled = _labelled(groups)
+    labelled = labelled_patients(groups)
     number = max(len(labelled), 1) if number is None else positive_integer("number", number)
     if len(labelled) < number:
         raise ValueError(
@@ -207,7 +207,8 @@ def by_patient(cases: Sequence[Case]) -> dict[str, list[Case]]:
     return {patient: groups[patient] for patient in sorted(groups)}
 
 
-def _labelled(groups: Mapping[str, list[Case]]) -> list[str]:
+def labelled_patients(groups: Mapping[str, list[Case]]) -> list[str]:
+    """The patients whose volumes all have labels, of the cases of each patient."""
     return [patient for patient, group in groups.items() if all(case.get("label") for case in group)]
 
 
