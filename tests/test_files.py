@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from monai_cl_ext import files
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.files import atomic, load_tensors, remove_leftovers, save_tensors, temporary_path, write_text
-from monai_cl_ext.finite import listed, not_finite
+from monai_cl_ext.finite import not_finite
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -152,11 +152,6 @@ def test_the_largest_numbers_are_finite(dtype):
     largest = torch.full((50,), torch.finfo(dtype).max, dtype=dtype)
     assert not_finite([largest, -largest, torch.ones(3)]) == []
     assert not_finite([largest, with_value(NAN, dtype)]) == ["1 (1 of 6 values)"]
-
-
-def test_many_names_are_counted():
-    assert listed(["a", "b"]) == "a, b"
-    assert listed([*"abcdef"]) == "a, b, c, d and 2 more"
 
 
 class Ledger(TorchDispatchMode):

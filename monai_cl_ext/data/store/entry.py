@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import case_files
 from monai_cl_ext.data.foreground import some_voxels
 from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.store.folder import VOLUME
@@ -32,11 +32,6 @@ class Entry(NamedTuple):
 
     facts: Facts
     sizes: dict[str, int]
-
-
-def case_files(case: Mapping[str, Any]) -> list[str]:
-    """The files of a case, those of the image first."""
-    return [file for key in ("image", "label") if case.get(key) for file in files_of(case[key])]
 
 
 def read_entry(folder: Path, files: list[str]) -> Entry | None:

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import case_files, image_file
 from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.store.arrays import StoredArrays
 from monai_cl_ext.data.store.content import case_content
-from monai_cl_ext.data.store.entry import Entry, case_files, has_maps, read_entry, write_entry, write_map
+from monai_cl_ext.data.store.entry import Entry, has_maps, read_entry, write_entry, write_map
 from monai_cl_ext.data.store.folder import FILES, KEY_DIGITS, LOCKS, SETTINGS, VOLUME, refused, store_folder
 from monai_cl_ext.data.store.settings import described, settings_key
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
@@ -75,7 +75,7 @@ class Store:
             with self._locked(content):  # by now another process may have prepared it
                 entry = read_entry(folder, case_files(case)) or self._prepare(folder, case)
                 if not self._has_maps(folder, entry):
-                    self._make_maps(folder, files_of(case["image"])[0])
+                    self._make_maps(folder, image_file(case))
         with suppress(OSError):  # it was used now
             os.utime(folder / VOLUME)
         self.kept[place] = content, entry.facts.shape
