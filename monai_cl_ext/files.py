@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
+import platform
 import re
 import shutil
 import zipfile
@@ -17,23 +19,24 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from monai_cl_ext.finite import check_finite, listed
+from monai_cl_ext.finite import check_finite
+from monai_cl_ext.names import first_names
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-TEMPORARY = re.compile(r"\.(?P<target>.+)\.(?P<process>[0-9]{1,9})", re.DOTALL)
+TEMPORARY = re.compile(r"\.(?P<target>.+)\.(?P<machine>[0-9a-f]{8})\.(?P<process>[0-9]{1,9})", re.DOTALL)
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, which replaces it when the block ends and is removed when the block fails.
 
-    Its name holds the number of the process: the next write of ``path`` removes what a killed process left behind, and
-    leaves alone what a living one is writing.
+    Its name holds the machine and the number of the process: the next write of ``path`` removes what a killed process
+    of this machine left behind, and leaves alone what a living one is writing, or any of another machine.
 
     Raises:
         OSError: when it cannot be written; the file is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
     try:
         remove_leftovers(path.parent, re.escape(path.name))
         yield temporary
@@ -58,7 +61,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: when it cannot be made; there is no folder then.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that had the same number
     try:
         temporary.mkdir()
@@ -68,8 +71,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def temporary_path(path: Path) -> Path:
+    """Where this process writes what becomes ``path``: beside it, with a dot before its name."""
+    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}")
+
+
 def remove_leftovers(folder: Path, names: str) -> None:
-    """Removes the temporary files that killed processes of this machine left in a folder.
+    """Removes the temporary files that killed processes of this machine, or container, left in a folder.
 
     Args:
         folder: where the files were to be written; nothing is done when it is missing.
@@ -78,7 +86,8 @@ def remove_leftovers(folder: Path, names: str) -> None:
     if folder.is_dir():
         for path in list(folder.iterdir()):
             found = TEMPORARY.fullmatch(path.name)
-            if found and re.fullmatch(names, found["target"]) and not _lives_elsewhere(int(found["process"])):
+            left = found and found["machine"] == _machine() and re.fullmatch(names, found["target"])
+            if found and left and not _lives_elsewhere(int(found["process"])):
                 with suppress(OSError):  # one that cannot be removed is in nobody's way
                     path.unlink()
 
@@ -130,7 +139,7 @@ def write_tensors(path: Path, content: Any) -> None:
         objects = get_unsafe_globals_in_checkpoint(temporary)
         if objects:
             raise ValueError(
-                f"{path} was not written: it would hold {listed(sorted(objects))}, which only code can read back;"
+                f"{path} was not written: it would hold {first_names(sorted(objects))}, which only code can read back;"
                 " keep tensors, Python's numbers, text, lists and dictionaries"
             )
 
@@ -158,9 +167,18 @@ def _cause(path: Path, error: Exception) -> str:
     with suppress(Exception):  # a damaged file
         objects = get_unsafe_globals_in_checkpoint(path)
     if objects:
-        return f"it holds objects of {listed(sorted(objects))}, which may run code"
+        return f"it holds objects of {first_names(sorted(objects))}, which may run code"
     brief = isinstance(error, (OSError, zipfile.BadZipFile))
     return f"{type(error).__name__}: {error}" if brief else type(error).__name__
+
+
+@functools.cache
+def _machine() -> str:
+    """Eight digits of the machine whose numbers of processes are those of this one; a container has its own."""
+    numbers = ""
+    with suppress(OSError):  # on Linux alone
+        numbers = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()}\0{numbers}".encode()).hexdigest()[:8]
 
 
 def _lives_elsewhere(process: int) -> bool:

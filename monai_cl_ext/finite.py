@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
+
+from monai_cl_ext.names import first_names
 
 
 def check_finite(path: Path, content: Any) -> None:
@@ -25,8 +27,8 @@ def check_finite(path: Path, content: Any) -> None:
     bad = not_finite(content)
     if bad:
         raise FloatingPointError(
-            f"{path} was not written: NaN or infinite are {listed(bad)}. Lower the learning rate or clip the gradients"
-            " and start anew, or repair broken images and resume from the last good state"
+            f"{path} was not written: NaN or infinite are {first_names(bad)}. Lower the learning rate or clip the "
+            "gradients and start anew, or repair broken images and resume from the last good state"
         )
 
 
@@ -46,11 +48,6 @@ def not_finite(content: Any) -> list[str]:
         return []
     counts = {name: int((~torch.isfinite(tensor)).sum()) for name, tensor in tensors.items()}
     return [f"{name} ({count} of {tensors[name].numel()} values)" for name, count in counts.items() if count]
-
-
-def listed(names: Sequence[str], count: int = 4) -> str:
-    """The first ``count`` names, and how many more there are."""
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
 def _floating(content: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
+from typing import Any
 
 _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, lone surrogates, separators of lines and paragraphs
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # reorder the text that follows
@@ -27,6 +29,13 @@ def visible(text: str) -> str:
 def well_formed(text: str) -> str:
     """The text with an escape, such as ``\\udce9``, for each byte of a file's name that is no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def first_names(names: Iterable[Any], count: int = 4, separator: str = ", ") -> str:
+    """The first ``count`` names, and how many more there are: "a, b, c, d and 2 more"."""
+    shown = [str(name) for name in names]
+    more = f" and {len(shown) - count} more" if len(shown) > count else ""
+    return separator.join(shown[:count]) + more
 
 
 def file_name(text: str) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 from monai_cl_ext.arguments import positive_integer
 
 MULTI_GPU = "multi_gpu_train"
-PORT = 29500
+PORT = "$((10000 + SLURM_JOB_ID % 20000))"
+"""What a shell takes for the port of a job's processes: that of another job on the node is most likely another."""
+
 NODE_STORE = 'export MONAI_CL_EXT_STORE="${MONAI_CL_EXT_STORE:-${SLURM_TMPDIR:-/tmp}/monai_cl_ext_store_$(id -un)}"'
 """Line of a shell: a store on the disk of the node, where the environment names none."""
 

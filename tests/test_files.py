@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from monai_cl_ext import files
 from monai_cl_ext.csv_files import write_rows
-from monai_cl_ext.files import atomic, load_tensors, remove_leftovers, save_tensors, write_text
-from monai_cl_ext.finite import listed, not_finite
+from monai_cl_ext.files import atomic, load_tensors, remove_leftovers, save_tensors, temporary_path, write_text
+from monai_cl_ext.finite import not_finite
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -41,13 +42,35 @@ WRITERS = {
 def test_a_file_is_replaced_and_what_killed_processes_left_of_it_is_removed(tmp_path, dead, writer):
     path = tmp_path / "a [1] $x.pt"
     path.write_text("old")
-    mine, killed, living = (tmp_path / f".{path.name}.{number}" for number in (os.getpid(), dead, os.getppid()))
-    others = [".a [1] $x.pt.bak", f".b.pt.{dead}", f"a.{dead}", f".a 1 $x.pt.{dead}", f".{path.name}.{dead}x"]
+    machine = temporary_path(path).suffixes[-2]
+    mine, killed, living = (tmp_path / f".{path.name}{machine}.{id_}" for id_ in (os.getpid(), dead, os.getppid()))
+    left = f"{machine}.{dead}"
+    others = [".a [1] $x.pt.bak", f".b.pt{left}", f"a{left}", f".a 1 $x.pt{left}", f".{path.name}{left}x"]
     for leftover in (mine, killed, living, *(tmp_path / name for name in others)):
         leftover.write_text("part")
     WRITERS[writer](path)
     assert path.read_bytes() != b"old"
     assert names(tmp_path) == sorted([path.name, living.name, *others])
+
+
+@pytest.mark.parametrize("namespace", ["the same", "another"])
+@pytest.mark.parametrize("host", ["this", "other"])
+def test_what_another_machine_or_container_writes_is_left_alone(tmp_path, dead, monkeypatch, host, namespace):
+    path, numbers = tmp_path / "a.txt", [dead, os.getpid()]
+    monkeypatch.setattr(files.platform, "node", lambda: host)
+    monkeypatch.setattr(files.os, "readlink", lambda place: namespace)
+    files._machine.cache_clear()
+    written = [temporary_path(path).with_suffix(f".{number}") for number in numbers]
+    for part in written:
+        part.write_text("part")
+    monkeypatch.setattr(files.platform, "node", lambda: "this")
+    monkeypatch.setattr(files.os, "readlink", lambda place: "the same")
+    files._machine.cache_clear()
+    write_text(path, "new")
+    elsewhere = (host, namespace) != ("this", "the same")
+    assert [part.exists() for part in written] == [elsewhere, elsewhere]
+    monkeypatch.undo()
+    files._machine.cache_clear()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError, OSError])
@@ -129,11 +152,6 @@ def test_the_largest_numbers_are_finite(dtype):
     largest = torch.full((50,), torch.finfo(dtype).max, dtype=dtype)
     assert not_finite([largest, -largest, torch.ones(3)]) == []
     assert not_finite([largest, with_value(NAN, dtype)]) == ["1 (1 of 6 values)"]
-
-
-def test_many_names_are_counted():
-    assert listed(["a", "b"]) == "a, b"
-    assert listed([*"abcdef"]) == "a, b, c, d and 2 more"
 
 
 class Ledger(TorchDispatchMode):

@@ -80,6 +80,7 @@ def test_the_four_rooms_do_not_know_each_other(room):
         "extras",
         "files",
         "finite",
+        "names",
         "numerics",
         "progress",
         "seeds",

@@ -6,7 +6,7 @@ import unicodedata
 
 from odd_names import ODD
 
-from monai_cl_ext.names import LONGEST, file_name, visible, well_formed
+from monai_cl_ext.names import LONGEST, file_name, first_names, visible, well_formed
 
 
 def test_every_character_is_seen():
@@ -18,6 +18,12 @@ def test_every_character_is_seen():
     assert visible("two\nlines\x1b\udce9\u2028") == r"two\nlines\x1b\udce9\u2028"
     for name in ("Müller", "日本語", r"back\slash", "a\u200db", "no break\u00a0space", "$x"):
         assert visible(name) == name
+
+
+def test_many_names_are_counted():
+    assert first_names(["a", "b"]) == "a, b" and first_names([]) == ""
+    assert first_names([*"abcdef"]) == "a, b, c, d and 2 more"
+    assert first_names(range(5), 3, "; ") == "0; 1; 2 and 2 more"
 
 
 def test_names_of_files_are_safe_and_differ_where_the_names_differ():

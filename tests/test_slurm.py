@@ -37,7 +37,7 @@ def test_what_is_started_on_each_node(bundle, tmp_path):
     assert arguments[:5] == [
         "torchrun", "--nnodes=2", "--nproc_per_node=2", "--rdzv_id=7", "--rdzv_backend=c10d"
     ]  # fmt: skip
-    assert arguments[5:8] == ["--rdzv_endpoint=node1:29500", "-m", "monai.bundle"]
+    assert arguments[5:8] == ["--rdzv_endpoint=node1:10007", "-m", "monai.bundle"]
     files = arguments[arguments.index("--config_file") + 1]
     assert [os.path.basename(file) for file in eval(files)] == ["pretrain.json", "multi_gpu_train.json"]
     assert arguments[arguments.index("--dataset_dir") + 1] == "/a folder/it's"
@@ -70,7 +70,7 @@ def test_two_processes_pretrain(bundle, tmp_path):
         "dataset_dir": data, "image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4],
         "validation_patients": 2, "test_patients": 2, "epochs": 1, "batches_per_epoch": 2, "batch_size": 4,
     }  # fmt: skip
-    node = '"${@/--rdzv_endpoint=node1:29500/--rdzv_endpoint=localhost:0}"'
+    node = '"${@/--rdzv_endpoint=node1:10007/--rdzv_endpoint=localhost:0}"'
     started(bundle, tmp_path, node, small, nodes=1)
     assert (bundle / "models" / "model_pretrain.pt").is_file()
 

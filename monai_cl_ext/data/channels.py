@@ -9,7 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_cl_ext.data.file_names import PICTURES, case_name, some
+from monai_cl_ext.data.file_names import PICTURES, case_name
+from monai_cl_ext.names import first_names
 
 CHANNEL = re.compile(r"(.+)_(\d{4})\Z", re.DOTALL)
 MOST_CHANNELS = 8  # more numbers behind one name are patients, slices or moments
@@ -85,7 +86,8 @@ def refuse_missing_channels(volumes: Sequence[Volume], expected: int) -> None:
             last = "" if expected == 1 else f" to _{expected - 1:04d}"
             raise ValueError(
                 f"{volume.files[0]}: expected of {volume.name!r} {expected} channel(s), files that end in _0000{last} "
-                f"as in nnU-Net, found {some(path.name for path in volume.files)}; restore those that are missing"
+                f"as in nnU-Net, found {first_names(path.name for path in volume.files)}; restore those that are "
+                "missing"
             )
         if expected > 1 and volume.files[0].name.lower().endswith(PICTURES):
             raise ValueError(

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.channels import CHANNEL, Volume, refuse_missing_channels
-from monai_cl_ext.data.file_names import case_name, files_of, some
+from monai_cl_ext.data.file_names import case_name, files_of, image_file
 from monai_cl_ext.data.nnunet import channel_files, is_raw, raw_cases
+from monai_cl_ext.names import first_names
 
 DESCRIPTION = "dataset.json"
 LISTS = ("training", "test")
@@ -115,7 +116,7 @@ def _once(cases: list[tuple[str, dict[str, Any]]], description: Path) -> list[tu
         first = kept.setdefault(key, (name, case))[1]
         if first is case:
             continue
-        repeated.append(files_of(case["image"])[0])
+        repeated.append(image_file(case))
         labels = {os.path.realpath(found["label"]) for found in (first, case) if "label" in found}
         if len(labels) > 1:
             raise ValueError(
@@ -124,8 +125,8 @@ def _once(cases: list[tuple[str, dict[str, Any]]], description: Path) -> list[tu
         first.update({key: value for key, value in case.items() if key == "label"})
     if repeated:
         warnings.warn(
-            f"{description}: {len(repeated)} image(s) are listed twice and taken once: {some(repeated)}; list each "
-            "once, under training or under test",
+            f"{description}: {len(repeated)} image(s) are listed twice and taken once: {first_names(repeated)}; list "
+            "each once, under training or under test",
             stacklevel=4,
         )
     return list(kept.values())

@@ -47,6 +47,11 @@ def image_file(case: Mapping[str, Any]) -> str:
     return files_of(case["image"])[0]
 
 
+def case_files(case: Mapping[str, Any]) -> list[str]:
+    """The files of a case, those of the image first."""
+    return [file for key in ("image", "label") if case.get(key) for file in files_of(case[key])]
+
+
 def by_case(paths: Iterable[Path]) -> dict[str, Path]:
     """The files by their :func:`case_name`.
 
@@ -62,13 +67,6 @@ def by_case(paths: Iterable[Path]) -> dict[str, Path]:
                 "two, or give labels a folder of their own as label_dir"
             )
     return found
-
-
-def some(names: Iterable[Any], at_most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    shown = [str(name) for name in names]
-    more = f" and {len(shown) - at_most} more" if len(shown) > at_most else ""
-    return ", ".join(shown[:at_most]) + more
 
 
 def existing_folder(folder: str | Path, argument: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_cl_ext.data.channels import Volume, volumes_of
 from monai_cl_ext.data.decathlon import described_cases, description_of
-from monai_cl_ext.data.file_names import PICTURES, VOLUMES, by_case, case_name, existing_folder, files_in, files_of
+from monai_cl_ext.data.file_names import PICTURES, VOLUMES, by_case, case_name, existing_folder, files_in, image_file
 from monai_cl_ext.data.label_names import pair_beside, split_labels, warn_of_left_labels, without_series
 from monai_cl_ext.data.nnunet import IMAGES, LABELS, TEST
 from monai_cl_ext.data.patients import PATIENT_PATTERN, compiled, patient_by_folder, patient_of, warn_of_look_alikes
@@ -67,10 +67,10 @@ def find_cases(
         names = [_at_first_wildcard(Path(case["image"]).relative_to(folder), series) for case in cases]
         for case, name in zip(cases, names, strict=True):
             case["patient"] = patient_of(case["image"], name, expression)
-        return sorted(cases, key=_first_file)
+        return sorted(cases, key=image_file)
     cases = []
     for name, case in _named_cases(folder, label_dir, label_suffix):
-        file = _first_file(case)
+        file = image_file(case)
         # the number of a channel is no part of a name, but for a pattern of the user's, who sees the files
         patient = patient_of(file, name if by_default else case_name(file), expression)
         inner = by_default and description_of(folder) is None and not (folder / IMAGES).is_dir()
@@ -79,7 +79,7 @@ def find_cases(
     if by_default:
         remedy = "give a patient_pattern whose first group is the patient"
         warn_of_look_alikes((case["patient"] for case in cases), remedy)
-    return sorted(cases, key=_first_file)
+    return sorted(cases, key=image_file)
 
 
 def _named_cases(folder: Path, label_dir: str | Path | None, label_suffix: str) -> list[tuple[str, dict[str, Any]]]:
@@ -99,10 +99,6 @@ def _named_cases(folder: Path, label_dir: str | Path | None, label_suffix: str) 
         test = _files_of_folder(folder / TEST) if (folder / TEST).is_dir() else []
         return _plain_cases(folder / IMAGES, labels, test)
     return _plain_cases(folder, {})
-
-
-def _first_file(case: Mapping[str, Any]) -> str:
-    return files_of(case["image"])[0]
 
 
 def _files_of_folder(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.foreground import some_voxels
 from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
@@ -40,7 +40,7 @@ class InMemory:
                 if volume.label is not None:
                     self.parts[place]["label"] = volume.label
                 if self.superpixels is not None:
-                    self.parts[place]["superpixel"] = self.superpixels(volume.image, files_of(case["image"])[0])
+                    self.parts[place]["superpixel"] = self.superpixels(volume.image, image_file(case))
         return Facts(tuple(volume.image.shape), volume.spacing, volume.axes, volume.constant, volume.cut, told)
 
     def arrays(self, places: Sequence[int]) -> Blocks:

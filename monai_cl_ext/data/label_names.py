@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_cl_ext.data.channels import Volume
-from monai_cl_ext.data.file_names import case_name, some
+from monai_cl_ext.data.file_names import case_name
+from monai_cl_ext.names import first_names
 
 _LABEL = r"gt|seg|segm|dseg|mask|masks|label|labels|segmentation|segmentations|groundtruth|ground_truth|annotation"
 _IMAGE = r"image|images|img|imaging|volume|vol|raw|orig"
@@ -24,8 +25,8 @@ def without_series(files: Sequence[Path]) -> list[Path]:
     if not series or not others:
         return list(files)
     warnings.warn(
-        f"{len(series)} file(s) named like 4-D series are left out: {some(path.name for path in series)}; write each "
-        "time point to a file of its own to read them",
+        f"{len(series)} file(s) named like 4-D series are left out: {first_names(path.name for path in series)}; write "
+        "each time point to a file of its own to read them",
         stacklevel=5,
     )
     return others
@@ -39,8 +40,8 @@ def split_labels(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     labels = [path for path in files if _without(case_name(path), _LABEL) is not None]
     if labels and len(labels) == len(files):
         warnings.warn(
-            f"{some(labels)}: named like label maps, and taken as images, since there is no other file; if they are "
-            "labels, give the folder of the images as dataset_dir and this one as label_dir",
+            f"{first_names(labels)}: named like label maps, and taken as images, since there is no other file; if they "
+            "are labels, give the folder of the images as dataset_dir and this one as label_dir",
             stacklevel=5,
         )
         return list(files), []
@@ -71,7 +72,8 @@ def warn_of_left_labels(labels: Sequence[Path]) -> None:
     if labels:
         warnings.warn(
             f"{len(labels)} file(s) named like label maps are left out, since no one image fits their names: "
-            f"{some(path.name for path in labels)}; name them after their images, or give label_dir and label_suffix",
+            f"{first_names(path.name for path in labels)}; name them after their images, or give label_dir and "
+            "label_suffix",
             stacklevel=6,
         )
 

@@ -10,8 +10,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from monai_cl_ext.data.csv_tables import read_table
-from monai_cl_ext.data.file_names import case_name, some
+from monai_cl_ext.data.file_names import case_name
 from monai_cl_ext.data.patients import warn_of_look_alikes
+from monai_cl_ext.names import first_names
 
 COLUMNS = ("image", "label", "patient")
 PATIENTS = {
@@ -58,7 +59,7 @@ def rows_of_table(folder: Path, path: Path, columns: Mapping[str, str]) -> list[
         twice.append(line)
     if twice:
         warnings.warn(
-            f"{path}: {len(twice)} line(s) repeat a picture and are left out: {some(map(str, twice))}", stacklevel=4
+            f"{path}: {len(twice)} line(s) repeat a picture and are left out: {first_names(twice)}", stacklevel=4
         )
     if nameless:
         warnings.warn(

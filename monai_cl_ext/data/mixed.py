@@ -56,6 +56,7 @@ class MixedSlices(Dataset[dict[str, Any]]):
         self.unlabelled_rows = range(len(labelled), len(labelled) + len(unlabelled))
         self._ignored = torch.full((1, *first["image"].shape[1:]), IGNORED, dtype=torch.uint8)
         self._predicted: Tensor | None = None
+        self._round, self._last_round = 0, torch.zeros((), dtype=torch.int64).share_memory_()
 
     @property
     def volume(self) -> Tensor:
@@ -78,7 +79,17 @@ class MixedSlices(Dataset[dict[str, Any]]):
         return self.unlabelled_rows.stop
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One row with its label or the ignored one."""
+        """One row with its label or the ignored one.
+
+        Raises:
+            RuntimeError: in a worker of a loader that was started before the last labels were given, and has not them.
+        """
+        if self._round != int(self._last_round):
+            raise RuntimeError(
+                f"this worker of the DataLoader has the labels of round {self._round}, and those of round "
+                f"{int(self._last_round)} were given since; set persistent_workers=False, so that each epoch starts "
+                "workers of its own"
+            )
         if index < len(self.labelled):
             return self.labelled[index]
         index -= len(self.labelled)
@@ -95,6 +106,8 @@ class MixedSlices(Dataset[dict[str, Any]]):
     def give_labels(self, label: Tensor) -> None:
         """Takes predicted classes (slices, 1, H, W) for all unlabeled slices, in place of earlier ones.
 
+        Workers of a loader that run already, as with ``persistent_workers=True``, do not get them and stop.
+
         Raises:
             ValueError: when they do not fit the slices, or the rows are patches.
         """
@@ -103,6 +116,8 @@ class MixedSlices(Dataset[dict[str, Any]]):
         if tuple(label.shape) != expected:
             raise ValueError(f"labels must have the shape {expected}, one a slice, found {tuple(label.shape)}")
         self._predicted = label.to("cpu", torch.uint8)
+        self._round += 1
+        self._last_round.fill_(self._round)
 
     @property
     def predicted(self) -> Tensor:

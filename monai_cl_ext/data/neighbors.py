@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 
 from monai_cl_ext import distributed
 from monai_cl_ext.arguments import positive_integer, whole_number
+from monai_cl_ext.names import first_names
 
 TOLERANCE = 1.5
 """Adjacent slices are no farther apart than so many times the smallest step of their volume."""
@@ -76,14 +77,14 @@ class NeighborBatchSampler(Sampler[list[int]]):
         if self.left_out:
             warnings.warn(
                 f"{len(self.left_out)} volume(s) of one slice have no neighbors and are not drawn: "
-                f"{_named(self.left_out)}",
+                f"{first_names(self.left_out, 10)}",
                 stacklevel=2,
             )
         alone = ordered[(self._count == 1)[self._row] & ~np.isin(ordered, self.left_out)]
         if len(alone):
             warnings.warn(
                 f"{len(alone)} slice(s) are farther from all others than {TOLERANCE} times the smallest step of their "
-                f"volume and are not drawn, of the volume(s) {_named(np.unique(alone).tolist())}",
+                f"volume and are not drawn, of the volume(s) {first_names(np.unique(alone).tolist(), 10)}",
                 stacklevel=2,
             )
 
@@ -140,13 +141,10 @@ def _runs(volumes: np.ndarray, positions: np.ndarray) -> np.ndarray:
     if not (step > 0).all():
         raise ValueError(
             "position must be another number for each slice of a volume, found equal ones or NaN in the volume(s) "
-            f"{_named(np.unique(volumes[1:][~(step > 0)]).tolist())}: give the places of the slices along their axis"
+            f"{first_names(np.unique(volumes[1:][~(step > 0)]).tolist(), 10)}: give the places of the slices along "
+            "their axis"
         )
     numbers, row = np.unique(volumes, return_inverse=True)
     smallest = np.full(len(numbers), np.inf)
     np.minimum.at(smallest, row[1:], step)
     return np.append(0, np.cumsum(~within | (step > TOLERANCE * smallest[row[1:]])))[: len(volumes)]
-
-
-def _named(volumes: list[Any]) -> str:
-    return ", ".join(map(str, volumes[:10])) + (", ..." if len(volumes) > 10 else "")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.channels import CHANNEL, Volume, named_volumes, refuse_missing_channels
-from monai_cl_ext.data.file_names import PICTURES, VOLUMES, by_case, case_name, files_in, some
+from monai_cl_ext.data.file_names import PICTURES, VOLUMES, by_case, case_name, files_in
+from monai_cl_ext.names import first_names
 
 IMAGES, LABELS, TEST = "imagesTr", "labelsTr", "imagesTs"
 LISTED = "dataset"  # where dataset.json may list files that lie elsewhere
@@ -47,8 +48,8 @@ def raw_cases(folder: Path, content: Mapping[str, Any], source: str) -> list[tup
     orphans = sorted(set(labels) - {name for name, _ in cases})
     if orphans:
         raise ValueError(
-            f"{folder / LABELS}: no image for {some(orphans)}; nnU-Net names the channels of a label case.nii.gz "
-            "case_0000.nii.gz, case_0001.nii.gz, ...; restore the image, or remove the label"
+            f"{folder / LABELS}: no image for {first_names(orphans)}; nnU-Net names the channels of a label "
+            "case.nii.gz case_0000.nii.gz, case_0001.nii.gz, ...; restore the image, or remove the label"
         )
     told = content.get("numTraining")
     if isinstance(told, int) and told != len(cases):

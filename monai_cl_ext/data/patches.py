@@ -73,7 +73,8 @@ class PatchDataset(Dataset[dict[str, Any]]):
         workers: int | None = None,
         progress: bool = True,
     ) -> None:
-        self.patches, self.epoch = patches, 0
+        self.patches = patches
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that outlive an epoch see it change
         if transform is None:
             transform = volume_transform(slice_axis=patches.slice_axis)
         maps = None if superpixels is None else SuperpixelMaps(superpixels, of_volumes=True)
@@ -83,7 +84,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose patches are served."""
-        self.epoch = int(epoch)
+        self._epoch.fill_(int(epoch))
 
     def __len__(self) -> int:
         """Number of rows of all volumes."""
@@ -101,7 +102,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
         number, row = divmod(index, self.patches.per_volume)
         arrays, shape = self._volumes.arrays, self._volumes.shapes[number, AXES]
         foreground = arrays.foreground(number) if self.patches.foreground else None
-        start = self.patches.start(shape, self.epoch, index, row, foreground)
+        start = self.patches.start(shape, int(self._epoch), index, row, foreground)
         item: dict[str, Any] = {"image": self._cut(arrays.image(number), start, torch.float32)}
         if self._volumes.labels:
             item["label"] = self._cut(arrays.label(number), start, torch.uint8)

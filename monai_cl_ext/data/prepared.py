@@ -16,7 +16,7 @@ from monai.transforms import Compose, RandomizableTrait
 
 from monai_cl_ext.cores import threads_that_read
 from monai_cl_ext.data.cropping import warn_of_cut_classes
-from monai_cl_ext.data.file_names import case_name, files_of, some
+from monai_cl_ext.data.file_names import case_name, image_file
 from monai_cl_ext.data.in_memory import InMemory
 from monai_cl_ext.data.keeper import Arrays, Facts, Keeper
 from monai_cl_ext.data.orientation import warn_of_other_order
@@ -24,6 +24,7 @@ from monai_cl_ext.data.store import Store
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
 from monai_cl_ext.data.told import listening
 from monai_cl_ext.data.volume import Transform
+from monai_cl_ext.names import first_names
 from monai_cl_ext.progress import progress_bar
 
 MANY_VOLUMES = 20
@@ -86,13 +87,13 @@ def prepared_volumes(
     for found in facts:
         for category, message in found.told:
             warnings.warn(message, category, stacklevel=4)
-    names = [files_of(case["image"])[0] for case in data]
+    names = [image_file(case) for case in data]
     places = [place for place, found in enumerate(facts) if not found.constant]
     dropped = [name for name, found in zip(names, facts, strict=True) if found.constant]
     if dropped:
         warnings.warn(
             f"{len(dropped)} of {len(data)} volume(s) are dropped, since all their voxels, or nearly all, have "
-            f"one intensity: {some(dropped)}",
+            f"one intensity: {first_names(dropped)}",
             stacklevel=4,
         )
     warn_of_other_order([names[place] for place in places], [facts[place].axes for place in places])

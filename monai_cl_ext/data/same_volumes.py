@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.nifti import CHUNK, GZIP
 from monai_cl_ext.data.opening import open_file
+from monai_cl_ext.names import first_names
 
 SAMPLE = 1 << 16
 SHOWN = 3
@@ -40,10 +41,9 @@ def warn_of_same_volumes(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         head = next(patient for patient in first if patient in joined)
         first = {patient: head if other in joined else other for patient, other in first.items()}
     if found:
-        names = "; ".join(" and ".join(map(_named, group[:SHOWN])) for group in found[:SHOWN])
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        names = first_names((" and ".join(map(_named, group[:SHOWN])) for group in found), SHOWN, "; ")
         warnings.warn(
-            f"patients with the same image: {names}{more}. It counts twice; a draw keeps these patients on one side, "
+            f"patients with the same image: {names}. It counts twice; a draw keeps these patients on one side, "
             "but by lists of patients it may be trained and tested on; remove one, or give both the same patient",
             stacklevel=3,
         )
@@ -51,9 +51,7 @@ def warn_of_same_volumes(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _named(case: Mapping[str, Any]) -> str:
-    shown = ", ".join(
-        [Path(files_of(case["image"])[0]).name, *([case["class_name"]] if case.get("class_name") else [])]
-    )
+    shown = ", ".join([Path(image_file(case)).name, *([case["class_name"]] if case.get("class_name") else [])])
     return f"{case['patient']!r} ({shown})"
 
 
@@ -65,7 +63,7 @@ def same_volumes(cases: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, A
     """
     owners: dict[str, list[Mapping[str, Any]]] = {}
     for case in cases:
-        owners.setdefault(files_of(case["image"])[0], []).append(case)
+        owners.setdefault(image_file(case), []).append(case)
     groups: list[list[str]] = []
     for alike in _grouped(owners, _length):
         packed = any(_tried(path, _is_packed) for path in alike)

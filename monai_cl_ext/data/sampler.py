@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 
 from monai_cl_ext import distributed
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.names import first_names
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +157,7 @@ class PartitionBatchSampler(Sampler[list[int]]):
             )
 
     def _left_out_message(self) -> str:
-        names = ", ".join(str(number) for number in self.left_out[:10]) + (", ..." if len(self.left_out) > 10 else "")
         return (
             f"{len(self.left_out)} volume(s) have no slice in one or more of {self.partitions} partitions and are not "
-            f"drawn: {names}; {ROOM}"
+            f"drawn: {first_names(self.left_out, 10)}; {ROOM}"
         )

@@ -14,6 +14,7 @@ import numpy as np
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.data.file_names import files_of
 from monai_cl_ext.data.same_volumes import warn_of_same_volumes
+from monai_cl_ext.names import first_names
 
 Case: TypeAlias = dict[str, Any]
 """One volume: {"image": path, "label"?: path, "patient": id}."""
@@ -43,7 +44,7 @@ def split_patients(
     """
     groups = by_patient(cases)
     first = warn_of_same_volumes(cases)
-    candidates = _labelled(groups) or list(groups)
+    candidates = labelled_patients(groups) or list(groups)
     counts = {
         name: _patient_count(name, wanted, len(candidates))
         for name, wanted in (("test", test), ("validation", validation))
@@ -86,8 +87,8 @@ def _drawn(order: Sequence[str], counts: Mapping[str, int], first: Mapping[str, 
             taken.update(parted)
             warnings.warn(
                 f"{part}: no {count} patient(s) can be drawn without parting patients that share an image; "
-                f"{_some(parted)} shares one with patients of another part; ask for another number, or remove the "
-                "copies",
+                f"{first_names(map(repr, parted), 5)} shares one with patients of another part; ask for another "
+                "number, or remove the copies",
                 stacklevel=3,
             )
     return chosen
@@ -122,7 +123,7 @@ def _split(
             if patient not in groups:
                 raise ValueError(
                     f"patient {patient!r} of the {part} list has no volume among the {len(cases)} cases; "
-                    f"expected one of {_some(groups)}"
+                    f"expected one of {first_names(map(repr, groups), 5)}"
                 )
             if part_of.setdefault(patient, part) != part:
                 raise ValueError(
@@ -151,7 +152,7 @@ def draw_patients(cases: Sequence[Case], number: int | None, seed: int = 0) -> l
         ValueError: when there are fewer labeled patients than asked for, or none.
     """
     groups = by_patient(cases)
-    labelled = _labelled(groups)
+    labelled = labelled_patients(groups)
     number = max(len(labelled), 1) if number is None else positive_integer("number", number)
     if len(labelled) < number:
         raise ValueError(
@@ -207,7 +208,8 @@ def by_patient(cases: Sequence[Case]) -> dict[str, list[Case]]:
     return {patient: groups[patient] for patient in sorted(groups)}
 
 
-def _labelled(groups: Mapping[str, list[Case]]) -> list[str]:
+def labelled_patients(groups: Mapping[str, list[Case]]) -> list[str]:
+    """The patients whose volumes all have labels, of the cases of each patient."""
     return [patient for patient, group in groups.items() if all(case.get("label") for case in group)]
 
 
@@ -217,8 +219,3 @@ def _patient_count(name: str, wanted: int | float, available: int) -> int:
     if isinstance(wanted, float) and 0 <= wanted < 1:
         return max(round(wanted * available), int(wanted > 0))
     raise ValueError(f"{name} must be a number of patients (0, 1, 2, ...) or a fraction in [0, 1), found {wanted!r}")
-
-
-def _some(patients: Iterable[str], at_most: int = 5) -> str:
-    names = [repr(patient) for patient in patients]
-    return ", ".join(names[:at_most]) + (f" and {len(names) - at_most} more" if len(names) > at_most else "")

@@ -12,7 +12,7 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from monai_cl_ext.data.cropping import ClassCounts, cut_away
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import case_files, files_of, image_file
 from monai_cl_ext.data.intensities import is_sparse
 from monai_cl_ext.data.loading import refuse_other_shape
 from monai_cl_ext.data.orientation import axis_codes
@@ -53,7 +53,7 @@ def read_volume(case: Mapping[str, Any], transform: Transform, slice_axis: int) 
         FileNotFoundError, PermissionError: when a file is absent or may not be read.
         ValueError: when the volume cannot be read or prepared; every message names the file.
     """
-    file = files_of(case["image"])[0]
+    file = image_file(case)
     given = {key: value for key, value in case.items() if value is not None}
     failure: BaseException | None = None
     steps = transform if isinstance(transform, Compose) else Compose(transform)
@@ -103,7 +103,7 @@ def _cut_away(before: Any, after: Any) -> ClassCounts:
 def error_with_files(error: BaseException, case: Mapping[str, Any]) -> BaseException:
     """The error of this package that tells which file is wrong and why; one of another's is put beside the files."""
     cause = first_cause(error)
-    files = [file for key in ("image", "label") if case.get(key) for file in files_of(case[key])]
+    files = case_files(case)
     if isinstance(cause, MISTAKES) and raised_here(cause) and any(file in str(cause) for file in files):
         return cause
     failure = ValueError(

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.channels import MOST_CHANNELS
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.same_volumes import same_volumes
 from monai_cl_ext.data.splits import split_patients
 from monai_cl_ext.data_check.facts import ERROR, NOTE, WARNING, CaseFacts, Finding, named
+from monai_cl_ext.names import first_names
 
 VALIDATION, TEST, PARTITIONS = 0.1, 0.25, 4  # defaults of the bundles
 FEW_PATIENTS = 3  # one each to train, to select and to test with
@@ -23,7 +24,7 @@ def equal_files(cases: Sequence[Mapping[str, Any]]) -> list[Finding]:
     copies: dict[tuple[str, ...], list[str]] = {}
     for group in same_volumes(cases):
         owners = tuple(dict.fromkeys(str(case["patient"]) for case in group))
-        copies.setdefault(owners, []).extend(files_of(case["image"])[0] for case in group)
+        copies.setdefault(owners, []).extend(image_file(case) for case in group)
     found = []
     for owners, files in copies.items():
         if len(owners) > 1:
@@ -107,8 +108,8 @@ def class_findings(facts: Sequence[CaseFacts], names: Mapping[int, str], num_cla
     if absent and len(absent) < len(patients):
         values = sorted({number for _, label in read for number in label.voxels})
         message = (
-            f"class {_told(absent, names)} of {num_classes} is in no label, the labels hold {_few(values)}; renumber "
-            "the classes without gaps (label_values names the value of each), or set num_classes"
+            f"class {_told(absent, names)} of {num_classes} is in no label, the labels hold {first_names(values, 8)}; "
+            "renumber the classes without gaps (label_values names the value of each), or set num_classes"
         )
         found.append(Finding(WARNING, message))
     every = {one.patient for one, _ in read}
@@ -147,8 +148,4 @@ def placeholder_note(facts: Sequence[CaseFacts]) -> list[Finding]:
 
 def _told(numbers: Sequence[int], names: Mapping[int, str]) -> str:
     told = [f"{number} ({names[number]})" if number in names else str(number) for number in numbers]
-    return _few(told)
-
-
-def _few(values: Sequence[Any], most: int = 8) -> str:
-    return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")
+    return first_names(told, 8)

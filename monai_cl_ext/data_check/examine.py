@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import files_of, image_file
 from monai_cl_ext.data.loading import is_picture
 from monai_cl_ext.data.volume import error_with_files
 from monai_cl_ext.data_check.facts import (
@@ -45,7 +45,7 @@ def examine(case: Mapping[str, Any], load: Load) -> CaseFacts:
         image is read alone.
     """
     label = str(case["label"]) if case.get("label") else None
-    facts = CaseFacts(files_of(case["image"])[0], label, str(case["patient"]))
+    facts = CaseFacts(image_file(case), label, str(case["patient"]))
     given: dict[Hashable, Any] = {key: case[key] for key in ("image", "label") if case.get(key)}
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
@@ -88,7 +88,7 @@ def _refusal(error: Exception, case: Mapping[str, Any]) -> Finding:
     found = error_with_files(error, case)
     every = [file for key in ("label", "image") if case.get(key) for file in files_of(case[key])]
     files = tuple(file for file in every if file in str(found))
-    return Finding(ERROR, str(found), files[:1] or (files_of(case["image"])[0],))
+    return Finding(ERROR, str(found), files[:1] or (image_file(case),))
 
 
 def _told(warning: warnings.WarningMessage, facts: CaseFacts) -> Finding:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from monai_cl_ext.data.folders import case_name
+from monai_cl_ext.names import first_names
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (ERROR, WARNING, NOTE)
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,5 @@ class CaseFacts:
 
 def named(files: Sequence[str], total: int | None = None) -> str:
     """The names of the first files, and how many more there are: "a, b, c and 4 more"; with a total "5 of 9 (...)"."""
-    names = ", ".join(case_name(file) for file in files[:SHOWN])
-    names += f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    names = first_names(map(case_name, files), 3)
     return names if total is None else f"{len(files)} of {total} ({names})"

@@ -16,7 +16,8 @@ from monai.engines import Workflow
 from monai_cl_ext.distributed import rank, row_counts, world_size
 from monai_cl_ext.files import load_tensors, remove_leftovers, save_tensors
 from monai_cl_ext.fingerprint import fingerprint
-from monai_cl_ext.finite import check_finite, listed, not_finite
+from monai_cl_ext.finite import check_finite, not_finite
+from monai_cl_ext.names import first_names
 
 STATE = re.compile(r"resume_checkpoint_([0-9]+)\.pt")
 KEPT = 2
@@ -178,7 +179,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: is no state of a run")
     bad = not_finite(state)
     if bad:
-        raise ValueError(f"{path}: NaN or infinite are {listed(bad)}")
+        raise ValueError(f"{path}: NaN or infinite are {first_names(bad)}")
     return state
 
 

@@ -17,7 +17,8 @@ from torch.serialization import safe_globals
 
 from monai_cl_ext.extras import need
 from monai_cl_ext.files import load_tensors
-from monai_cl_ext.finite import listed, not_finite
+from monai_cl_ext.finite import not_finite
+from monai_cl_ext.names import first_names
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "network", "net", "method", "network_weights")
 
@@ -84,8 +85,8 @@ def refuse_not_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
     bad = not_finite(tensors)
     if bad:
         raise ValueError(
-            f"{where}: NaN or infinite are {listed(bad)}; nothing was loaded. The training of these weights failed:"
-            " take those of an earlier epoch, or train them again"
+            f"{where}: NaN or infinite are {first_names(bad)}; nothing was loaded. The training of these weights"
+            " failed: take those of an earlier epoch, or train them again"
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, probability
+from monai_cl_ext.names import first_names
 from monai_cl_ext.networks.checkpoint import WRAPPERS, read_state, refuse_not_finite, same
 from monai_cl_ext.networks.published import Published, published_weights
 from monai_cl_ext.networks.stages import stages
@@ -72,7 +73,7 @@ class LoadReport:
             "missing": self.missing, "of another shape": shapes, "unused": self.unused, "left out": self.left_out,
             "inflated": self.inflated, "interpolated": self.interpolated,
         }  # fmt: skip
-        parts = [f"{len(names)} {kind} ({_first(names)})" for kind, names in lists.items() if names]
+        parts = [f"{len(names)} {kind} ({first_names(names)})" for kind, names in lists.items() if names]
         return "; ".join([f"{len(self.matched)} of {total} tensors matched", *parts, *self.notes, *self.differences])
 
 
@@ -198,7 +199,7 @@ def _wanted(
     for entry in exclude:
         if not any(_within(name, [entry]) for name in state):
             raise ValueError(
-                f"exclude names {entry!r}, which {type(net).__name__} does not have; it has {_first(list(state), 8)}"
+                f"exclude names {entry!r}, which {type(net).__name__} does not have; it has {first_names(state, 8)}"
             )
     names: dict[int, list[str]] = {}
     for name, tensor in state.items():
@@ -285,7 +286,3 @@ def _within(name: str, prefixes: Collection[str]) -> bool:
 
 def _listed(names: Collection[str]) -> Collection[str]:
     return [names] if isinstance(names, str) else names
-
-
-def _first(names: list[str], count: int = 4) -> str:
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.data_check.facts import CaseFacts
 from monai_cl_ext.data_check.suggestion import Suggestion
@@ -47,7 +47,7 @@ def data_choices(
     batches = {} if pretraining is None else _batches(pretraining)
     if not batches:
         return found
-    images = {files_of(case["image"])[0] for case in pretrain}
+    images = {image_file(case) for case in pretrain}
     axis = suggestion.settings["slice_axis"]
     counts = [one.volume.shape[axis] for one in facts if one.volume is not None and one.image in images]
     partitions = batches["partitions"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.splits import Case, split_patients
 from monai_cl_ext.data_check.facts import CaseFacts
 
@@ -72,6 +72,6 @@ def never_trained(split: Mapping[str, Sequence[Case]], facts: Sequence[CaseFacts
         facts: of all cases, as the check found them.
     """
     held = {one.image: set(one.segmentation.voxels) for one in facts if one.segmentation is not None}
-    parts = {name: [files_of(case["image"])[0] for case in split[name]] for name in ("train", "validation")}
+    parts = {name: [image_file(case) for case in split[name]] for name in ("train", "validation")}
     train, validation = (set().union(*(held.get(image, set()) for image in images)) for images in parts.values())
     return sorted(validation - train)

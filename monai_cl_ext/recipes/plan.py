@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import case_files
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.files import write_text
 from monai_cl_ext.recipes.choices import Choice
@@ -103,5 +103,5 @@ class TrainingPlan:
 
 def sizes_of(cases: Sequence[Case]) -> dict[str, int]:
     """Bytes of each file of these cases."""
-    files = [file for case in cases for part in ("image", "label") if case.get(part) for file in files_of(case[part])]
+    files = [file for case in cases for file in case_files(case)]
     return {file: Path(file).stat().st_size for file in files}

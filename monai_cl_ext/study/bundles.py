@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Bundle:
 
     folder: Path
     overlays: tuple[str, ...] = ()
-    _read: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _read: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
     _parsers: dict[tuple[str, ...], ConfigParser] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -137,8 +137,7 @@ class Bundle:
         Raises:
             FileNotFoundError: when it has none of such a name.
         """
-        bundle = Bundle(self.folder, tuple(overlays))
-        object.__setattr__(bundle, "_read", self._read)
+        bundle = replace(self, overlays=tuple(overlays))
         for overlay in overlays:
             bundle.path(overlay)
         return bundle

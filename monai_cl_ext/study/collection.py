@@ -24,7 +24,7 @@ def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd
         table: the file to collect; paper_compat.csv has one row for each class, metric and cell.
 
     Returns:
-        Columns method, labeled, fold, draw, seed, volume, patient, class, metric, value, missed, and learning_rate
+        Columns method, labelled, fold, draw, seed, volume, patient, class, metric, value, missed, and learning_rate
         where it was chosen; empty when nothing is done.
 
     A cell whose scores are damaged is left out, with a warning that names its folder; one whose last checkpoint is not

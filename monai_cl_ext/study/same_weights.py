@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from monai_cl_ext.files import sha256_of
 from monai_cl_ext.study.cells import weights
 from monai_cl_ext.study.task import Kind, Task
 
@@ -24,10 +24,8 @@ def warn_of_same_weights(tasks: Sequence[Task], root: Path) -> None:
     trained: dict[tuple[str, str], list[str]] = {}
     for task in tasks:
         if task.kind == Kind.PRETRAIN and (path := Path(weights(task, root))).is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
             stage_and_fold = task.name.rpartition("/")[2]
-            trained.setdefault((stage_and_fold, digest), []).append(task.name)
+            trained.setdefault((stage_and_fold, sha256_of(path)), []).append(task.name)
     for names in trained.values():
         if len(names) > 1:
             warnings.warn(

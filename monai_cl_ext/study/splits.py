@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_cl_ext.data.file_names import case_name, image_file
 from monai_cl_ext.data.same_volumes import warn_of_same_volumes
-from monai_cl_ext.data.splits import Case, by_patient, split_patients
+from monai_cl_ext.data.splits import Case, by_patient, labelled_patients, split_patients
 
 Split: TypeAlias = dict[str, list[Case]]
 """Cases under "pretrain", "train" (labeled patients are drawn from these), "validation" and "test"."""
@@ -39,8 +39,7 @@ def make_splits(
     """
     if not folds:
         return [split_patients(cases, validation, test, seed)]
-    groups = by_patient(cases)
-    labelled = [patient for patient, group in groups.items() if all(case.get("label") for case in group)]
+    labelled = labelled_patients(by_patient(cases))
     if not 2 <= folds <= len(labelled):
         raise ValueError(f"folds must be from 2 to {len(labelled)}, the number of patients with labels, found {folds}")
     order = [labelled[index] for index in np.random.default_rng(seed).permutation(len(labelled))]

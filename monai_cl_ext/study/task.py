@@ -83,7 +83,7 @@ class Task:
         bundle, overlays: what it runs, see :class:`Bundle`.
         runs: one after another, such as a training and an inference.
         needs: names of cells that have to be done before.
-        facts: columns of its scores: method, labeled, fold, draw, seed.
+        facts: columns of its scores: method, labelled, fold, draw, seed.
         scored: cases whose predictions are scored against their labels.
         scoring: the classes, and of segmentations ``use_spacing`` and ``tolerance`` of :func:`score_predictions`.
         slice_axis: of the volumes, for the slice-wise scores of :func:`paper_compat_scores`.

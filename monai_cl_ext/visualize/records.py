@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
-
 from monai_cl_ext.csv_files import read_rows
 from monai_cl_ext.event_files import EVENT_FILES
+from monai_cl_ext.files import load_tensors
 
 Record: TypeAlias = dict[str, Any]
 Curve: TypeAlias = list[tuple[int, float]]
@@ -50,10 +49,9 @@ class Run:
         if not path.is_file():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"{path} cannot be read ({reason}); delete it, or run the stage again") from error
+            return load_tensors(path)
+        except ValueError as error:
+            raise ValueError(f"{error}; delete it, or run the stage again") from error
 
     def scores(self) -> list[Record] | None:
         """Rows of metrics.csv of volumes: "volume" and "class" as text, the others as numbers; None without any."""

@@ -63,6 +63,19 @@ def test_predicted_labels_take_the_place_of_the_ignored_one():
         mixed.give_labels(labels[:9])
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_that_stay_do_not_serve_old_labels(workers):
+    mixed = MixedSlices(slices(1, 3), slices(2, None))
+    settings = {"batch_size": 5, "num_workers": workers, "multiprocessing_context": "fork"}
+    staying, fresh = DataLoader(mixed, persistent_workers=True, **settings), DataLoader(mixed, **settings)
+    assert all(len(list(loader)) == 3 for loader in (staying, fresh))
+    mixed.give_labels(torch.ones(10, 1, 6, 6))
+    assert [int(batch["label"][0, 0, 0, 0]) for batch in fresh] == [3, 1, 1]
+    with pytest.raises(RuntimeError, match=r"labels of round 0, (.|\n)* round 1 (.|\n)*set persistent_workers=False"):
+        list(staying)
+    assert (pickle.loads(pickle.dumps(mixed))[7]["label"] == 1).all()
+
+
 def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="prepare both alike"):
         MixedSlices(slices(1, 3), slices(1, None, size=8))

@@ -95,6 +95,21 @@ def test_patches_are_a_function_of_seed_epoch_and_row(tmp_path):
     assert torch.equal(torch.cat([batch["position"] for batch in loader]), drawn(0))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_that_stay_serve_the_patches_of_the_epoch(workers, tmp_path):
+    """The labeled and the unlabeled part alike."""
+    data = volumes(tmp_path, (20, 20, 20))
+    found = MixedSlices(patches(data, 4, per_volume=8), patches(data, 4, per_volume=8, seed=1))
+    settings = {"batch_size": 4, "num_workers": workers, "multiprocessing_context": "fork"}
+    loader = DataLoader(found, persistent_workers=True, **settings)
+    served = []
+    for epoch in (0, 5, 6):
+        found.set_epoch(epoch)
+        served.append(torch.cat([batch["position"] for batch in loader]))
+        assert torch.equal(served[-1], torch.stack([found[index]["position"] for index in range(16)]))
+    assert not torch.equal(served[0], served[1]) and not torch.equal(served[1], served[2])
+
+
 def test_places_are_drawn_evenly(tmp_path):
     found = patches(volumes(tmp_path, (7, 6, 9)), (4, 5, 3), per_volume=4000)
     starts = np.array([begin(found[index], (7, 6, 9), (4, 5, 3)) for index in range(len(found))])

@@ -306,6 +306,41 @@ def test_a_damaged_entry_is_made_anew_with_a_warning(damage, file, data, tmp_pat
     same(found, slices(data, None))
 
 
+def cut_to_two_thirds(path):
+    """Of two bytes a number, in each of which there is about one and a third then."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def as_another_shape(path):
+    maps = np.load(path)
+    np.save(path, maps.swapaxes(2, 3))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_to_two_thirds, as_another_shape, lambda path: path.write_bytes(b""), lambda path: path.open("ab").write(b"0")],
+)
+def test_damaged_superpixel_maps_are_made_anew_with_a_warning(damage, data, tmp_path):
+    def many(image):
+        return levels(image) + 1000
+
+    slices(data, tmp_path / "store", superpixels=many)
+    damaged = next((tmp_path / "store").glob("*/*/superpixel_*.npy"))
+    damage(damaged)
+    with pytest.warns(UserWarning, match=rf"{damaged.name}: a damaged entry of the store is made anew"):
+        found = slices(data, tmp_path / "store", superpixels=many)
+    same(found, slices(data, None, superpixels=many))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        slices(data, tmp_path / "store", superpixels=many)
+
+
+def test_maps_of_pictures_smaller_than_their_header_are_served_in_their_own_type(tmp_path):
+    small = [{"image": write(tmp_path / "a.nii.gz", 0, (4, 4, 3))}]
+    arguments = {"superpixels": levels, "partitions": 1}
+    same(slices(small, tmp_path / "store", **arguments), slices(small, None, **arguments))
+
+
 def test_an_entry_that_goes_during_a_run_is_named(data, tmp_path):
     found = slices(data, tmp_path / "store")
     for path in (tmp_path / "store").glob("*/*/image.npy"):

@@ -144,7 +144,8 @@ def test_events_of_an_earlier_run_in_the_folder_do_not_count(folder, tmp_path):
 
 @pytest.mark.parametrize(
     "name, content, message",
-    [("batch.pt", "no tensors", "batch.pt cannot be read"), ("metrics.csv", "a,b\n1,2\n", "not a table of scores"),
+    [("batch.pt", "no tensors", "batch.pt: cannot be read as a checkpoint .*; delete it"),
+     ("metrics.csv", "a,b\n1,2\n", "not a table of scores"),
      ("run_train.json", "{", "not the record of a run")],
 )  # fmt: skip
 def test_broken_records_are_named(name, content, message, tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 from monai_cl_ext.data.file_names import VOLUMES, case_name, files_of
 from monai_cl_ext.data.opening import open_file
 from monai_cl_ext.data.store.folder import KEY_DIGITS
-from monai_cl_ext.files import write_text
+from monai_cl_ext.files import sha256_of, write_text
 
 TWO_FILES = (".hdr", ".img", ".mhd", ".nhdr")  # a header whose voxels lie in a file of the same name
 
@@ -77,8 +77,7 @@ def _content(path: Path, memory: Path) -> str:
         if len(known := place.read_text("ascii")) == KEY_DIGITS:
             return known
     open_file(path).close()  # refuses what is no file with something in it
-    with open(path, "rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()[:KEY_DIGITS]
+    content = sha256_of(path)[:KEY_DIGITS]
     with suppress(OSError):  # a store that cannot be written to is read all the same
         place.parent.mkdir(exist_ok=True)
         write_text(place, content)

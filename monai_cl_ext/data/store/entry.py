@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import case_files
 from monai_cl_ext.data.foreground import some_voxels
 from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.store.folder import VOLUME
@@ -32,11 +32,6 @@ class Entry(NamedTuple):
 
     facts: Facts
     sizes: dict[str, int]
-
-
-def case_files(case: Mapping[str, Any]) -> list[str]:
-    """The files of a case, those of the image first."""
-    return [file for key in ("image", "label") if case.get(key) for file in files_of(case[key])]
 
 
 def read_entry(folder: Path, files: list[str]) -> Entry | None:
@@ -92,6 +87,16 @@ def write_entry(
         }
         write_text(temporary / VOLUME, json.dumps(content, indent=1))
     return Entry(facts, sizes)
+
+
+def has_maps(path: Path, facts: Facts) -> bool:
+    """Whether a file holds the superpixel maps of all slices of a volume."""
+    slices, _, *size = facts.shape
+    try:
+        maps = np.lib.format.open_memmap(path, mode="r")
+        return maps.shape == (slices, 1, *size) and path.stat().st_size == maps.offset + maps.nbytes
+    except (OSError, ValueError):  # not there, or damaged
+        return False
 
 
 def write_map(path: Path, maps: Tensor) -> None:

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from monai_cl_ext.data.file_names import files_of
+from monai_cl_ext.data.file_names import case_files, image_file
 from monai_cl_ext.data.keeper import Facts
 from monai_cl_ext.data.store.arrays import StoredArrays
 from monai_cl_ext.data.store.content import case_content
-from monai_cl_ext.data.store.entry import Entry, case_files, read_entry, write_entry, write_map
+from monai_cl_ext.data.store.entry import Entry, has_maps, read_entry, write_entry, write_map
 from monai_cl_ext.data.store.folder import FILES, KEY_DIGITS, LOCKS, SETTINGS, VOLUME, refused, store_folder
 from monai_cl_ext.data.store.settings import described, settings_key
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
@@ -75,7 +75,7 @@ class Store:
             with self._locked(content):  # by now another process may have prepared it
                 entry = read_entry(folder, case_files(case)) or self._prepare(folder, case)
                 if not self._has_maps(folder, entry):
-                    self._make_maps(folder, files_of(case["image"])[0])
+                    self._make_maps(folder, image_file(case))
         with suppress(OSError):  # it was used now
             os.utime(folder / VOLUME)
         self.kept[place] = content, entry.facts.shape
@@ -91,20 +91,22 @@ class Store:
             volume = read_volume(case, self.transform, self.slice_axis)
         with self._writing():
             if folder.exists():
-                warnings.warn(f"{folder}: a damaged entry of the store is made anew; check the disk", stacklevel=2)
+                _warn_of_damage(folder)
                 shutil.rmtree(folder)
             image = folder.name[:KEY_DIGITS]
             others = {self.folder / image, self.folder / self.with_label.get(image, image)}
             return write_entry(folder, volume, case, told, others)
 
     def _has_maps(self, folder: Path, entry: Entry) -> bool:
-        return self.superpixels is None or entry.facts.constant or (folder / self.map_file).is_file()
+        return self.superpixels is None or entry.facts.constant or has_maps(folder / self.map_file, entry.facts)
 
     def _make_maps(self, folder: Path, file: str) -> None:
         assert self.superpixels is not None
         image = torch.from_numpy(np.load(folder / "image.npy"))
         maps = self.superpixels(image, file)
         with self._writing():
+            if (folder / self.map_file).exists():
+                _warn_of_damage(folder / self.map_file)
             write_map(folder / self.map_file, maps)
 
     def _remove_leftovers(self) -> None:
@@ -135,3 +137,7 @@ class Store:
             yield
         except OSError as error:
             raise refused(error, self.store) from error
+
+
+def _warn_of_damage(path: Path) -> None:
+    warnings.warn(f"{path}: a damaged entry of the store is made anew; check the disk", stacklevel=3)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from monai_cl_ext.finite import listed
+from monai_cl_ext.names import first_names
 from monai_cl_ext.networks.checkpoint import WRAPPERS, WRAPPINGS, same, unwrapped
 
 State = dict[str, Tensor]
@@ -82,7 +82,7 @@ class FileNames:
         for pattern, remedy in self.refused.items():
             bad = [name for name in state if re.fullmatch(pattern, name)]
             if bad:
-                raise ValueError(f"{where} holds {listed(bad)}: {remedy}")
+                raise ValueError(f"{where} holds {first_names(bad)}: {remedy}")
         left_out = [name for name in state if re.fullmatch(self.left_out, name)]
         rest = {name: tensor for name, tensor in state.items() if name not in set(left_out)}
         return Found(
