@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from monai_cl_ext.finite import check_finite, listed
+from monai_cl_ext.finite import check_finite, first_few
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TEMPORARY = re.compile(r"\.(?P<target>.+)\.(?P<process>[0-9]{1,9})", re.DOTALL)
@@ -130,7 +130,7 @@ def write_tensors(path: Path, content: Any) -> None:
         objects = get_unsafe_globals_in_checkpoint(temporary)
         if objects:
             raise ValueError(
-                f"{path} was not written: it would hold {listed(sorted(objects))}, which only code can read back;"
+                f"{path} was not written: it would hold {first_few(sorted(objects))}, which only code can read back;"
                 " keep tensors, Python's numbers, text, lists and dictionaries"
             )
 
@@ -158,7 +158,7 @@ def _cause(path: Path, error: Exception) -> str:
     with suppress(Exception):  # a damaged file
         objects = get_unsafe_globals_in_checkpoint(path)
     if objects:
-        return f"it holds objects of {listed(sorted(objects))}, which may run code"
+        return f"it holds objects of {first_few(sorted(objects))}, which may run code"
     brief = isinstance(error, (OSError, zipfile.BadZipFile))
     return f"{type(error).__name__}: {error}" if brief else type(error).__name__
 

@@ -25,8 +25,8 @@ def check_finite(path: Path, content: Any) -> None:
     bad = not_finite(content)
     if bad:
         raise FloatingPointError(
-            f"{path} was not written: NaN or infinite are {listed(bad)}. Lower the learning rate or clip the gradients"
-            " and start anew, or repair broken images and resume from the last good state"
+            f"{path} was not written: NaN or infinite are {first_few(bad)}. Lower the learning rate or clip the"
+            " gradients and start anew, or repair broken images and resume from the last good state"
         )
 
 
@@ -48,7 +48,7 @@ def not_finite(content: Any) -> list[str]:
     return [f"{name} ({count} of {tensors[name].numel()} values)" for name, count in counts.items() if count]
 
 
-def listed(names: Sequence[str], count: int = 4) -> str:
+def first_few(names: Sequence[str], count: int = 4) -> str:
     """The first ``count`` names, and how many more there are."""
     return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.files import atomic, load_tensors, remove_leftovers, save_tensors, write_text
-from monai_cl_ext.finite import listed, not_finite
+from monai_cl_ext.finite import first_few, not_finite
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -132,8 +132,8 @@ def test_the_largest_numbers_are_finite(dtype):
 
 
 def test_many_names_are_counted():
-    assert listed(["a", "b"]) == "a, b"
-    assert listed([*"abcdef"]) == "a, b, c, d and 2 more"
+    assert first_few(["a", "b"]) == "a, b"
+    assert first_few([*"abcdef"]) == "a, b, c, d and 2 more"
 
 
 class Ledger(TorchDispatchMode):

@@ -17,7 +17,7 @@ from torch.serialization import safe_globals
 
 from monai_cl_ext.extras import need
 from monai_cl_ext.files import load_tensors
-from monai_cl_ext.finite import listed, not_finite
+from monai_cl_ext.finite import first_few, not_finite
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "network", "net", "method", "network_weights")
 
@@ -84,12 +84,12 @@ def refuse_not_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
     bad = not_finite(tensors)
     if bad:
         raise ValueError(
-            f"{where}: NaN or infinite are {listed(bad)}; nothing was loaded. The training of these weights failed:"
+            f"{where}: NaN or infinite are {first_few(bad)}; nothing was loaded. The training of these weights failed:"
             " take those of an earlier epoch, or train them again"
         )
 
 
-def same(first: Tensor, second: Tensor) -> bool:
+def equal_tensors(first: Tensor, second: Tensor) -> bool:
     """Equal shape, number type and values, NaN among them."""
     alike = first.shape == second.shape and first.dtype == second.dtype
     return alike and bool(torch.isclose(first, second, rtol=0, atol=0, equal_nan=True).all())

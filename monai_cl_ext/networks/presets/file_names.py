@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from monai_cl_ext.finite import listed
-from monai_cl_ext.networks.checkpoint import WRAPPERS, WRAPPINGS, same, unwrapped
+from monai_cl_ext.finite import first_few
+from monai_cl_ext.networks.checkpoint import WRAPPERS, WRAPPINGS, equal_tensors, unwrapped
 
 State = dict[str, Tensor]
 NONE = "(?!)"  # fits no name
@@ -73,7 +73,7 @@ class FileNames:
         state: State = {}
         for name, tensor in unwrapped(content, where, (*self.wrappings, *WRAPPINGS)).items():
             bare = self._bare(name)
-            if bare in state and not same(state[bare], tensor):
+            if bare in state and not equal_tensors(state[bare], tensor):
                 raise ValueError(
                     f"{where}: holds two networks behind different prefixes, {name!r} is one of two:"
                     " save the state_dict of one of them"
@@ -82,7 +82,7 @@ class FileNames:
         for pattern, remedy in self.refused.items():
             bad = [name for name in state if re.fullmatch(pattern, name)]
             if bad:
-                raise ValueError(f"{where} holds {listed(bad)}: {remedy}")
+                raise ValueError(f"{where} holds {first_few(bad)}: {remedy}")
         left_out = [name for name in state if re.fullmatch(self.left_out, name)]
         rest = {name: tensor for name, tensor in state.items() if name not in set(left_out)}
         return Found(
