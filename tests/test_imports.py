@@ -81,6 +81,7 @@ def test_the_four_rooms_do_not_know_each_other(room):
         "files",
         "finite",
         "numerics",
+        "pinned",
         "progress",
         "seeds",
         "types",
