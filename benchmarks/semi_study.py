@@ -21,7 +21,7 @@ from statsmodels.stats.multitest import multipletests
 from monai_cl_ext.study.comparison import Comparison
 from monai_cl_ext.study.layout import SCORES, SCORES_LAST
 from monai_cl_ext.study.report.records import Study, read_study
-from monai_cl_ext.study.scores import read_table
+from monai_cl_ext.study.scores import read_scores
 from monai_cl_ext.visualize.records import find_runs
 
 CURVE = "mean_dice"
@@ -66,7 +66,7 @@ def main() -> None:
     print("Dice of validation patients, best epoch, mean over draws\n")
     validation = pd.concat(map(validation_dice, studies)).groupby(["labelled", "method"])["dice"]
     print(validation.agg(["mean", "count"]).round(3).to_string())
-    scores = pd.concat(read_table(folder / (SCORES_LAST if args.last else SCORES)) for folder in args.study)
+    scores = pd.concat(read_scores(folder / (SCORES_LAST if args.last else SCORES)) for folder in args.study)
     first, *others = (method for study in studies for method in study.plan.methods)
     pairs = [(method, reference) for method, _, reference in (pair.rpartition(":") for pair in args.pairs)]
     if unknown := {method for pair in pairs for method in pair} - set(scores["method"]):

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contrastive pre-training for medical images, inside MONAI."""
+"""Learning from few labels for medical images, inside MONAI."""
 
 __version__ = "0.1.0"

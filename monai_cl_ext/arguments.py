@@ -72,7 +72,7 @@ def one_of(name: str, value: Value, choices: Collection[Value]) -> Value:
     return value
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """A list of values; one value alone, or text with commas, is one as well."""
     if isinstance(value, str):
         return [item.strip() for item in value.strip("[]() ").split(",") if item.strip()]

@@ -21,7 +21,7 @@ INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
 
 
 class Commands:
-    """Contrastive pre-training for medical images, inside MONAI.
+    """Learning from few labels for medical images, inside MONAI.
 
     Training runs through MONAI itself, in the folder of a bundle: python -m monai.bundle run --config_file ...
     """

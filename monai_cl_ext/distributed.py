@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process among its group: rank, size (0 and 1 where no group was initialized) and the rows of all processes."""
+"""The process among its group: rank, size (0 and 1 where no group was initialized), and what all processes exchange."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -10,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from monai_cl_ext.errors import MISTAKES
 
 Value = TypeVar("Value")
 
@@ -27,18 +31,18 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def row_counts(count: int, device: torch.device) -> list[int]:
-    """The ``count`` of every process, by rank; every process has to call it.
+def gather_integers(value: int, device: torch.device) -> list[int]:
+    """The ``value`` of every process, such as its number of rows, by rank; every process has to call it.
 
-    A group that serves CPU tensors exchanges the counts there ("gloo", or "cpu:gloo,cuda:nccl"), so that no process
+    A group that serves CPU tensors exchanges the values there ("gloo", or "cpu:gloo,cuda:nccl"), so that no process
     waits for its GPU; a group of nccl alone has to wait.
     """
     if world_size() == 1:
-        return [count]
+        return [value]
     serving = torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
-    counts = torch.empty(world_size(), dtype=torch.int64, device=serving)
-    dist.all_gather(list(counts.split(1)), torch.tensor([count], device=serving))
-    return counts.tolist()
+    values = torch.empty(world_size(), dtype=torch.int64, device=serving)
+    dist.all_gather(list(values.split(1)), torch.tensor([value], device=serving))
+    return values.tolist()
 
 
 def gather_objects(value: Value) -> list[Value]:
@@ -48,6 +52,27 @@ def gather_objects(value: Value) -> list[Value]:
     values: list[Value | None] = [None] * world_size()
     dist.all_gather_object(values, value)
     return cast("list[Value]", values)
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """A block that every process runs: what one raises in it all raise at its end, that of the lowest rank.
+
+    A process that failed alone would leave the others waiting for it in their next exchange, until ``TIMEOUT``. Errors
+    other than a user's mistakes (``errors.MISTAKES``) come from another process as RuntimeErrors with their text.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        if world_size() == 1:
+            raise
+        error = raised
+    sent = error if error is None or isinstance(error, MISTAKES) else RuntimeError(f"{type(error).__name__}: {error}")
+    errors = gather_objects(sent)
+    first = next((place for place, found in enumerate(errors) if found is not None), None)
+    if first is not None:
+        raise error if error is not None and first == rank() else errors[first]  # type: ignore[misc]
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
@@ -66,7 +91,7 @@ class RowGather:
     """
 
     def __init__(self, count: int, device: torch.device) -> None:
-        self.counts = row_counts(count, device)
+        self.counts = gather_integers(count, device)
         first = sum(self.counts[: rank()])
         self.own = range(first, first + count)
         self._joined: dict[Tensor, Tensor] = {}

@@ -20,7 +20,7 @@ class EpochGenerator:
     """A CPU generator that is seeded anew for each epoch, from (seed, rank, epoch).
 
     Args:
-        seed: the run's seed; who draws beside others of one seed mixes a number of its own into it.
+        seed: the run's seed, mixed with a number of its own (``mix_seed``) by each of several that draw in one run.
     """
 
     def __init__(self, seed: int) -> None:

@@ -82,6 +82,7 @@ def test_the_four_rooms_do_not_know_each_other(room):
         "finite",
         "names",
         "numerics",
+        "pinned",
         "progress",
         "seeds",
         "types",

@@ -13,7 +13,7 @@ MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe",
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how .xlsx and .ods, and .xls, begin
 
 
-def read_table(path: Path, column: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def columns_and_rows(path: Path, column: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The columns of a CSV file, and each row with the number of its line, cells without blanks around them.
 
     UTF-8, UTF-16, UTF-32 and else Windows' cp1252 are read; commas, semicolons, tabs and bars part cells.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from monai_cl_ext.data.csv_tables import read_table
+from monai_cl_ext.data.csv_tables import columns_and_rows
 from monai_cl_ext.data.file_names import case_name
 from monai_cl_ext.data.patients import warn_of_look_alikes
 from monai_cl_ext.names import first_names
@@ -38,7 +38,7 @@ def rows_of_table(folder: Path, path: Path, columns: Mapping[str, str]) -> list[
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
         raise ValueError(f"columns: expected names for {', '.join(COLUMNS)}, found one for {unknown[0]!r}; correct it")
-    head, lines = read_table(path, columns.get("image", "image"))
+    head, lines = columns_and_rows(path, columns.get("image", "image"))
     image, label, patient = (_column(head, path, name, columns) for name in COLUMNS)
     rows: dict[str, tuple[int, dict[str, Any]]] = {}
     twice, nameless = [], 0

@@ -16,7 +16,7 @@ WORTH_CROPPING = 0.9  # of a volume
 SMALLEST_SHARE = 0.0005  # of a class cut away; less is shown as 0 %
 
 
-def data_card(facts: Sequence[CaseFacts], names: Mapping[int, str], cut: Mapping[int, float]) -> Card:
+def card_of(facts: Sequence[CaseFacts], names: Mapping[int, str], cut: Mapping[int, float]) -> Card:
     """What is in a data set, as values that JSON takes.
 
     Args:

@@ -13,7 +13,7 @@ from monai_cl_ext.data.any_folder import find_images
 from monai_cl_ext.data.described_labels import foreground_names
 from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.pictures import TABLE
-from monai_cl_ext.data_check.card import data_card
+from monai_cl_ext.data_check.card import card_of
 from monai_cl_ext.data_check.data_set import (
     channel_findings,
     class_findings,
@@ -88,7 +88,7 @@ def check_folder(
         folder=str(data_dir),
         cases=facts,
         findings=findings,
-        card=data_card(facts, names, suggestion.cut if suggestion else {}),
+        card=card_of(facts, names, suggestion.cut if suggestion else {}),
         suggestion=suggestion,
         options=[f"--cases#{name} {str(value)!r}" for name, value in layout.items()],
         drawing=draw_cases(chosen_cases(facts, findings), axis, load),

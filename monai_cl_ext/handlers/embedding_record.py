@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_cl_ext.distributed import gather_objects, rank
+from monai_cl_ext.distributed import failing_together, gather_objects, rank
 from monai_cl_ext.files import write_tensors
 
 KEYS = ("embeddings", "volume", "position", "partition")
@@ -47,6 +47,7 @@ class EmbeddingRecord:
         own = {key: torch.cat(values).cpu() for key, values in self.rows.items() if values}
         parts = [part for part in gather_objects(own) if part]
         self.rows = {}
-        if rank() == 0 and parts:
-            joined = {key: torch.cat([part[key] for part in parts]) for key in KEYS}
-            write_tensors(self.folder / "embeddings.pt", joined)
+        with failing_together():
+            if rank() == 0 and parts:
+                joined = {key: torch.cat([part[key] for part in parts]) for key in KEYS}
+                write_tensors(self.folder / "embeddings.pt", joined)

@@ -7,13 +7,16 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from monai_cl_ext.distributed import failing_together
+
 
 class FiniteLoss:
     """Raises FloatingPointError at the end of an epoch in which the loss was NaN or infinite.
 
     The check stays on the device during the epoch. Attach it before the handlers that validate and save, so that no
     time is lost: the run can be resumed from the last good epoch. A step that breaks the weights after the last loss
-    of an epoch is found by those that save. (Ignite's TerminateOnNan reads the loss at every iteration.)
+    of an epoch is found by those that save. Of several processes all raise what one has found. (Ignite's TerminateOnNan
+    reads the loss at every iteration.)
     """
 
     def __init__(self) -> None:
@@ -36,9 +39,10 @@ class FiniteLoss:
 
     def epoch_completed(self, engine: Engine) -> None:
         """Reads the note; raises FloatingPointError when it is bad."""
-        if self.finite is not None and not bool(self.finite):
-            raise FloatingPointError(
-                f"the loss became NaN or infinite in epoch {engine.state.epoch}, expected a finite number; lower the "
-                "learning rate or raise the temperature and start anew, or repair broken images and resume from the "
-                "last good epoch"
-            )
+        with failing_together():
+            if self.finite is not None and not bool(self.finite):
+                raise FloatingPointError(
+                    f"the loss became NaN or infinite in epoch {engine.state.epoch}, expected a finite number; lower "
+                    "the learning rate or raise the temperature and start anew, or repair broken images and resume "
+                    "from the last good epoch"
+                )

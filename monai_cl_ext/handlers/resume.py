@@ -13,10 +13,10 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from monai.engines import Workflow
 
-from monai_cl_ext.distributed import rank, row_counts, world_size
+from monai_cl_ext.distributed import failing_together, gather_integers, rank
 from monai_cl_ext.files import load_tensors, remove_leftovers, save_tensors
 from monai_cl_ext.fingerprint import fingerprint
-from monai_cl_ext.finite import check_finite, not_finite
+from monai_cl_ext.finite import not_finite
 from monai_cl_ext.names import first_names
 
 STATE = re.compile(r"resume_checkpoint_([0-9]+)\.pt")
@@ -53,11 +53,12 @@ class _Facts:
 class Resume:
     """Saves at the end of every epoch; with ``resume`` it goes on after the last complete one.
 
-    A resumed run equals an uninterrupted one bit for bit on the same machine and number of threads, because all
-    randomness of an epoch follows from its number (see ``EpochSeed``). The two newest states are kept, and each can be
-    resumed from: a state is checked to be finite and written atomically before an older one is removed. States are read
-    with ``weights_only=True``. The newest that can be read is gone on from; a warning names the damaged ones that are
-    passed over. A run that had completed writes its final weights again and stops.
+    A resumed run equals an uninterrupted one, because all randomness of an epoch follows from its number (see
+    ``EpochSeed``): on a CPU bit for bit on the same machine and number of threads, on CUDA up to kernels that are not
+    deterministic, unless ``torch.use_deterministic_algorithms`` asks for those that are. The two newest states are
+    kept, and each can be resumed from: a state is checked to be finite and written atomically before an older one is
+    removed. States are read with ``weights_only=True``. The newest that can be read is gone on from; a warning names
+    the damaged ones that are passed over. A run that had completed writes its final weights again and stops.
 
     Args:
         save_dict: what has a state, such as ``{"method": ..., "optimizer": ..., "lr_scheduler": ...}``; the engine
@@ -73,7 +74,8 @@ class Resume:
         ValueError: when none of the states can be read, when the state was saved under other settings, or belongs to
             another network or optimizer; on starting, when processes go on from different epochs.
         FloatingPointError: at the end of an epoch, when a tensor of the state is NaN or infinite; nothing is written.
-        OSError: at the end of an epoch, when the state cannot be written; the states before it are kept.
+        OSError: at the end of an epoch, when the state cannot be written; the states before it are kept. Of several
+            processes all raise what the first, which writes, has raised.
     """
 
     def __init__(
@@ -113,15 +115,15 @@ class Resume:
 
     def _save(self, state: Mapping[str, Any], name: str, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes a state, then removes those before the one before it, and those that an earlier run left ahead."""
-        path = self.directory / name
-        if rank() > 0:
-            check_finite(path, state)  # all processes stop, since none could go on without the first
-            return
-        save_tensors(path, state)
-        states = _states(self.directory)
-        newest = states.index(path) + 1
-        for other in states[: max(0, newest - KEPT)] + states[newest:]:
-            other.unlink(missing_ok=True)
+        with failing_together():
+            if rank() > 0:
+                return
+            path = self.directory / name
+            save_tensors(path, state)
+            states = _states(self.directory)
+            newest = states.index(path) + 1
+            for other in states[: max(0, newest - KEPT)] + states[newest:]:
+                other.unlink(missing_ok=True)
 
     def _newest(self, states: list[Path]) -> tuple[Path, dict[str, Any]]:
         """The newest state that can be read, and its path."""
@@ -193,7 +195,7 @@ def _forget(engine: Engine, paths: list[Path]) -> None:
 
 def _agree(engine: Engine, epoch: int) -> None:
     """Stops processes that would go on from different states, such as those of machines without a shared folder."""
-    epochs = row_counts(epoch, engine.state.device) if world_size() > 1 else [epoch]
+    epochs = gather_integers(epoch, engine.state.device)
     if len(set(epochs)) > 1:
         raise ValueError(f"the processes resume after epochs {epochs}: give all of them the same, shared directory")
 

@@ -59,8 +59,8 @@ class RunRecord:
     ) -> None:
         self.folder = Path(folder)
         self.stage = stage
-        self.settings = {name: described(fingerprint(value)) for name, value in (settings or {}).items()}
-        self.data = {part: data_card(content) for part, content in (data or {}).items()}
+        self.settings = {name: readable(fingerprint(value)) for name, value in (settings or {}).items()}
+        self.data = {part: data_facts(content) for part, content in (data or {}).items()}
         self.weights = None if weights is None else Path(weights)
         self.config = config_being_built()
         self.record: dict[str, Any] = {}
@@ -120,7 +120,7 @@ class RunRecord:
         self.record["epochs"] = engine.state.epoch - 1
         self._save()
         if self.config is not None:
-            text = json.dumps(self.config, indent=1, default=lambda value: described(fingerprint(value)))
+            text = json.dumps(self.config, indent=1, default=lambda value: readable(fingerprint(value)))
             write_text(self.folder / f"config_{self.stage}.json", text)
 
     def _earlier(self) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class RunRecord:
         write_text(self.path, json.dumps(self.record, indent=1))
 
 
-def data_card(content: Any) -> dict[str, Any]:
+def data_facts(content: Any) -> dict[str, Any]:
     """Numbers of patients, volumes and slices of one part of the data, and the name and patient of each volume.
 
     Of pictures, which are many to a patient, it has the patients alone.
@@ -192,7 +192,7 @@ def data_card(content: Any) -> dict[str, Any]:
     return {"patients": len(set(patients)), "volumes": len(patients), **parts, "patient_of_volume": patients}
 
 
-def described(value: Any, depth: int = 2) -> Any:
+def readable(value: Any, depth: int = 2) -> Any:
     """A fingerprint for the reader: plain values as they are, an object as "Class(attribute=value, ...)".
 
     Args:
@@ -202,9 +202,9 @@ def described(value: Any, depth: int = 2) -> Any:
     if isinstance(value, list):
         if len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
             facts = value[1] if depth else {}
-            inner = [f"{name}={described(fact, depth - 1)}" for name, fact in facts.items() if name != "training"]
+            inner = [f"{name}={readable(fact, depth - 1)}" for name, fact in facts.items() if name != "training"]
             return f"{value[0]}({', '.join(inner)})" if inner else value[0]
-        return [described(item, depth) for item in value]
+        return [readable(item, depth) for item in value]
     return value
 
 

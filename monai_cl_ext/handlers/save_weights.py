@@ -10,9 +10,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_cl_ext.arguments import one_of
-from monai_cl_ext.distributed import rank
+from monai_cl_ext.distributed import failing_together, rank
 from monai_cl_ext.files import save_tensors
-from monai_cl_ext.finite import check_finite
 from monai_cl_ext.networks.trained_blocks import note_trained_blocks
 
 
@@ -31,7 +30,8 @@ class SaveWeights:
 
     Raises:
         FloatingPointError: on saving, when a weight is NaN or infinite; the file is as it was.
-        OSError: on saving, when the file cannot be written; it is as it was.
+        OSError: on saving, when the file cannot be written; it is as it was. Of several processes all raise what the
+            first, which writes, has raised.
     """
 
     def __init__(self, network: nn.Module, path: str, when: str = "completed", blocks: int = 0) -> None:
@@ -50,16 +50,20 @@ class SaveWeights:
 
     def save_best(self, engine: Engine) -> None:
         """Writes when the engine's best metric is of this epoch."""
-        if engine.state.best_metric_epoch == engine.state.epoch:
-            self.save(engine)
+        with failing_together():
+            if engine.state.best_metric_epoch == engine.state.epoch:
+                self._write()
 
     def save(self, engine: Engine) -> None:
-        """Writes the weights now."""
+        """Writes the weights now; every process has to call it."""
+        with failing_together():
+            self._write()
+
+    def _write(self) -> None:
+        if rank() > 0:
+            return
         weights = self.network.state_dict()
         if self.blocks:
             note_trained_blocks(weights, self.blocks)
-        if rank() > 0:
-            check_finite(self.path, weights)  # all processes stop, since none could go on without the first
-        else:
-            save_tensors(self.path, weights)
-            self.logger.info("wrote %s", self.path)
+        save_tensors(self.path, weights)
+        self.logger.info("wrote %s", self.path)

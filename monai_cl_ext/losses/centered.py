@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_cl_ext.arguments import positive_integer, positive_number, probability
-from monai_cl_ext.distributed import row_counts, world_size
+from monai_cl_ext.distributed import gather_integers, world_size
 from monai_cl_ext.losses.crop_pairs import crop_pairs_entropy, same_shapes
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.numerics import at_least_float32, without_autocast
@@ -55,7 +55,7 @@ class CenteredDistillation(nn.Module):
             self._check(student_crops, teacher_crops)
         if not isinstance(teacher_temperature, Tensor):
             positive_number("teacher_temperature", teacher_temperature)
-        images = sum(row_counts(len(teacher_crops[0]), teacher_crops[0].device))
+        images = sum(gather_integers(len(teacher_crops[0]), teacher_crops[0].device))
         with without_autocast(teacher_crops[0].device):
             outputs = [crop.detach().to(at_least_float32(crop.dtype)) for crop in teacher_crops]
             targets = [self._target(output, teacher_temperature) for output in outputs]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_cl_ext.distributed import row_counts
+from monai_cl_ext.distributed import gather_integers
 from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import mean_over_processes
 from monai_cl_ext.numerics import at_least_float32, without_autocast
@@ -28,7 +28,7 @@ def negative_cosine(prediction: Tensor, target: Tensor, offset: float = 0.0) -> 
         ValueError: when they are not both (B, D).
     """
     check_embeddings(prediction, target)
-    rows = sum(row_counts(len(prediction), prediction.device))
+    rows = sum(gather_integers(len(prediction), prediction.device))
     with without_autocast(prediction.device):
         dtype = at_least_float32(prediction.dtype)
         total = (offset - F.cosine_similarity(prediction.to(dtype), target.detach().to(dtype), dim=1)).sum()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_integer, positive_number
-from monai_cl_ext.distributed import row_counts
+from monai_cl_ext.distributed import gather_integers
 from monai_cl_ext.losses.crop_pairs import crop_pairs_entropy, same_shapes
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.sinkhorn import sinkhorn
@@ -54,7 +54,7 @@ class SwAVLoss(nn.Module):
         """
         self._check(scores, queued)
         own = scores[0]
-        images = sum(row_counts(len(own), own.device))
+        images = sum(gather_integers(len(own), own.device))
         earlier = [own[:0]] * ASSIGNING if queued is None else queued
         with without_autocast(own.device):
             targets = [

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import positive_integer, positive_number
 from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.supervised import Supervised
+from monai_cl_ext.pinned import pinned_copy
 from monai_cl_ext.seeds import EpochGenerator, mix_seed
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -58,8 +59,7 @@ class Mixup(Supervised):
         random = np.random.default_rng(int(torch.randint(2**63 - 1, (), generator=self.generator())))
         weight = random.beta(self.alpha, self.alpha, batch_size)
         params = torch.tensor(np.stack([weight, random.permutation(batch_size)], axis=1), dtype=torch.float32)
-        pinned = params.pin_memory() if torch.device(device).type == "cuda" else params
-        return pinned.to(device, non_blocking=True)  # only from pinned memory does a copy not wait
+        return pinned_copy(params, device)
 
 
 def one_hot_label(label: Tensor, num_classes: int) -> Tensor:

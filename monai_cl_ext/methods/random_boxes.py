@@ -10,6 +10,7 @@ from torch import Tensor
 
 from monai_cl_ext import arguments
 from monai_cl_ext.arguments import positive_number
+from monai_cl_ext.pinned import pinned_copy
 from monai_cl_ext.seeds import EpochGenerator, mix_seed
 
 STREAM = 0x626F786573  # separates these draws from those of the views, which have the same seed
@@ -46,8 +47,7 @@ class RandomBoxes:
     def __call__(self, image: Tensor) -> Tensor:
         """Masks (B, 1, *S), or (1, 1, *S) when shared, of the images (B, C, *S), in their dtype and on their device."""
         corners = self.make_params(1 if self.shared else len(image), image.shape[2:])
-        pinned = corners.pin_memory() if image.device.type == "cuda" else corners
-        return box_masks(pinned.to(image.device, non_blocking=True), image.shape[2:]).to(image.dtype)
+        return box_masks(pinned_copy(corners, image.device), image.shape[2:]).to(image.dtype)
 
     def make_params(self, count: int, size: Sequence[int]) -> Tensor:
         """First voxel of each box along each axis and the one behind its last, int64 (count, 2, axes), on the CPU."""

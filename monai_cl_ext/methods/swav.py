@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import whole_number
-from monai_cl_ext.distributed import rank, row_counts, world_size
+from monai_cl_ext.distributed import gather_integers, rank, world_size
 from monai_cl_ext.losses import SwAVLoss
 from monai_cl_ext.methods.method import NetworkMethod
 from monai_cl_ext.networks import MemoryQueue, Prototypes, crop_embeddings, mlp_head
@@ -87,7 +87,7 @@ class SwAV(NetworkMethod):
         """
         if not self.queues or self.iteration < self.queue_start:
             return None
-        if self.iteration * sum(row_counts(len(scores), scores.device)) < len(self._queues[0].rows):
+        if self.iteration * sum(gather_integers(len(scores), scores.device)) < len(self._queues[0].rows):
             return None
         return [self.prototypes(queue.rows.tensor_split(world_size())[rank()]) for queue in self._queues]
 

@@ -49,7 +49,8 @@ class ClassificationScoresHandler:
 
     Raises:
         ValueError: when an image that was trained on is tested, or a class has a reserved name (image, patient, class,
-            all, mean); while running, when scores cannot be computed.
+            all, mean); while running, when the evaluator did not read every image of the data set, or scores cannot be
+            computed.
     """
 
     def __init__(
@@ -71,7 +72,6 @@ class ClassificationScoresHandler:
         self.level, self.resamples, self.seed = level, resamples, seed
         self.parts: dict[str, list[Tensor]] = {}
         self.probabilities: dict[str, Tensor] = {}
-        self.table: list[list[Any]] = []
         shared = set(map(os.path.realpath, dataset.files)).intersection(map(os.path.realpath, trained_on))
         if shared:
             raise ValueError(
@@ -100,36 +100,43 @@ class ClassificationScoresHandler:
     def _summarize(self, engine: Engine) -> None:
         order = list(chain.from_iterable(engine.state.dataloader.batch_sampler))
         own = {name: torch.cat(parts).cpu() for name, parts in self.parts.items() if parts}
-        gathered = [part for part in gather_objects((order, own)) if part[1]]
+        gathered = [(order[: len(part[NETWORK])], part) for order, part in gather_objects((order, own)) if part]
         images = [index for indices, _ in gathered for index in indices]
-        self.table = []
+        if len(set(images)) < len(self.dataset):
+            raise ValueError(
+                f"the evaluator read {len(set(images))} of the data set's {len(self.dataset)} images, expected all of"
+                " them: take a loader without drop_last or a sampler of a part, or give a data set of that part"
+            )
         for name in self.parts:
             rows = torch.cat([part[name] for _, part in gathered])
             self.probabilities[name] = torch.empty(len(self.dataset), rows.shape[1]).index_copy(
                 0, torch.tensor(images), rows.float()
             )
-            self._score(name, engine)
+            scores = classification_scores(self.probabilities[name], self.dataset.label)
+            engine.state.metrics |= {f"{name}_{score}": scores[score].item() for score in CLASSIFICATION}
 
-    def _score(self, name: str, engine: Engine) -> None:
+    def _scored(self, name: str) -> list[list[Any]]:
+        """The rows of metrics.csv of one classifier."""
         found, classes = self.probabilities[name], self.dataset.label
         scores = classification_scores(found, classes, each=True)
         patients = self.dataset.volume.tolist()
         limits = bootstrap_intervals(found, classes, patients, self.level, self.resamples, self.seed)
+        table: list[list[Any]] = []
         for score in CLASSIFICATION:
             value, (low, high) = scores[score].item(), limits[score]
-            engine.state.metrics[f"{name}_{score}"] = value
-            self.table.append([name, score, "all", len(classes), value, low.item(), high.item()])
+            table.append([name, score, "all", len(classes), value, low.item(), high.item()])
             logger.info("%s %s: %.4f (%g %% interval %.4f to %.4f)", name, score, value, 100 * self.level, low, high)
         for score in ("auroc", "aupr"):
             columns = [column.tolist() for column in (scores[f"{score}_each"], *limits[f"{score}_each"])]
             for label, row in enumerate(zip(*columns, strict=True)):
-                self.table.append([name, score, self.class_names[label], int((classes == label).sum()), *row])
+                table.append([name, score, self.class_names[label], int((classes == label).sum()), *row])
+        return table
 
     def _write(self, engine: Engine) -> None:
         if rank() > 0:
             return
         header = ["classifier", "score", "class", "images", "value", "low", "high"]
-        write_rows(self.folder / "metrics.csv", [header, *self.table])
+        write_rows(self.folder / "metrics.csv", [header, *chain.from_iterable(map(self._scored, self.probabilities))])
         patients = [self.dataset.patients[number] for number in self.dataset.volume.tolist()]
         names = [self.class_names[label] for label in self.dataset.label.tolist()]
         header = ["image", "patient", "class", *self.class_names]

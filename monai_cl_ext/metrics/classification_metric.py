@@ -13,10 +13,10 @@ from torch import Tensor
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.metrics.classification import classification_scores
 from monai_cl_ext.metrics.metric import CLASSIFICATION
-from monai_cl_ext.metrics.probe import EmbeddingMetric
+from monai_cl_ext.metrics.row_metric import RowMetric
 
 
-class ClassificationScore(EmbeddingMetric):
+class ClassificationScore(RowMetric):
     """One of :func:`classification_scores` of all images of an epoch, over all processes.
 
     The output has the keys ``"probabilities"`` (B, C) and ``"class"`` (B,), or is a tuple of both.

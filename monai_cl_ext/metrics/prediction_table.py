@@ -15,9 +15,9 @@ from monai_cl_ext.handlers.class_names import refuse_reserved
 
 
 class PredictionTable:
-    """Saver of MONAI's ``ClassificationSaver``: a CSV file of the columns image and each class.
+    """A CSV file with the columns image and each class, for the argument ``saver`` of MONAI's ``ClassificationSaver``.
 
-    Other than MONAI's ``CSVSaver`` it has a header, and names may hold commas.
+    Unlike MONAI's ``CSVSaver`` it writes a header, and names may hold commas.
 
     Args:
         path: of the file, which is overwritten; its folder is made when missing.

@@ -18,7 +18,7 @@ from monai.data.utils import affine_to_spacing
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data.alignment import on_image_grid
-from monai_cl_ext.distributed import gather_objects, rank
+from monai_cl_ext.distributed import failing_together, gather_objects, rank, world_size
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.handlers.evaluated_volumes import file_name, label_map, volume_names
 from monai_cl_ext.metrics.metric import SEGMENTATION
@@ -58,6 +58,7 @@ class SegmentationScoresHandler:
     Raises:
         ValueError: when an argument does not fit; while running, when a volume has no file name, a channel axis that is
             not 1, no affine although ``use_spacing`` asks for it, or scores cannot be computed. The message names it.
+            Of several processes all raise it, at the end of the epoch.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class SegmentationScoresHandler:
         self.use_spacing = use_spacing
         self.output_transform = output_transform
         self.rows: dict[str, Rows] = {}
+        self.error: ValueError | None = None
 
     def attach(self, engine: Engine) -> None:
         """Starts afresh at each epoch, scores after each iteration, and ends with the epoch.
@@ -87,10 +89,23 @@ class SegmentationScoresHandler:
         Args:
             engine: the evaluator.
         """
-        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self.rows.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._score_or_note)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._summarize)
         engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _begin(self, engine: Engine) -> None:
+        self.rows.clear()
+        self.error = None
+
+    def _score_or_note(self, engine: Engine) -> None:
+        """Scores; of several processes, one that cannot waits with its error for the end, where they meet."""
+        try:
+            self._score(engine)
+        except ValueError as error:
+            if world_size() == 1:
+                raise
+            self.error = self.error or error
 
     def _score(self, engine: Engine) -> None:
         items = self.output_transform(engine.state.output)
@@ -132,6 +147,9 @@ class SegmentationScoresHandler:
         return [float(step) for step in affine_to_spacing(label.affine, r=label.ndim - 1)]
 
     def _summarize(self, engine: Engine) -> None:
+        with failing_together():
+            if self.error is not None:
+                raise self.error
         gathered: dict[str, Rows] = {}
         for rows in gather_objects(self.rows):
             gathered.update(rows)

@@ -90,7 +90,7 @@ def refuse_not_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
         )
 
 
-def same(first: Tensor, second: Tensor) -> bool:
+def equal_tensors(first: Tensor, second: Tensor) -> bool:
     """Equal shape, number type and values, NaN among them."""
     alike = first.shape == second.shape and first.dtype == second.dtype
     return alike and bool(torch.isclose(first, second, rtol=0, atol=0, equal_nan=True).all())

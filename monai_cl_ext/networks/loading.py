@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, probability
 from monai_cl_ext.names import first_names
-from monai_cl_ext.networks.checkpoint import WRAPPERS, read_state, refuse_not_finite, same
+from monai_cl_ext.networks.checkpoint import WRAPPERS, equal_tensors, read_state, refuse_not_finite
 from monai_cl_ext.networks.published import Published, published_weights
 from monai_cl_ext.networks.stages import stages
 from monai_cl_ext.networks.trained_blocks import noted_trained_blocks
@@ -234,7 +234,7 @@ def _renamed(
         target = _own_name(name, own, mapping)
         if target is None:
             continue
-        if target in found and not same(source[found[target]], tensor):
+        if target in found and not equal_tensors(source[found[target]], tensor):
             raise ValueError(
                 f"{where}: both {found[target]!r} and {name!r} of the source fit {target!r}:"
                 " give prefixes that leave one of them, such as {'student.': ''}"

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of
-from monai_cl_ext.networks.checkpoint import read_content, refuse_not_finite, same
+from monai_cl_ext.networks.checkpoint import equal_tensors, read_content, refuse_not_finite
 from monai_cl_ext.networks.presets import PRESETS, Preset
 from monai_cl_ext.networks.presets.adapting import inflated, repositioned
 from monai_cl_ext.networks.presets.file_names import Found
@@ -127,7 +127,7 @@ def _renamed(tensors: Mapping[str, Tensor], preset: Preset, prefix: str, where: 
     state: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         own = prefix + str(preset.file.renamed(name))
-        if own in state and not same(state[own], tensor):
+        if own in state and not equal_tensors(state[own], tensor):
             raise ValueError(
                 f"{where}: {name!r} is the second tensor for {own!r}, with other values: the file is damaged"
             )

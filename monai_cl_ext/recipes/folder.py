@@ -50,7 +50,7 @@ def _configured(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[
     return dict(ordered_config(parser.get()))
 
 
-def metadata_of(
+def trained_metadata(
     metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The values of metadata.json that tell what a trained bundle predicts, and what it was trained on.

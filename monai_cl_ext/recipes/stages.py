@@ -10,7 +10,7 @@ from typing import Any
 from monai_cl_ext.data.splits import without_labels
 from monai_cl_ext.files import atomic
 from monai_cl_ext.recipes.choices import Choice, schedule_told, stage_settings
-from monai_cl_ext.recipes.folder import configured_bundle, metadata_of
+from monai_cl_ext.recipes.folder import configured_bundle, trained_metadata
 from monai_cl_ext.recipes.plan import TrainingPlan
 from monai_cl_ext.screen import Say
 from monai_cl_ext.study.bundles import Bundle
@@ -64,7 +64,7 @@ class Training:
             **{stage: self.settings[stage] for stage in self.training},
             "inference": self.settings["inference"],
             "evaluate": evaluate,
-            "metadata": metadata_of(bundle.read("metadata"), plan.class_names, plan.modality, data, known),
+            "metadata": trained_metadata(bundle.read("metadata"), plan.class_names, plan.modality, data, known),
         }
 
     def schedules(self) -> list[Choice]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from monai_cl_ext.csv_files import write_table
 from monai_cl_ext.study.layout import SCORES, SCORES_LAST
-from monai_cl_ext.study.scores import read_table
+from monai_cl_ext.study.scores import read_scores
 from monai_cl_ext.study.task import Kind, Task, is_done
 
 
@@ -35,7 +35,7 @@ def collect_scores(tasks: Sequence[Task], root: Path, table: str = SCORES) -> pd
         for task in tasks
         if task.kind == Kind.FINETUNE and table in task.tables and _is_whole(root / task.name, table)
     ]
-    tables = [read_table(root / task.name / table) for task in cells]
+    tables = [read_scores(root / task.name / table) for task in cells]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.arguments import listed, positive_integer, positive_number
+from monai_cl_ext.arguments import as_list, positive_integer, positive_number
 from monai_cl_ext.data.file_names import files_of, image_file
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.leaks import refuse_leaks
@@ -64,7 +64,7 @@ def make_plan(
     settings["settings"] = {"num_classes": problem.num_classes(scoring["classes"]), **settings["settings"]}
     plan = Plan(
         methods=named,
-        labelled=sorted({positive_integer("labelled", number) for number in listed(labelled)}),
+        labelled=sorted({positive_integer("labelled", number) for number in as_list(labelled)}),
         draws=draws,
         seeds=seeds,
         splits=study_splits(cases, **of_splits),
@@ -110,9 +110,9 @@ def study_settings(
             raise ValueError(f"{name} must be values by config id such as '{{epochs: 15}}', found {group!r}")
     return {
         **{name: {str(key): value for key, value in (group or {}).items()} for name, group in groups.items()},
-        "scratch_learning_rates": [positive_number("learning rate", rate) for rate in listed(scratch_learning_rates)],
+        "scratch_learning_rates": [positive_number("learning rate", rate) for rate in as_list(scratch_learning_rates)],
         "pretrained_learning_rates": [
-            positive_number("learning rate", rate) for rate in listed(pretrained_learning_rates)
+            positive_number("learning rate", rate) for rate in as_list(pretrained_learning_rates)
         ],
     }
 

@@ -109,7 +109,7 @@ def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_scores(path: Path) -> pd.DataFrame:
     """Scores as they were written: the patient 001 stays 001, and only numbers can be missing."""
     types = dict.fromkeys(TEXT, str)
     table = csv_files.read_table(path, dtype=types, na_values={"value": [""], "learning_rate": [""]})

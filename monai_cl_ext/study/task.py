@@ -239,11 +239,11 @@ def choose(root: Path, cells: Mapping[str, str], metric: str) -> str:
         cells: names of cells by value.
         metric: its name; higher is better.
     """
-    from monai_cl_ext.study.scores import read_table
+    from monai_cl_ext.study.scores import read_scores
 
     means = {}
     for value, name in cells.items():
-        scores = read_table(root / name / SCORES)
+        scores = read_scores(root / name / SCORES)
         mean = scores[scores["metric"] == metric].groupby("patient")["value"].mean().mean()
         means[value] = -math.inf if math.isnan(mean) else mean
     return max(means, key=means.__getitem__)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.pinned import pinned_copy
 from monai_cl_ext.transforms.superpixels.lnsnet_backend import seed_index
 
 SMALL = 1e-16  # that a probability has at least
@@ -39,9 +40,9 @@ class SuperpixelClusterLoss(nn.Module):
             cells: of the grid along each axis; the seeds are their centers.
         """
         size = tuple(features.shape[2:])
-        near = nearest_seeds(size, tuple(cells), self.neighbors).to(features.device)
+        near = nearest_seeds(size, tuple(cells), self.neighbors, features.device)
         points = features.flatten(2).transpose(1, 2)
-        seeds = points[:, seed_index(size, cells).to(features.device)]
+        seeds = points[:, pinned_copy(seed_index(size, cells), features.device)]
         squares = points.square().sum(2, keepdim=True) + seeds.square().sum(2)[:, None]
         distance = (squares - 2 * points @ seeds.transpose(1, 2)).clamp_min(0)
         similarity = 1 / (1 + distance)
@@ -56,15 +57,18 @@ class SuperpixelClusterLoss(nn.Module):
 
 
 @functools.lru_cache(maxsize=8)
-def nearest_seeds(size: tuple[int, ...], cells: tuple[int, ...], count: int) -> Tensor:
+def nearest_seeds(
+    size: tuple[int, ...], cells: tuple[int, ...], count: int, device: torch.device | str = "cpu"
+) -> Tensor:
     """The seeds nearest in place to each pixel, (H * W, count); of equally near ones the first.
 
     Args:
         size: of the image, (H, W).
         cells: of the grid along each axis.
         count: of seeds; all where there are fewer.
+        device: where they are kept for the steps to come.
     """
     rows, columns = torch.meshgrid(*(torch.arange(extent) for extent in size), indexing="ij")
     seeds = seed_index(size, cells)
     apart = (rows.reshape(-1, 1) - seeds // size[1]) ** 2 + (columns.reshape(-1, 1) - seeds % size[1]) ** 2
-    return apart.argsort(dim=1, stable=True)[:, :count].contiguous()
+    return apart.argsort(dim=1, stable=True)[:, :count].contiguous().to(device)

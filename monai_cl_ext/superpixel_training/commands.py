@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from monai_cl_ext.arguments import listed
+from monai_cl_ext.arguments import as_list
 from monai_cl_ext.data import SliceDataset, default_store, find_cases, superpixel_weights, volume_transform
 from monai_cl_ext.superpixel_training.plan import SuperpixelPlan
 from monai_cl_ext.superpixel_training.training import train_superpixels
@@ -53,7 +53,7 @@ class SuperpixelCommands:
         }  # fmt: skip
         transform = volume_transform(["image"], **prepared)
         cases = find_cases(data_dir)
-        left_out = set(listed(leave_out))
+        left_out = set(as_list(leave_out))
         unknown = left_out - {case["patient"] for case in cases}
         if unknown:
             raise ValueError(f"leave_out: {data_dir} has no patient {', '.join(sorted(unknown))}; check the names")

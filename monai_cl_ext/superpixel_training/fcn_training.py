@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.networks import SuperpixelFCN
+from monai_cl_ext.pinned import pinned_copy
 from monai_cl_ext.superpixel_training.reconstruction_loss import SuperpixelReconstructionLoss
 from monai_cl_ext.transforms.superpixels.color_place import color_channels
 from monai_cl_ext.transforms.superpixels.fcn_backend import SIDE, color_at, network_input
@@ -38,8 +39,8 @@ class SuperpixelFCNTraining(nn.Module):
         """The loss with its parts {"loss", "color", "place"} of images (B, 1 or 3, H, W), each flipped by chance."""
         color = color_at(color_channels(images), grid_cells(images.shape[2:], self.n_segments))
         for axis in (2, 3):
-            flipped = torch.rand(len(color), generator=generator) < 0.5
-            color = torch.where(flipped[:, None, None, None].to(color.device), color.flip(axis), color)
+            flipped = pinned_copy(torch.rand(len(color), generator=generator) < 0.5, color.device)
+            color = torch.where(flipped[:, None, None, None], color.flip(axis), color)
         found: dict[str, Tensor] = self.loss(self.network(network_input(color)), color)
         return found
 

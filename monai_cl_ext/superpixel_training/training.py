@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from monai_cl_ext.files import load_tensors, save_tensors
+from monai_cl_ext.pinned import pinned_copy
 from monai_cl_ext.seeds import mix_seed
 from monai_cl_ext.superpixel_training.plan import SuperpixelPlan, Training
 from monai_cl_ext.transforms.superpixels.weights import save_weights, settings_of
@@ -58,7 +59,7 @@ def train_superpixels(
     Raises:
         ValueError: when there is no slice, an argument is out of range, or the file or its checkpoint are of another
             training.
-        FloatingPointError: when the loss has become NaN or infinite.
+        FloatingPointError: when weights are to be kept that a loss of NaN or infinity has made the same.
     """
     if len(slices) == 0:
         raise ValueError("slices: expected at least one, found none; check the data folder")
@@ -109,8 +110,8 @@ def train_step(
     """
     first = step // training.steps_per_image * training.images_per_step
     numbers = [drawn(seed, first + each, len(slices)) for each in range(training.images_per_step)]
-    images = torch.stack([torch.as_tensor(slices[number]["image"]).float() for number in numbers]).to(device)
-    losses = training(images, torch.Generator().manual_seed(mix_seed(seed, step)))
+    images = torch.stack([torch.as_tensor(slices[number]["image"]).float() for number in numbers])
+    losses = training(pinned_copy(images, device), torch.Generator().manual_seed(mix_seed(seed, step)))
     optimizer.zero_grad()
     losses["loss"].backward()
     optimizer.step()

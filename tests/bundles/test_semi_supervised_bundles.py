@@ -157,6 +157,21 @@ def test_unlabeled_rows_are_of_patients_that_are_neither_labeled_nor_held_out(na
         assert {int(item) for row in dataset.unlabelled_rows[:3] for item in dataset[row]["label"].unique()} == {255}
 
 
+@pytest.mark.parametrize("name", ["supervised_segmentation", "bcp_segmentation"])
+def test_amp_trains_in_bfloat16_and_is_recorded(name, phantom, tmp_path, monkeypatch):
+    monkeypatch.setattr("monai_cl_ext.engines.precision.computes_bfloat16", lambda device: True)
+    root, short = copy_bundle(name, tmp_path), {**SMALL, "epochs": 1, "batches_per_epoch": 1}
+    flow = workflow(root, ["train"], dataset_dir=str(phantom), amp=True, **short)
+    types = []
+    layer = flow.parser.get_parsed_content("method").network.final_conv
+    layer.register_forward_hook(lambda layer, inputs, output: types.append((layer.training, output.dtype)))
+    flow.run()
+    flow.finalize()
+    assert {kind for training, kind in types if training} == {torch.bfloat16}
+    assert layer.weight.dtype == torch.float32 and torch.isfinite(flow.trainer.state.output[0]["loss"])
+    assert json.loads((root / "eval" / "run_train.json").read_text())["settings"]["amp"] is True
+
+
 @pytest.mark.parametrize("name", MIXED)
 def test_the_weight_of_unlabeled_rows_follows_its_schedule(name, trained):
     _, flow, method, _ = trained(name)

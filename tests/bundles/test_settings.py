@@ -134,6 +134,12 @@ def test_a_device_may_be_text(bundle, stage, device):
         assert "@device." not in json.dumps(read(bundle, config)), config
 
 
+@pytest.mark.parametrize("bundle, stage", STAGES)
+def test_every_stage_hands_amp_to_its_trainer(bundle, stage):
+    config = read(bundle, stage)
+    assert config["amp"] is False and config["train"]["trainer"]["amp"] == "@amp"
+
+
 @pytest.mark.parametrize("bundle", bundle_names())
 def test_one_overlay_serves_several_gpus_at_every_stage(bundle):
     single = [[stage] for name, stage in STAGES if name == bundle]

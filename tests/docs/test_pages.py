@@ -104,12 +104,18 @@ def test_the_readmes_example_is_short():
 
 
 @pytest.mark.parametrize("page", with_kind("json"), ids=name_of)
-def test_overlays_build_what_they_say(page):
+def test_overlays_build_what_they_say(page, tmp_path):
     configs = ROOT / "bundles" / BUNDLE / "configs"
     for block in blocks(page):
         if block.kind != "json":
             continue
         overlay = json.loads(block.text)
+        if "+initialize" in overlay:
+            path = tmp_path / "overlay.json"
+            path.write_text(block.text)
+            parser = ConfigParser(ConfigParser.load_config_files([configs / "pretrain_global.json", path]))
+            assert parser["initialize"][-1:] == overlay["+initialize"] and len(parser["initialize"]) == 2
+            continue
         parser = ConfigParser()
         parser.read_config([configs / "pretrain_global.json"])
         parser.update(overlay)

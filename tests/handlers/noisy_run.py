@@ -152,7 +152,7 @@ def one_of_two(rank, folder, states, resume, poisoned):
             poison_gradients(engine, poisoned)
         engine.run()
         told = f"epoch {engine.state.epoch}"
-    except (FloatingPointError, ValueError) as error:
+    except (FloatingPointError, OSError, ValueError) as error:
         told = f"{type(error).__name__}: {error}"
     finally:
         dist.destroy_process_group()

@@ -335,3 +335,23 @@ def test_two_processes_save_once_stop_together_and_resume_alike(processes, tmp_p
     each = [(rank, str(tmp_path), apart, True, 0) for rank in range(2)]
     assert exit_codes(processes, one_of_two, *each) == [0, 0]
     assert all("the processes resume after epochs [3, 0]" in text for text in told(tmp_path))
+
+
+@pytest.mark.parametrize("fault", ["loss", "state", "final weights"])
+def test_what_one_process_finds_stops_both(processes, tmp_path, fault):
+    """The loss of the second is NaN in epoch 2; something else is where the first writes its states, or weights."""
+    states = (tmp_path / "resume", tmp_path / "other")
+    if fault == "state":
+        states[0].write_text("no folder")
+    if fault == "final weights":
+        (tmp_path / "final.pt").mkdir()
+    each = [(rank, str(tmp_path), states, False, rank if fault == "loss" else 0) for rank in range(2)]
+    assert exit_codes(processes, one_of_two, *each) == [0, 0]
+    expected = {
+        "loss": "FloatingPointError: the loss became NaN or infinite in epoch 2",
+        "state": "FileExistsError: .*resume",
+        "final weights": "IsADirectoryError: .*nothing of it was written",
+    }
+    first, second = told(tmp_path)
+    assert re.match(expected[fault], first) and second == first
+    assert fault != "loss" or names(states[0]) == ["resume_checkpoint_1.pt"]

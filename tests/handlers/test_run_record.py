@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.engines.batch_record import MAXIMUM_SLICES
 from monai_cl_ext.handlers import Resume, RunRecord
-from monai_cl_ext.handlers.run_record import described
+from monai_cl_ext.handlers.run_record import readable
 from monai_cl_ext.losses import PartitionContrastiveLoss, pair_matrices, sample_tags
 from monai_cl_ext.methods import Method
 from monai_cl_ext.transforms import Mirror, PrepareViews, ViewPolicy, gcl_policy, identity_policy
@@ -246,8 +246,8 @@ def test_other_processes_write_nothing(tmp_path, monkeypatch):
 
 def test_objects_are_described_to_two_levels():
     inner = ["Inner", {"training": True, "rate": 0.5, "deep": ["Deep", {"deeper": ["Deepest", {"x": 1}]}]}]
-    assert described(["Outer", {"inner": inner, "none": None}]) == "Outer(inner=Inner(rate=0.5, deep=Deep), none=None)"
-    assert described([1, [2.5, "a"]]) == [1, [2.5, "a"]] and described("text") == "text"
+    assert readable(["Outer", {"inner": inner, "none": None}]) == "Outer(inner=Inner(rate=0.5, deep=Deep), none=None)"
+    assert readable([1, [2.5, "a"]]) == [1, [2.5, "a"]] and readable("text") == "text"
 
 
 class Slow(Slices):

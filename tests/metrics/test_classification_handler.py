@@ -3,6 +3,7 @@
 
 import csv
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from monai_cl_ext.metrics import (
     NearestNeighbors,
     PredictionTable,
     bootstrap_intervals,
+    classification_handler,
     classification_scores,
     nearest_neighbor_probabilities,
 )
@@ -50,7 +52,9 @@ class Brightness(torch.nn.Module):
         return torch.stack([-20 * (mean - center) ** 2 for center in (0.2, 0.33, 0.45)], dim=1)
 
 
-def evaluate(folder: Path, cases: list[dict], references: list[dict], trained_on: list[str] | None = None) -> dict:
+def evaluate(
+    folder: Path, cases: list[dict], references: list[dict], trained_on: list[str] | None = None, **loading
+) -> dict:
     dataset = PictureDataset(cases, 6)
     sampler = DistributedSampler(dataset, even_divisible=False, shuffle=False) if dist.is_initialized() else None
     neighbors = NearestNeighbors(
@@ -58,7 +62,7 @@ def evaluate(folder: Path, cases: list[dict], references: list[dict], trained_on
     )
     handler = ClassificationScoresHandler(folder, NAMES, dataset, neighbors, trained_on or [], resamples=50)
     evaluator = SupervisedEvaluator(
-        torch.device("cpu"), DataLoader(dataset, 4, sampler=sampler), Brightness(),
+        torch.device("cpu"), DataLoader(dataset, 4, **{"sampler": sampler} | loading), Brightness(),
         prepare_batch=PrepareImage(identity_policy(), "class"), val_handlers=[handler], decollate=False,
     )  # fmt: skip
     evaluator.run()
@@ -122,10 +126,20 @@ def test_pictures_without_class_cannot_be_scored(tmp_path):
         evaluate(tmp_path / "eval", cases, pictures(tmp_path / "train", 6, 1))
 
 
+@pytest.mark.parametrize("loading", [{"drop_last": True}, {"sampler": range(12)}])
+def test_images_that_were_not_read_are_not_scored(tmp_path, loading):
+    cases = pictures(tmp_path / "test", 13, 0)
+    with pytest.raises(ValueError, match="read 12 of the data set's 13 images, expected all of them"):
+        evaluate(tmp_path / "eval", cases, pictures(tmp_path / "train", 6, 1), **loading)
+    assert not (tmp_path / "eval").exists()
+
+
 def work(rank: int, folder: Path, cases: list[dict], references: list[dict]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    torch.save(evaluate(folder / f"rank{rank}", cases, references), folder / f"metrics{rank}.pt")
+    with patch.object(classification_handler, "bootstrap_intervals", wraps=bootstrap_intervals) as intervals:
+        torch.save(evaluate(folder / f"rank{rank}", cases, references), folder / f"metrics{rank}.pt")
+    assert intervals.call_count == (2 if rank == 0 else 0), "intervals are for the process that writes"
     dist.destroy_process_group()
 
 

@@ -11,6 +11,7 @@ from ignite.engine import Engine
 from test_partition_probe import COLUMNS
 from test_scores_handler import cases, outputs
 
+from monai_cl_ext.distributed import failing_together
 from monai_cl_ext.metrics import EmbeddingCollapse, PartitionProbe, SegmentationScoresHandler
 
 SHARES = [((0, 1), slice(0, 26)), ((2, 0), slice(26, 40))]  # padding: the second process repeats the first volume
@@ -29,12 +30,29 @@ def measure(folder, volumes, part):
     return metrics
 
 
+def failed_alone(folder, rank):
+    """What a process raises where the second cannot score its first volume of two, or its own code fails."""
+    items = outputs(cases())
+    bad = {**items[0], "label": items[0]["label"].as_tensor()}
+    engine = Engine(lambda _, index: [bad if rank == 1 and index == 0 else items[index]])
+    SegmentationScoresHandler(folder / "bad.csv", 3).attach(engine)
+    found = []
+    for block in (lambda: engine.run([0, 1]), lambda: {}[rank] if rank == 1 else None):
+        try:
+            with failing_together():
+                block()
+        except (ValueError, RuntimeError, KeyError) as error:
+            found.append(f"{type(error).__name__}: {error}")
+    return "\n".join(found)
+
+
 def work(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     own = folder / f"rank{rank}"
     own.mkdir()
     torch.save(measure(own, *SHARES[rank]), folder / f"metrics{rank}.pt")
+    (own / "told").write_text(failed_alone(own, rank))
     empty = PartitionProbe()  # a process without rows still takes part
     if rank == 0:
         empty.update(COLUMNS)
@@ -53,6 +71,10 @@ def test_two_processes_equal_one(tmp_path):
         for name, value in expected.items():
             assert metrics[name] == pytest.approx(value, abs=1e-6), name
         assert torch.load(tmp_path / f"lone{rank}.pt") == pytest.approx(expected["probe"], abs=1e-12)
+        scores, code = (tmp_path / f"rank{rank}" / "told").read_text().splitlines()
+        assert scores.startswith("ValueError: /data/p0/case0.nii.gz: label has no affine")
+        assert code == ("KeyError: 1" if rank == 1 else "RuntimeError: KeyError: 1")
+        assert not (tmp_path / f"rank{rank}" / "bad.csv").exists()
     with (tmp_path / "scores.csv").open() as one, (tmp_path / "rank0" / "scores.csv").open() as two:
         assert list(csv.reader(one)) == list(csv.reader(two))
     assert not (tmp_path / "rank1" / "scores.csv").exists()

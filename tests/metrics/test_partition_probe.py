@@ -156,7 +156,7 @@ def test_inside_monais_evaluator_as_key_metric(decollate):
 
 def test_what_cannot_be_computed_is_said():
     embeddings, partition, volume = COLUMNS
-    with pytest.raises(NotComputableError, match="saw no embeddings"):
+    with pytest.raises(NotComputableError, match="PartitionProbe saw no images"):
         PartitionProbe().compute()
     with pytest.warns(UserWarning, match="2 volumes and 2 partitions, found 1 volumes and 3 .*hold out more"):
         assert math.isnan(value(PartitionProbe(), (embeddings, partition, torch.zeros(40))))

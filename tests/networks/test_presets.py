@@ -118,8 +118,10 @@ REAL = {
 def test_the_published_sizes_are_those_of_the_network(preset, monkeypatch):
     monkeypatch.setattr("monai_cl_ext.networks.published.refuse_not_finite", lambda *arguments: None)  # has no values
     for module in ("published", "presets.res_enc_unet"):
-        monkeypatch.setattr(f"monai_cl_ext.networks.{module}.same", lambda first, second: first.shape == second.shape)
-    monkeypatch.setattr("monai_cl_ext.networks.presets.file_names.same", lambda first, second: False)
+        monkeypatch.setattr(
+            f"monai_cl_ext.networks.{module}.equal_tensors", lambda first, second: first.shape == second.shape
+        )
+    monkeypatch.setattr("monai_cl_ext.networks.presets.file_names.equal_tensors", lambda first, second: False)
     with torch.device("meta" if preset in ("medicalnet", "openmind") else "cpu"):
         net, content = REAL[preset]()
     found = published_weights(net, content, preset)

@@ -21,7 +21,7 @@ from monai_cl_ext.study.leaks import LeakError
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.scheduler import run_cells
-from monai_cl_ext.study.scores import read_table
+from monai_cl_ext.study.scores import read_scores
 from monai_cl_ext.study.task import Kind
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ def test_the_scores_of_each_cell_are_those_of_its_predictions(study, predictions
         assert len(list((root / task.name).rglob("predictions.csv"))) == 2
         true = np.array([CLASSES.index(label[image]) for image in found["image"]])
         values = found[CLASSES].to_numpy()
-        scores = read_table(root / task.name / table)
+        scores = read_scores(root / task.name / table)
         means = {metric: part.groupby("patient")["value"].mean().mean() for metric, part in scores.groupby("metric")}
         each = pd.DataFrame({
             "patient": found["image"].map(patient), "accuracy": values.argmax(1) == true,
@@ -132,7 +132,7 @@ def test_the_learning_rate_of_the_best_validation_auroc_is_taken(study):
     means = {}
     for task in cells:
         if task.kind == Kind.CHOICE:
-            scores = read_table(root / task.name / "scores.csv")
+            scores = read_scores(root / task.name / "scores.csv")
             means[task.facts["learning_rate"]] = scores[scores["metric"] == "auroc"]["value"].mean()
     taken = json.loads((root / "finetune/scratch/labelled_3_draw_0_seed_0_fold_0/train.json").read_text())
     assert len(means) == 2 and taken["learning_rate"] == max(means, key=means.__getitem__)
@@ -159,7 +159,7 @@ def test_the_script_scores_the_nearest_neighbors_of_each_network(study, tmp_path
     _, cells, root = study
     monkeypatch.setattr("sys.argv", ["dino_study.py", str(root), "--output", str(tmp_path / "found")])
     runpy.run_path(str(ROOT / "benchmarks" / "dino_study.py"), run_name="__main__")
-    scores = read_table(tmp_path / "found" / "scores.csv")
+    scores = read_scores(tmp_path / "found" / "scores.csv")
     finals = [task for task in cells if task.kind == Kind.FINETUNE]
     for task in finals:
         facts = {name: task.facts[name] for name in ("method", "draw")}

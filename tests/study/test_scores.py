@@ -14,7 +14,7 @@ from monai_cl_ext.csv_files import write_table
 from monai_cl_ext.metrics import segmentation_scores
 from monai_cl_ext.names import well_formed
 from monai_cl_ext.study.paper_compat import paper_compat_scores
-from monai_cl_ext.study.scores import find_predictions, read_table, score_predictions
+from monai_cl_ext.study.scores import find_predictions, read_scores, score_predictions
 
 CLASSES = {1: "one", 2: "two"}
 SPACING = (1.5, 2.0, 8.0)
@@ -147,7 +147,7 @@ def test_scores_of_odd_names_come_back_from_their_file(tmp_path):
     table = pd.DataFrame(dict.fromkeys(("method", "volume", "patient", "class"), names))
     table = table.assign(labelled=1, metric="dice", value=[-0.5, np.nan, *(0.25 for _ in names[2:])], missed=False)
     write_table(tmp_path / "scores.csv", table)
-    pd.testing.assert_frame_equal(read_table(tmp_path / "scores.csv"), table, check_dtype=False)
+    pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.csv"), table, check_dtype=False)
 
 
 def test_a_volume_whose_name_is_no_utf8_is_scored(tmp_path):
@@ -158,4 +158,4 @@ def test_a_volume_whose_name_is_no_utf8_is_scored(tmp_path):
     scores = score_predictions([case], {case["image"]: tmp_path / f"{name}_trans.nii.gz"}, {1: name}, True, 1.0)
     assert set(scores["volume"]) == set(scores["patient"]) == set(scores["class"]) == {r"no\udce9utf8"}
     write_table(tmp_path / "scores.csv", scores)
-    assert len(read_table(tmp_path / "scores.csv")) == len(scores) == 5
+    assert len(read_scores(tmp_path / "scores.csv")) == len(scores) == 5

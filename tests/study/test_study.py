@@ -32,7 +32,7 @@ from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
 from monai_cl_ext.study.reused_training import reuse_training
 from monai_cl_ext.study.scheduler import StudyFailed, alone, run_cells
-from monai_cl_ext.study.scores import read_table
+from monai_cl_ext.study.scores import read_scores
 from monai_cl_ext.study.task import Kind, Run, Task, is_done, run_task, write_task
 
 SMALL = {"image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4]}
@@ -279,7 +279,7 @@ def test_a_transductive_study_marks_its_scores(phantom, tmp_path):
 def test_names_of_digits_stay_names(tmp_path):
     table = pd.DataFrame({"patient": ["001", "NA"], "volume": ["1e5", "x"], "value": [0.5, float("nan")]})
     write_text(tmp_path / "scores.csv", table.to_csv(index=False))
-    pd.testing.assert_frame_equal(read_table(tmp_path / "scores.csv"), table, check_dtype=False)
+    pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.csv"), table, check_dtype=False)
 
 
 def test_a_study_inside_its_bundle_is_refused(phantom, tmp_path):
@@ -420,7 +420,7 @@ def test_the_last_checkpoint_is_scored_beside_the_best_and_never_for_a_choice(st
     best, last = (collect_scores(cells, root, name) for name in ("scores.csv", "scores_last.csv"))
     pd.testing.assert_frame_equal(best.drop(columns=["value", "missed"]), last.drop(columns=["value", "missed"]))
     write_tables(cells, root)
-    pd.testing.assert_frame_equal(read_table(root / "scores_last.csv"), last)
+    pd.testing.assert_frame_equal(read_scores(root / "scores_last.csv"), last)
     for task in cells:
         final = task.kind == Kind.FINETUNE
         assert (root / task.name / "scores_last.csv").is_file() == (root / task.name / "eval_last").is_dir() == final
@@ -438,7 +438,7 @@ def test_each_table_is_of_its_own_checkpoint(study, tmp_path, erased):
     folder = tmp_path / "study" / task.name
     shutil.copytree(root / task.name, folder)
     names = ["scores.csv", "scores_last.csv"]
-    before = [read_table(folder / name) for name in names]
+    before = [read_scores(folder / name) for name in names]
     weights = torch.load(folder / "models" / erased, weights_only=True)
     torch.save({name: torch.zeros_like(value) for name, value in weights.items()}, folder / "models" / erased)
     for name in ("train", "inference", "inference_last"):  # the copy lies elsewhere than its arguments say
@@ -449,7 +449,7 @@ def test_each_table_is_of_its_own_checkpoint(study, tmp_path, erased):
     for name in ("eval", "eval_last"):
         shutil.rmtree(folder / name)
     run_task(folder)
-    after = [read_table(folder / name) for name in names]
+    after = [read_scores(folder / name) for name in names]
     changed = ["model.pt", "model_final.pt"].index(erased)
     pd.testing.assert_frame_equal(after[1 - changed], before[1 - changed])
     dice = after[changed].query("metric == 'dice'")

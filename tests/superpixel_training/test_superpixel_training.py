@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import run
+from host_to_device import HostToDevice
 
 from monai_cl_ext.data import SliceDataset, find_cases, superpixel_weights, volume_transform, write_phantom
 from monai_cl_ext.metrics import superpixel_report
@@ -97,6 +98,17 @@ def test_what_is_there_is_not_trained_again_nor_overwritten(backend, tmp_path):
     other = next(name for name in BACKENDS if name != backend)
     with pytest.raises(ValueError, match=f"backend '{backend}' .now '{other}'"):
         trained(tmp_path, other)
+
+
+@each_backend
+def test_a_step_copies_images_and_what_it_drew_and_nothing_else(backend):
+    """On torch's meta device; what is alike in every step stays there."""
+    training = SuperpixelPlan(backend, n_segments=4).build().to("meta").train()
+    optimizer = torch.optim.Adam(training.parameter_groups())
+    train_step(training, optimizer, Few(), 0, 0, "meta")
+    with HostToDevice() as sent:
+        train_step(training, optimizer, Few(), 1, 0, "meta")
+    assert len(sent.seen) == {"lnsnet": 2, "superpixel_fcn": 3}[backend], sent.seen
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path, kept_often):

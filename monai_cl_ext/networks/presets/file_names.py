@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from monai_cl_ext.names import first_names
-from monai_cl_ext.networks.checkpoint import WRAPPERS, WRAPPINGS, same, unwrapped
+from monai_cl_ext.networks.checkpoint import WRAPPERS, WRAPPINGS, equal_tensors, unwrapped
 
 State = dict[str, Tensor]
 NONE = "(?!)"  # fits no name
@@ -73,7 +73,7 @@ class FileNames:
         state: State = {}
         for name, tensor in unwrapped(content, where, (*self.wrappings, *WRAPPINGS)).items():
             bare = self._bare(name)
-            if bare in state and not same(state[bare], tensor):
+            if bare in state and not equal_tensors(state[bare], tensor):
                 raise ValueError(
                     f"{where}: holds two networks behind different prefixes, {name!r} is one of two:"
                     " save the state_dict of one of them"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from monai_cl_ext.networks.backbones.res_enc_unet import ResEncUNet
-from monai_cl_ext.networks.checkpoint import same
+from monai_cl_ext.networks.checkpoint import equal_tensors
 from monai_cl_ext.networks.presets.file_names import FileNames, State, by_patterns
 from monai_cl_ext.networks.presets.preset import Preset
 
@@ -26,7 +26,9 @@ def as_computed(tensors: State) -> tuple[State, list[str]]:
     what stands by the first was never trained.
     """
     first = {name: name.replace(".all_modules.0.", ".conv.").replace(".all_modules.1.", ".norm.") for name in tensors}
-    untrained = {one for name, one in first.items() if one in tensors and not same(tensors[one], tensors[name])}
+    untrained = {
+        one for name, one in first.items() if one in tensors and not equal_tensors(tensors[one], tensors[name])
+    }
     kept = {name: tensor for name, tensor in tensors.items() if name not in untrained}
     told = "layers have two names with other values by each (SparK), those of all_modules were taken"
     return kept, [told] if untrained else []

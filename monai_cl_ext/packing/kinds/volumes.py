@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_cl_ext.data import class_names
 from monai_cl_ext.packing.kinds.kind import ALL, Kind
-from monai_cl_ext.recipes.folder import metadata_of
+from monai_cl_ext.recipes.folder import trained_metadata
 from monai_cl_ext.study.problems import Segmentation
 from monai_cl_ext.study.statistics.intervals import Estimate, crossed_interval
 from monai_cl_ext.visualize.records import Run
@@ -42,7 +42,9 @@ class Volumes(Kind):
         self, known: Mapping[str, Any], names: Sequence[str], data: str, settings: Mapping[str, Any]
     ) -> dict[str, Any]:
         """As the recipe ``train`` writes them."""
-        return metadata_of(known, names, known["network_data_format"]["inputs"]["image"]["modality"], data, settings)
+        return trained_metadata(
+            known, names, known["network_data_format"]["inputs"]["image"]["modality"], data, settings
+        )
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """One for each volume and class."""

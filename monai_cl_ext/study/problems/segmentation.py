@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_cl_ext.arguments import listed
+from monai_cl_ext.arguments import as_list
 from monai_cl_ext.data.decathlon import DESCRIPTION
 from monai_cl_ext.data.described_labels import label_names
 from monai_cl_ext.data.folders import find_cases
@@ -60,7 +60,7 @@ def volume_scoring(
     Raises:
         ValueError: when the classes are not named.
     """
-    found = dict(enumerate(map(str, listed(classes)), start=1)) or classes_of(Path(dataset_dir))
+    found = dict(enumerate(map(str, as_list(classes)), start=1)) or classes_of(Path(dataset_dir))
     return {"classes": found, "use_spacing": use_spacing, "tolerance": tolerance}
 
 

@@ -18,7 +18,7 @@ from monai_cl_ext.study.layout import CARD, ENVIRONMENT, PAPER_COMPAT, PLAN, SCO
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.problems import PROBLEMS, Problem
 from monai_cl_ext.study.recipe import from_scratch
-from monai_cl_ext.study.scores import read_table
+from monai_cl_ext.study.scores import read_scores
 from monai_cl_ext.study.task import Kind, Task
 
 MARK = "TRANSDUCTIVE"
@@ -172,7 +172,7 @@ def read_study(folder: Path) -> Study:
 def _scores(path: Path, columns: list[str], shown: dict[str, str]) -> pd.DataFrame:
     """A table of scores, ordered by the methods of the plan; its texts as they stand, such as "None" or "001"."""
     try:
-        scores = read_table(path)
+        scores = read_scores(path)
     except (FileNotFoundError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} holds no scores; run the study until a fine-tuning is done") from error
     missing = [column for column in columns if column not in scores]

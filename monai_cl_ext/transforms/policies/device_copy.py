@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from monai_cl_ext.pinned import pinned_copy
+
 
 def to_device(steps: list[dict[str, Tensor]], device: torch.device, dtype: torch.dtype) -> list[dict[str, Tensor]]:
     """All tensors of the steps on the device, in one packed copy for which the host does not wait."""
@@ -13,7 +15,5 @@ def to_device(steps: list[dict[str, Tensor]], device: torch.device, dtype: torch
     if not parts:
         return steps
     packed = torch.cat([part.to(dtype).flatten() for part in parts])
-    if device.type == "cuda":
-        packed = packed.pin_memory()  # only from pinned memory does a copy return before it is done
-    pieces = iter(packed.to(device, non_blocking=True).split([part.numel() for part in parts]))
+    pieces = iter(pinned_copy(packed, device).split([part.numel() for part in parts]))
     return [{name: next(pieces).reshape(part.shape) for name, part in step.items()} for step in steps]

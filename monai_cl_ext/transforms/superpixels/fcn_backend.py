@@ -40,7 +40,8 @@ def color_at(color: Tensor, cells: Sequence[int]) -> Tensor:
 
 def network_input(color: Tensor) -> Tensor:
     """Colors (B, 3, H, W) in units of Lab as the network takes them: around 0, and within about 1."""
-    return color / 100 - color.new_tensor([0.5, 0.0, 0.0])[:, None, None]
+    scaled = color / 100
+    return torch.cat([scaled[:, :1] - 0.5, scaled[:, 1:]], dim=1)
 
 
 def cell_labels(probabilities: Tensor) -> Tensor:
