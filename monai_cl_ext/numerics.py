@@ -6,11 +6,17 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """The dtype to compute in: float32 for half precision, else the dtype itself."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax over classes of logits (B, classes, ...), in float32 at least."""
+    return logits.to(at_least_float32(logits.dtype)).softmax(1)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:

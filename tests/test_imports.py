@@ -75,6 +75,7 @@ def test_the_four_rooms_do_not_know_each_other(room):
         room,
         "arguments",
         "cores",
+        "device_checks",
         "distributed",
         "errors",
         "extras",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ class MethodTrainer(SupervisedTrainer):
     ``[{"loss": ..., parts ...}]``, detached and still on the device: nothing here waits for the host; the batch's views
     and tags are in ``engine.state.views`` and ``engine.state.tags`` until the next batch comes. The method's
     ``after_step()`` and the clipping of gradients happen on real optimizer steps only, not on accumulated batches; its
-    ``iteration`` is the number of steps before the present one.
+    ``iteration`` is the number of steps before the present one. Several processes average their gradients once a step.
 
     Args:
         device: where to train.
@@ -91,15 +92,16 @@ class MethodTrainer(SupervisedTrainer):
         if position % engine.accumulation_steps == 0:
             engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
 
-        with engine.autocast:
-            losses = engine.inferer(views, engine.wrapped, *args, **kwargs)
-        engine.state.output = [{name: loss.detach() for name, loss in losses.items()}]
-        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-        engine.fire_event(IterationEvents.LOSS_COMPLETED)
-
-        (losses["loss"] / engine.accumulation_steps).backward()
+        last = (position + 1) % engine.accumulation_steps == 0 or position + 1 == engine.state.epoch_length
+        with engine._averaging(last):
+            with engine.autocast:
+                losses = engine.inferer(views, engine.wrapped, *args, **kwargs)
+            engine.state.output = [{name: loss.detach() for name, loss in losses.items()}]
+            engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+            engine.fire_event(IterationEvents.LOSS_COMPLETED)
+            (losses["loss"] / engine.accumulation_steps).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if (position + 1) % engine.accumulation_steps == 0 or position + 1 == engine.state.epoch_length:
+        if last:
             engine._step()
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
@@ -108,6 +110,12 @@ class MethodTrainer(SupervisedTrainer):
         """Optimizer steps before a batch, by the epoch and the batch's place in it, from 0."""
         in_an_epoch = -(-self.state.epoch_length // self.accumulation_steps)
         return (epoch - 1) * in_an_epoch + position // self.accumulation_steps
+
+    def _averaging(self, last: bool) -> AbstractContextManager[object]:
+        """Whether DistributedDataParallel averages the gradients: with the last micro-batch of a step alone."""
+        if last or not isinstance(self.wrapped, DistributedDataParallel):
+            return nullcontext()
+        return self.wrapped.no_sync()
 
     def _step(self) -> None:
         if self.maximum_gradient_norm is not None:

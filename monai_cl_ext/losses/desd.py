@@ -15,7 +15,8 @@ class DeSDLoss(CenteredDistillation):
     """Deep self-distillation (Ye et al., "DeSD", MICCAI 2022): the mean over levels of :class:`DINOLoss`.
 
     Every level of the student has the same targets, the outputs of the teacher's deepest one. There is one center,
-    which moves once after each call in training mode, as in ``DINOLoss``; so do several processes.
+    which moves once after each call in training mode. Center and mean span the images of all processes, as in
+    ``DINOLoss``.
 
     Args:
         out_dim: number of outputs of each level.

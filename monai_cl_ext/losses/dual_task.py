@@ -10,7 +10,7 @@ from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.distributed import sum_over_processes
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.segmentation_checks import check_segmentation
-from monai_cl_ext.numerics import at_least_float32
+from monai_cl_ext.numerics import at_least_float32, probabilities
 
 
 class DualTaskConsistencyLoss(nn.Module):
@@ -46,8 +46,8 @@ class DualTaskConsistencyLoss(nn.Module):
                 f"signed_distance must be {expected} for logits {tuple(logits.shape)}, one map a foreground class, "
                 f"found {tuple(signed_distance.shape)}"
             )
-        probabilities = logits.to(at_least_float32(logits.dtype)).softmax(1)[:, 1:]
+        predicted = probabilities(logits)[:, 1:]
         distance = signed_distance.to(at_least_float32(signed_distance.dtype))
-        squares = (torch.sigmoid(-self.k * distance) - probabilities).square().sum()
-        total, count = sum_over_processes(torch.stack([squares, torch.full_like(squares, probabilities.numel())]))
+        squares = (torch.sigmoid(-self.k * distance) - predicted).square().sum()
+        total, count = sum_over_processes(torch.stack([squares, torch.full_like(squares, predicted.numel())]))
         return total / count

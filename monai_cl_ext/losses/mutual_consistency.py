@@ -14,7 +14,7 @@ from monai_cl_ext.distributed import sum_over_processes
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.segmentation_checks import check_alike
 from monai_cl_ext.losses.sharpening import sharpen
-from monai_cl_ext.numerics import at_least_float32
+from monai_cl_ext.numerics import probabilities
 
 
 class MutualConsistencyLoss(nn.Module):
@@ -42,9 +42,9 @@ class MutualConsistencyLoss(nn.Module):
             ValueError: when there is one map, or the shapes differ.
         """
         check_alike(logits)
-        probabilities = [each.to(at_least_float32(each.dtype)).softmax(1) for each in logits]
-        targets = [sharpen(each, self.temperature) for each in probabilities]
+        predicted = [probabilities(each) for each in logits]
+        targets = [sharpen(each, self.temperature) for each in predicted]
         pairs = permutations(range(len(logits)), 2)
-        squares = torch.stack([(probabilities[own] - targets[other]).square().sum() for own, other in pairs]).sum()
+        squares = torch.stack([(predicted[own] - targets[other]).square().sum() for own, other in pairs]).sum()
         total, count = sum_over_processes(torch.stack([squares, torch.full_like(squares, logits[0].numel())]))
         return total / count

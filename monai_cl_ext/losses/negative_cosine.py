@@ -16,9 +16,8 @@ from monai_cl_ext.numerics import at_least_float32, without_autocast
 def negative_cosine(prediction: Tensor, target: Tensor, offset: float = 0.0) -> Tensor:
     """Mean over rows of offset - cos(prediction, target), a scalar of float32 or float64.
 
-    No gradient passes to the target.
-    Over several processes it is their part of the mean over the rows of all, as in
-    :func:`~monai_cl_ext.losses.contrast`; 0 where no process has a row.
+    No gradient passes to the target. Over several processes each returns its part of the mean over the rows of all, as
+    in :func:`~monai_cl_ext.losses.contrast`; 0 where no process has a row.
 
     Args:
         prediction, target: (B, D), of any scale.

@@ -51,10 +51,6 @@ class AugmentedTraining(Method):
         """The network."""
         return self.supervised.predictor
 
-    def set_epoch(self, epoch: int) -> None:
-        """Seeds the draws of an epoch."""
-        self.supervised.set_epoch(epoch)
-
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of the changed images and labels, and what the generators tell of all rows' fields."""
         view = views[0]

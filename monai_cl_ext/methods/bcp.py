@@ -91,5 +91,4 @@ class BCP(TwoStages):
         supervised = supervised + supervised_loss(self.loss, second, rows.label, outside)
         consistency = supervised_loss(self.loss, first, pseudo, outside)
         consistency = consistency + supervised_loss(self.loss, second, pseudo.roll(1, 0), inside)
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency}
+        return self.weighted(supervised, consistency)

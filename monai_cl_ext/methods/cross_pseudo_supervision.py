@@ -52,8 +52,7 @@ class CrossPseudoSupervision(SemiSupervised):
         first, second = (supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label) for maps in both)
         supervised = first + second
         consistency = self.cross_supervision(*(maps[0][count:] for maps in both))
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency}
+        return self.weighted(supervised, consistency)
 
 
 def _equal(one: nn.Parameter, other: nn.Parameter) -> bool:

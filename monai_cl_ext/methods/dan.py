@@ -6,18 +6,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai.networks import eval_mode
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
 from monai_cl_ext.methods.adversary import Adversary
 from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
-from monai_cl_ext.methods.labelled_or_not import taken_for_labelled, told_apart
-from monai_cl_ext.methods.semi_supervised import SemiSupervised
-from monai_cl_ext.numerics import at_least_float32
+from monai_cl_ext.methods.labelled_or_not import LabelledOrNot
+from monai_cl_ext.numerics import probabilities
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class DAN(SemiSupervised):
+class DAN(LabelledOrNot):
     """Deep adversarial network (Zhang et al., MICCAI 2017), in the form of SSL4MIS.
 
     An evaluator sees an image and the network's probabilities, and learns by cross-entropy which rows are labeled. The
@@ -44,28 +42,13 @@ class DAN(SemiSupervised):
         super().__init__(network, loss, labelled_per_batch, consistency_weight)
         self.adversary = adversary
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        """That of the evaluator."""
-        return {"evaluator": self.adversary.optimizer}
-
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The supervised loss, "consistency" on unlabeled rows, their weighted sum, and the evaluator's own loss."""
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         maps = maps_of(self.network(rows.image), rows.image)
         supervised = supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label)
-        consistency = taken_for_labelled(self.adversary, probabilities(maps[0][count:]), rows.unlabelled)
+        consistency = self.taken_for_labelled(probabilities(maps[0][count:]), rows.unlabelled)
         with eval_mode(self.network):
             predicted = probabilities(maps_of(self.network(rows.image), rows.image)[0])
-        evaluator = told_apart(self.adversary, predicted, rows.image, count)
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency, "evaluator": evaluator}
-
-    def after_step(self) -> None:
-        """Moves the evaluator."""
-        self.adversary.step()
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Softmax over classes, in float32 at least."""
-    return logits.to(at_least_float32(logits.dtype)).softmax(1)
+        evaluator = self.told_apart(predicted, rows.image)
+        return self.weighted(supervised, consistency, evaluator=evaluator)

@@ -79,4 +79,4 @@ def _resized(target: Tensor, logits: Tensor) -> Tensor:
     size = logits.shape[2:]
     if target.shape[2:] == size:
         return target
-    return interpolate(target.float(), size=size, mode="nearest-exact").to(target.dtype)
+    return interpolate(target.to(at_least_float32(target.dtype)), size=size, mode="nearest-exact").to(target.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -69,7 +70,7 @@ class DINO(Method):
     @property
     def predictor(self) -> nn.Module:
         """The teacher's network, which is the one that was handed over."""
-        backbone = self.teacher.network.get_submodule("backbone")
+        backbone = self._teacher_network.backbone
         return backbone.network if isinstance(backbone, Stages) else backbone
 
     def check_views(self, count: int) -> None:
@@ -97,11 +98,15 @@ class DINO(Method):
 
     def embed(self, image: Tensor) -> Tensor:
         """The teacher's embedding (B, D), before its head."""
-        return self.teacher.network.get_submodule("backbone")(image)
+        return self._teacher_network.backbone(image)
 
     def project(self, embedding: Tensor) -> Tensor:
         """The centered logits of the teacher's head."""
-        return self.teacher.network.get_submodule("head")(embedding) - self.loss.center
+        return self._teacher_network.head(embedding) - self.loss.center
+
+    @property
+    def _teacher_network(self) -> CropNetwork:
+        return cast(CropNetwork, self.teacher.network)
 
 
 def _backbone(network: nn.Module) -> tuple[nn.Module, int]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.optim import Optimizer
 
-from monai_cl_ext.arguments import weight
+from monai_cl_ext.arguments import positive_integer, weight
 from monai_cl_ext.methods.adversary import Adversary
 from monai_cl_ext.methods.method import Method
 from monai_cl_ext.methods.moco import MoCo
@@ -53,7 +53,7 @@ class DiRA(Method):
         self.moco = moco
         for parameter in moco.stages.decoder_parameters():
             parameter.requires_grad_(True)
-        self.head = image_head(moco.stages, channels)
+        self.head = image_head(moco.stages, positive_integer("channels", channels))
         self.adversary = adversary
         self.contrast_weight = weight("contrast_weight", contrast_weight)
         self.restoration_weight = weight("restoration_weight", restoration_weight)
@@ -66,8 +66,9 @@ class DiRA(Method):
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
-        """That of the discriminator."""
-        return {} if self.adversary is None else {"discriminator": self.adversary.optimizer}
+        """Those of the contrast, and that of the discriminator."""
+        own = {} if self.adversary is None else {"discriminator": self.adversary.optimizer}
+        return {**super().optimizers, **own}
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The losses; views are (image, its distorted copy, a distorted second view); tags are not read.
@@ -101,7 +102,7 @@ class DiRA(Method):
 
     def after_step(self) -> None:
         """Moves the teacher and the discriminator."""
-        self.moco.after_step()
+        super().after_step()
         if self.adversary is not None:
             self.adversary.step()
 

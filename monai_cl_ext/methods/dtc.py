@@ -46,5 +46,4 @@ class DTC(SignedDistances):
         maps, distance = self.predict(rows.image)
         supervised = self.supervised(maps, distance, rows)
         consistency = self.dual_task(distance, maps[0])
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency}
+        return self.weighted(supervised, consistency)

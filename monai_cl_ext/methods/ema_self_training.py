@@ -31,5 +31,4 @@ class EMASelfTraining(TwoStages):
         supervised = supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label)
         pseudo = self.pseudo_labels(rows.unlabelled)
         consistency = supervised_loss(self.loss, [logits[count:] for logits in maps], pseudo)
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency}
+        return self.weighted(supervised, consistency)

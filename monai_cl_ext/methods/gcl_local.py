@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from monai_cl_ext.arguments import one_of
+from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.losses import LocalContrastiveLoss
 from monai_cl_ext.methods.method import NetworkMethod, joined
 from monai_cl_ext.networks import pointwise_head, region_projection
@@ -50,7 +50,7 @@ class GCLLocal(NetworkMethod):
         features: int | None = 128,
         batch_norm: str = "train",
     ) -> None:
-        super().__init__(network, encoder=False, blocks=blocks)
+        super().__init__(network, encoder=False, blocks=positive_integer("blocks", blocks))
         self.batch_norm = one_of("batch_norm", batch_norm, ("train", "eval"))
         self.blocks = blocks
         width, dims = self.stages.decoder_channels[blocks - 1], self.stages.spatial_dims

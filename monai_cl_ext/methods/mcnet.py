@@ -58,5 +58,4 @@ class MCNet(SemiSupervised):
         predictions = [each.output(each.decode(features)) for each in (self.stages, *self.decoders)]
         supervised = torch.stack([self.loss(logits[:count], rows.label) for logits in predictions]).sum()
         consistency = self.mutual_consistency(predictions)
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency}
+        return self.weighted(supervised, consistency)

@@ -14,6 +14,7 @@ from monai_cl_ext.arguments import probability, weight
 from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks.teacher import MomentumTeacher
+from monai_cl_ext.numerics import probabilities
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -55,9 +56,8 @@ class MeanTeacher(SemiSupervised):
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         maps = maps_of(self.network(rows.image), rows.image)
         supervised = supervised_loss(self.loss, [logits[:count] for logits in maps], rows.label)
-        parts = self.agreement(maps[0][count:].float().softmax(1), rows.unlabelled)
-        loss = supervised + self.consistency_weight * parts["consistency"]
-        return {"loss": loss, "supervised": supervised, **parts}
+        parts = self.agreement(probabilities(maps[0][count:]), rows.unlabelled)
+        return self.weighted(supervised, **parts)
 
     def agreement(self, student: Tensor, image: Tensor) -> Losses:
         """The consistency of the student's probabilities (U, classes, *S) with what the teacher says of the images."""
@@ -65,7 +65,7 @@ class MeanTeacher(SemiSupervised):
 
     def taught(self, image: Tensor) -> Tensor:
         """The teacher's probabilities (U, classes, *S) of the images under noise of their own."""
-        return maps_of(self.teacher(self.noisy(image)), image)[0].float().softmax(1)
+        return probabilities(maps_of(self.teacher(self.noisy(image)), image)[0])
 
     def noisy(self, image: Tensor) -> Tensor:
         """The images with noise."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,23 +22,35 @@ class Method(nn.Module, ABC):
     """A method of any stage: holds the network that it trains, its heads and its losses.
 
     A method has no clock: ``iteration`` is set by the trainer, and schedules are handlers. It freezes what it does not
-    train and leaves the ``state_dict`` of ``predictor`` as the only thing that the next stage needs.
+    train and leaves the ``state_dict`` of ``predictor`` as the only thing that the next stage needs. A method that is
+    part of another one, an inner method, has the other's ``iteration``, and ``set_epoch``, ``after_step`` and
+    ``optimizers`` of the other include its own.
 
     Attributes:
         views: number of views that it takes.
         more_views: whether it takes more of them, too.
-        iteration: number of optimizer steps before the present one.
         collapse_causes: what most often makes all projections alike, for a warning; None where they are not watched.
     """
 
     views: int = 2
     more_views: bool = False
-    iteration: int = 0
     collapse_causes: str | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_forward_pre_hook(_taken)
+        self._iteration = 0
+        self.register_forward_pre_hook(_taken, with_kwargs=True)
+
+    @property
+    def iteration(self) -> int:
+        """Number of optimizer steps before the present one."""
+        return self._iteration
+
+    @iteration.setter
+    def iteration(self, steps: int) -> None:
+        self._iteration = steps
+        for inner in self._inner_methods().values():
+            inner.iteration = steps
 
     @property
     @abstractmethod
@@ -74,7 +87,9 @@ class Method(nn.Module, ABC):
             )
 
     def set_epoch(self, epoch: int) -> None:
-        """Called as each epoch starts, by ``handlers.EpochSeed``; nothing by default."""
+        """Called as each epoch starts, by ``handlers.EpochSeed``; by default it calls that of the inner methods."""
+        for inner in self._inner_methods().values():
+            inner.set_epoch(epoch)
 
     def embed(self, image: Tensor) -> Tensor:
         """The representation (B,D) of images (B,C,*S) that a probe looks at."""
@@ -107,11 +122,31 @@ class Method(nn.Module, ABC):
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
-        """Optimizers that ``after_step`` moves besides the trainer's, by name; a run resumes with their states."""
-        return {}
+        """Optimizers that ``after_step`` moves besides the trainer's, by name; a run resumes with their states.
+
+        By default those of the inner methods; a method with optimizers of its own adds them to ``super().optimizers``.
+        """
+        return {
+            f"{name}.{own}": optimizer
+            for name, inner in self._inner_methods().items()
+            for own, optimizer in inner.optimizers.items()
+        }
 
     def after_step(self) -> None:
-        """What must move after each optimizer step (a teacher, a queue, a second optimizer); nothing by default."""
+        """What must move after each optimizer step (a teacher, a queue, a second optimizer).
+
+        By default what moves in the inner methods; a method that moves more calls ``super().after_step()`` as well.
+        """
+        for inner in self._inner_methods().values():
+            inner.after_step()
+
+    def _inner_methods(self) -> dict[str, Method]:
+        """The methods that are parts of this one, by name; those within one of them are left to it."""
+        found: dict[str, Method] = {}
+        for name, module in self.named_modules():
+            if isinstance(module, Method) and name and not any(name.startswith(f"{outer}.") for outer in found):
+                found[name] = module
+        return found
 
 
 class NetworkMethod(Method):
@@ -146,11 +181,13 @@ class NetworkMethod(Method):
         return self.stages.embed(image)
 
 
-def _taken(method: Method, arguments: tuple) -> tuple:
+def _taken(method: Method, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
     """Views and tags as plain tensors: MONAI's metadata would follow every operation of the network."""
-    method.check_views(len(arguments[0]))
-    _check_rows(method, arguments[0][0]["image"])
-    return tuple(map(plain, arguments))
+    args, kwargs = tuple(map(plain, args)), plain(kwargs)
+    views = args[0] if args else kwargs.get("views", ())
+    method.check_views(len(views))
+    _check_rows(method, views[0]["image"])
+    return args, kwargs
 
 
 def _check_rows(method: Method, image: Tensor) -> None:

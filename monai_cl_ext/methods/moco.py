@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.losses import MoCoLoss
 from monai_cl_ext.methods.momentum import MomentumMethod
 from monai_cl_ext.networks import MemoryQueue, mlp_head, stages
@@ -22,8 +23,9 @@ class MoCo(MomentumMethod):
     Args:
         network: the network to pre-train, of a class that ``networks.stages`` knows.
         temperature: divides the cosine similarities; version 1 has 0.07.
-        queue_size: number K of keys in the queue. Of N images, K^2 / 2 N^2 meet their own earlier key as a negative:
-            rather no more than a quarter of them.
+        queue_size: number K of keys in the queue, at most a quarter of the number N of training images. The queue still
+            holds an earlier key of the query's own image, as a negative, for a fraction K^2 / (2 N^2) of the queries:
+            3 % at a quarter.
         momentum: of the teacher's parameters.
         features: width of the embedding that is contrasted.
     """
@@ -37,7 +39,7 @@ class MoCo(MomentumMethod):
         features: int = 128,
     ) -> None:
         super().__init__(network, mlp_head(stages(network).channels[-1], features), momentum)
-        self.queue = MemoryQueue(queue_size, features)
+        self.queue = MemoryQueue(positive_integer("queue_size", queue_size), features)
         self.loss = MoCoLoss(temperature)
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:

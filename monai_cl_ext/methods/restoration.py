@@ -9,6 +9,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.methods.method import NetworkMethod
 from monai_cl_ext.networks import Stages
 from monai_cl_ext.numerics import at_least_float32
@@ -32,7 +33,7 @@ class Restoration(NetworkMethod):
 
     def __init__(self, network: nn.Module, channels: int = 1) -> None:
         super().__init__(network, blocks=None)
-        self.head = image_head(self.stages, channels)
+        self.head = image_head(self.stages, positive_integer("channels", channels))
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss; views are (image, its corrupted copy); tags are not read.
@@ -45,10 +46,8 @@ class Restoration(NetworkMethod):
         """
         image, corrupted = (view["image"] for view in views)
         restored = restored_image(self.stages, self.head, self.stages.encode(corrupted), image)
-        return {
-            "loss": mse_loss(restored, image.to(restored.dtype)),
-            "unrestored": mse_loss(corrupted.float(), image.float()),
-        }
+        image, corrupted = image.to(restored.dtype), corrupted.to(restored.dtype)
+        return {"loss": mse_loss(restored, image), "unrestored": mse_loss(corrupted, image)}
 
 
 def image_head(stages: Stages, channels: int) -> nn.Module:

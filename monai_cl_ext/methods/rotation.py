@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from monai_cl_ext.methods.method import NetworkMethod
+from monai_cl_ext.numerics import at_least_float32
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -49,8 +50,10 @@ class RotationPrediction(NetworkMethod):
             ValueError: when images are not square in the plane.
         """
         turned, turns = quarter_turns(views[0]["image"], self.plane)
-        logits = self.head(self.stages.embed(turned)).float()
-        return {"loss": cross_entropy(logits, turns), "accuracy": (logits.argmax(dim=1) == turns).float().mean()}
+        logits = self.head(self.stages.embed(turned))
+        logits = logits.to(at_least_float32(logits.dtype))
+        right = (logits.argmax(dim=1) == turns).to(logits.dtype)
+        return {"loss": cross_entropy(logits, turns), "accuracy": right.mean()}
 
 
 def quarter_turns(image: Tensor, plane: Sequence[int] = (0, 1)) -> tuple[Tensor, Tensor]:

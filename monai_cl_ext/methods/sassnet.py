@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
-from torch.optim import Optimizer
 
 from monai_cl_ext.methods.adversary import Adversary
-from monai_cl_ext.methods.labelled_or_not import taken_for_labelled, told_apart
+from monai_cl_ext.methods.labelled_or_not import LabelledOrNot
 from monai_cl_ext.methods.signed_distances import SignedDistances
 from monai_cl_ext.types import Losses, Tags, View
 
 
-class SASSNet(SignedDistances):
+class SASSNet(LabelledOrNot, SignedDistances):
     """Shape-aware semi-supervised segmentation (Li et al., MICCAI 2020): an adversary of the shapes alone.
 
     A second head predicts signed distances, which labeled rows learn beside their classes. An evaluator sees them with
@@ -45,21 +44,11 @@ class SASSNet(SignedDistances):
         super().__init__(network, loss, labelled_per_batch, consistency_weight, distance_weight)
         self.adversary = adversary
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        """That of the evaluator."""
-        return {"evaluator": self.adversary.optimizer}
-
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The supervised loss, "consistency" on unlabeled rows, their weighted sum, and the evaluator's own loss."""
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         maps, distance = self.predict(rows.image)
         supervised = self.supervised(maps, distance, rows)
-        consistency = taken_for_labelled(self.adversary, distance[count:], rows.unlabelled)
-        evaluator = told_apart(self.adversary, distance, rows.image, count)
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency, "evaluator": evaluator}
-
-    def after_step(self) -> None:
-        """Moves the evaluator."""
-        self.adversary.step()
+        consistency = self.taken_for_labelled(distance[count:], rows.unlabelled)
+        evaluator = self.told_apart(distance, rows.image)
+        return self.weighted(supervised, consistency, evaluator=evaluator)

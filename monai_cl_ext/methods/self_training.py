@@ -66,7 +66,7 @@ class SelfTraining(Method):
 
     def set_epoch(self, epoch: int) -> None:
         """Labels the unlabeled slices, when a round begins with this epoch."""
-        self.supervised.set_epoch(epoch)
+        super().set_epoch(epoch)
         if epoch in self.starts:
             self._dataset.give_labels(self.predict())
             logger.info("round %d: labeled %d slices", self.starts.index(epoch) + 1, len(self._dataset.unlabelled))

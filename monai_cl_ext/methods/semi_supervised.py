@@ -35,8 +35,8 @@ class SemiSupervised(Supervised):
     """Training with labels of the first rows of a batch, and with the images alone of the others.
 
     ``data.TwoStreamBatchSampler`` makes such batches. With deep supervision every map learns the labels, and
-    the pseudo-labels that a method gives the loss; what networks agree on is their finest map. ``UniMatch`` refuses
-    such networks.
+    the pseudo-labels that a method gives the loss; what networks agree on is their finest map. ``MCNet``, ``UniMatch``
+    and ``URPC`` refuse such networks.
 
     Args:
         network: from images (B, C, *S) to logits (B, classes, *S), in training also to several maps of them.
@@ -68,6 +68,11 @@ class SemiSupervised(Supervised):
             KeyError: when the batch has no labels.
             ValueError: when it has no unlabeled rows, or its labels are masks of regions.
         """
+
+    def weighted(self, supervised: Tensor, consistency: Tensor, **parts: Tensor) -> Losses:
+        """What ``forward`` returns: "loss", the supervised one plus the weighted consistency, both, and ``parts``."""
+        loss = supervised + self.consistency_weight * consistency
+        return {"loss": loss, "supervised": supervised, "consistency": consistency, **parts}
 
     def rows_of(self, view: View, tags: Tags) -> MixedRows:
         """Labeled and unlabeled rows of a view; the errors are those of :meth:`forward`."""

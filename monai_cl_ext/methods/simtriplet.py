@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from monai_cl_ext.device_checks import check_values
 from monai_cl_ext.losses import SimTripletLoss
 from monai_cl_ext.methods.simsiam import SimSiam
 from monai_cl_ext.types import Losses, Tags, View
@@ -33,8 +34,8 @@ class SimTriplet(SimSiam):
         """The loss of two views, from -2 to 2; of the tags "volume" is looked at, where there is one.
 
         Raises:
-            ValueError: when the number of rows is odd; or when a pair is of two volumes, which is looked at on the CPU
-                alone, since a device would have to be waited for.
+            ValueError: when the number of rows is odd or, on the CPU, when a pair is of two volumes; on CUDA that is an
+                assertion of the device, for which the host does not wait.
         """
         _check_pairs(len(views[0]["image"]), tags.get("volume"))
         z1, z2, p1, p2 = self.branches(views)
@@ -50,10 +51,11 @@ def _check_pairs(rows: int, volume: Tensor | None) -> None:
     remedy = "give the loader the batches of data.NeighborBatchSampler"
     if rows % 2:
         raise ValueError(f"SimTriplet takes pairs of neighbors, an even number of rows, found {rows}: {remedy}")
-    if volume is not None and volume.device.type == "cpu":
+    if volume is not None:
         apart = volume[::2] != volume[1::2]
-        if apart.any():
-            raise ValueError(
-                f"the rows 2k and 2k + 1 of a batch must be neighbors, found {int(apart.sum())} of {rows // 2} pairs "
-                f"of two volumes: {remedy}"
-            )
+        check_values(
+            ~apart.any(),
+            "the rows 2k and 2k + 1 of a batch must be neighbors of one volume",
+            lambda: f"{int(apart.sum())} of {rows // 2} pairs of two volumes",
+            remedy,
+        )

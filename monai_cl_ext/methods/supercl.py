@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from monai_cl_ext.arguments import weight
 from monai_cl_ext.losses import SuperpixelContrastiveLoss, SuperpixelGraphContrastiveLoss
 from monai_cl_ext.methods.instance import InstanceContrast
 from monai_cl_ext.methods.method import Method, joined
@@ -61,10 +62,14 @@ class SuperCL(Method):
     ) -> None:
         super().__init__()
         depth = len(instance.stages.channels)
-        if not -depth <= level < depth:
-            raise ValueError(f"level must index the {depth} maps of the encoder, from {-depth} to {depth - 1}: {level}")
+        if level not in range(-depth, depth):
+            raise ValueError(
+                f"level must index the {depth} maps of the encoder, from {-depth} to {depth - 1}, found {level!r}"
+            )
         self.instance, self.collapse_causes = instance, instance.collapse_causes
-        self.intra_weight, self.inter_weight, self.level = intra_weight, inter_weight, level
+        self.level = level
+        self.intra_weight = weight("intra_weight", intra_weight)
+        self.inter_weight = weight("inter_weight", inter_weight)
         self.intra_loss = SuperpixelContrastiveLoss(temperature, stride, cross_view_only, base_temperature)
         self.inter_loss = SuperpixelGraphContrastiveLoss(temperature, normalize, base_temperature)
 
@@ -85,12 +90,13 @@ class SuperCL(Method):
         losses, embeddings = self.instance.contrast(spatial, tags)
         parts = {"instance": losses["loss"]}
         loss = parts["instance"]
+        superpixels = superpixels_at(views[0], map1) if self.intra_weight or self.inter_weight else None
         if self.intra_weight:
-            parts["intra"] = self.intra_loss(map1, map2, superpixels_at(views[0], map1))
+            parts["intra"] = self.intra_loss(map1, map2, superpixels)
             loss = loss + self.intra_weight * parts["intra"]
         if self.inter_weight:
-            superpixels = (superpixels_at(view, map1) for view in views[:2])
-            parts["inter"] = self.inter_loss(*embeddings.chunk(2), map1, map2, *superpixels)
+            others = superpixels_at(views[1], map2)
+            parts["inter"] = self.inter_loss(*embeddings.chunk(2), map1, map2, superpixels, others)
             loss = loss + self.inter_weight * parts["inter"]
         return {"loss": loss, **parts}
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.method import Method
+from monai_cl_ext.numerics import at_least_float32
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -49,7 +51,7 @@ class Supervised(Method):
         return {"loss": supervised_loss(self.loss, maps, self.target_of(views[0], tags))}
 
     def target_of(self, view: View, tags: Tags) -> Tensor:
-        """The target of a view, int64 class indices or float32 masks; a KeyError where there is none."""
+        """The target of a view, int64 class indices or masks in float32 at least; a KeyError where there is none."""
         found = {**tags, **view}
         if self.target not in found:
             raise KeyError(
@@ -57,4 +59,5 @@ class Supervised(Method):
                 "entries with both, or name another target"
             )
         target = found[self.target]
-        return target.float() if target.ndim > 2 and target.shape[1] > 1 else target.long()
+        masks = target.ndim > 2 and target.shape[1] > 1
+        return target.to(at_least_float32(target.dtype) if masks else torch.int64)

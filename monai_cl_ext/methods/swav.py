@@ -58,6 +58,7 @@ class SwAV(NetworkMethod):
         self.projection_head = mlp_head(self.stages.channels[-1], features, hidden=hidden, batch_norm=True)
         self.prototypes = Prototypes(features, prototypes)
         self.loss = loss
+        queue_size = whole_number("queue_size", queue_size)
         self.queues = nn.ModuleList(MemoryQueue(queue_size, features) for _ in range(2 if queue_size else 0))
         self.queue_start = whole_number("queue_start", queue_start)
 

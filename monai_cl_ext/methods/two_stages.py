@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from monai_cl_ext.arguments import probability, weight
+from monai_cl_ext.arguments import probability, whole_number
 from monai_cl_ext.methods.deep_supervision import maps_of
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks.teacher import MomentumTeacher
@@ -42,7 +42,7 @@ class TwoStages(SemiSupervised):
     ) -> None:
         super().__init__(network, loss, labelled_per_batch, consistency_weight)
         self.teacher = MomentumTeacher(copy.deepcopy(network))
-        self.warm_up_steps = int(weight("warm_up_steps", warm_up_steps))
+        self.warm_up_steps = whole_number("warm_up_steps", warm_up_steps)
         self.momentum = probability("momentum", momentum)
         self.refine = refine
 

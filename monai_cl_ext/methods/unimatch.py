@@ -11,10 +11,11 @@ from torch.nn.functional import dropout2d, dropout3d
 
 from monai_cl_ext.arguments import probability
 from monai_cl_ext.losses import MaskedDiceCELoss
-from monai_cl_ext.methods.deep_supervision import only_map
+from monai_cl_ext.methods.deep_supervision import only_map, refuse_deep_supervision
 from monai_cl_ext.methods.random_boxes import RandomBoxes
 from monai_cl_ext.methods.two_stages import TwoStages
 from monai_cl_ext.networks import stages
+from monai_cl_ext.numerics import probabilities
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -39,6 +40,9 @@ class UniMatch(TwoStages):
         threshold: smallest probability of a pseudo-label that is learned.
         feature_dropout: chance that a channel of the encoder's features is dropped; 0 leaves this part out.
         boxes: draws the boxes that are pasted.
+
+    Raises:
+        ValueError: when the network has deep supervision.
     """
 
     views, more_views = 2, True
@@ -56,6 +60,7 @@ class UniMatch(TwoStages):
         boxes: RandomBoxes | None = None,
     ) -> None:
         super().__init__(network, loss, labelled_per_batch, warm_up_steps, consistency_weight, momentum)
+        refuse_deep_supervision(self, network)
         self.stages = stages(network)
         self.threshold = probability("threshold", threshold)
         self.feature_dropout = probability("feature_dropout", feature_dropout)
@@ -71,7 +76,7 @@ class UniMatch(TwoStages):
 
         Raises:
             KeyError: when the batch has no labels.
-            ValueError: when it has fewer than two unlabeled rows, or the network has deep supervision.
+            ValueError: when it has fewer than two unlabeled rows, or the network gives several maps.
         """
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         if len(rows.unlabelled) < 2:
@@ -82,14 +87,13 @@ class UniMatch(TwoStages):
         logits = self.stages.output(self.stages.decode(features))
         supervised = self.loss(logits[:count], rows.label)
         taught = only_map(self, self.teacher(rows.unlabelled), rows.unlabelled)
-        confidence, label = taught.float().softmax(1).max(1, keepdim=True)
+        confidence, label = probabilities(taught).max(1, keepdim=True)
         confident = (confidence >= self.threshold).to(rows.image.dtype)
         consistency = self._strong([view["image"][count:] for view in views[1:]], label, confident)
         if self.feature_dropout:
             dropped = self._dropped([level[count:] for level in features])
             consistency = (consistency + self.pseudo_label_loss(dropped, label, confident)) / 2
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency, "confident": confident.mean()}
+        return self.weighted(supervised, consistency, confident=confident.mean())
 
     def _strong(self, images: Sequence[Tensor], label: Tensor, confident: Tensor) -> Tensor:
         """Mean loss of the strong views, each with boxes of the image before it in the batch."""

@@ -47,5 +47,4 @@ class URPC(SemiSupervised):
         scales = [self.stages.output(maps[-1]), *self.heads(maps)]
         supervised = torch.stack([self.loss(logits[:count], rows.label) for logits in scales]).mean()
         consistency = self.pyramid_consistency([logits[count:] for logits in scales])
-        loss = supervised + self.consistency_weight * consistency
-        return {"loss": loss, "supervised": supervised, "consistency": consistency}
+        return self.weighted(supervised, consistency)

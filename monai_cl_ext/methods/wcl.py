@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from monai_cl_ext.arguments import weight
 from monai_cl_ext.losses import NTXentLoss, WeakGraphContrastiveLoss
 from monai_cl_ext.methods.instance import InstanceContrast
 from monai_cl_ext.networks import mlp_head
@@ -41,7 +42,7 @@ class WCL(InstanceContrast):
         self.head, self.graph_head = (
             mlp_head(width, features, hidden=hidden, layers=3, batch_norm=True) for _ in range(2)
         )
-        self.graph_weight = graph_weight
+        self.graph_weight = weight("graph_weight", graph_weight)
         self.loss, self.graph_loss = NTXentLoss(temperature), WeakGraphContrastiveLoss(temperature)
 
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:

@@ -21,6 +21,7 @@ from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.metrics.classification import bootstrap_intervals, classification_scores
 from monai_cl_ext.metrics.metric import CLASSIFICATION
 from monai_cl_ext.metrics.nearest_neighbors import NearestNeighbors
+from monai_cl_ext.numerics import probabilities
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class ClassificationScoresHandler:
 
     def _collect(self, engine: Engine) -> None:
         output = engine.state.output
-        self.parts[NETWORK].append(output["pred"].detach().float().softmax(dim=1))
+        self.parts[NETWORK].append(probabilities(output["pred"].detach()))
         if self.neighbors is not None:
             self.parts[NEIGHBORS].append(self.neighbors(output["image"]))
 
@@ -109,8 +110,8 @@ class ClassificationScoresHandler:
             )
         for name in self.parts:
             rows = torch.cat([part[name] for _, part in gathered])
-            self.probabilities[name] = torch.empty(len(self.dataset), rows.shape[1]).index_copy(
-                0, torch.tensor(images), rows.float()
+            self.probabilities[name] = rows.new_empty(len(self.dataset), rows.shape[1]).index_copy(
+                0, torch.tensor(images), rows
             )
             scores = classification_scores(self.probabilities[name], self.dataset.label)
             engine.state.metrics |= {f"{name}_{score}": scores[score].item() for score in CLASSIFICATION}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer
-from monai_cl_ext.transforms.plain import plain
+from monai_cl_ext.transforms.label_maps import checked_labels
 from monai_cl_ext.transforms.superpixels.connectivity import connected_components
 
 
@@ -26,17 +26,11 @@ def keep_largest_components(labels: Tensor, num_classes: int) -> Tensor:
         (B, 1, *S) of the same dtype.
 
     Raises:
-        ValueError: when the maps have another shape, or on the CPU, where looking costs no waiting, another class.
+        ValueError: when the maps have another shape or, on the CPU, another class; on CUDA that is an assertion of the
+            device, for which the host does not wait.
     """
     positive_integer("num_classes", num_classes)
-    if labels.ndim < 3 or labels.shape[1] != 1:
-        raise ValueError(f"labels must be (B, 1, *S), found {tuple(labels.shape)}")
-    labels = plain(labels)
-    if labels.device.type == "cpu" and labels.numel() and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(
-            f"labels must be classes from 0 to {num_classes - 1}, found {labels.min()} to {labels.max()}: "
-            "give the network's number of classes"
-        )
+    labels = checked_labels(labels, num_classes, "give the network's number of classes")
     root = connected_components(labels[:, 0]).flatten()
     size = torch.zeros_like(root).scatter_add_(0, root, torch.ones_like(root))[root]
     row = torch.arange(len(labels), device=labels.device).repeat_interleave(root.numel() // len(labels))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer
-from monai_cl_ext.transforms.plain import plain
+from monai_cl_ext.transforms.label_maps import checked_labels
 
 FAR = float("inf")
 
@@ -32,18 +32,14 @@ def signed_distance(labels: Tensor, num_classes: int) -> Tensor:
         (B, num_classes - 1, *S) float32 in [-1, 1].
 
     Raises:
-        ValueError: when the maps have another shape, or on the CPU, where looking costs no waiting, another class.
+        ValueError: when the maps have another shape or, on the CPU, another class; on CUDA that is an assertion of the
+            device, for which the host does not wait.
     """
     if positive_integer("num_classes", num_classes) < 2:
         raise ValueError("num_classes must be 2 at least, background and one class of foreground, found 1")
-    if labels.ndim < 3 or labels.shape[1] != 1:
-        raise ValueError(f"labels must be (B, 1, *S), found {tuple(labels.shape)}")
-    labels = plain(labels)
-    if labels.device.type == "cpu" and labels.numel() and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(
-            f"labels must be classes from 0 to {num_classes - 1}, found {labels.min()} to {labels.max()}: "
-            "give the number of classes with the background, and rows that have labels"
-        )
+    labels = checked_labels(
+        labels, num_classes, "give the number of classes with the background, and rows that have labels"
+    )
     classes = torch.arange(1, num_classes, device=labels.device).view(-1, *[1] * (labels.ndim - 2))
     foreground = labels == classes
     masks = torch.cat([~foreground.any(1, keepdim=True), foreground], dim=1)

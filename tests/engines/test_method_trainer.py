@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer: what it steps, clips, records and fires."""
 
+import os
 from contextlib import nullcontext
+from datetime import timedelta
 
 import pytest
 import torch
+import torch.distributed as dist
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
 from monai_cl_ext.engines import MethodTrainer, precision
 from monai_cl_ext.methods import GCLGlobal, Method
@@ -159,3 +164,67 @@ def test_an_epoch_waits_for_nothing_on_the_device():
     engine.run()
     assert engine.state.output[0]["loss"].device.type == "meta" and engine.state.iteration == 3
     assert method.iteration == 1 and method.embed(engine.state.views[0]["image"]).device.type == "meta"
+
+
+class Several(Method):
+    """Two methods and one that holds a third: each is told of a step once."""
+
+    views = 1
+
+    def __init__(self, *parts: Method) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.again = parts[0]
+
+    @property
+    def predictor(self):
+        return self
+
+    def forward(self, views, tags):
+        return {"loss": sum(part(views, tags)["loss"] for part in self.parts)}
+
+
+def test_inner_methods_are_told_of_every_step_once_however_deep():
+    lines = [Line() for _ in range(3)]
+    method = Several(lines[0], Several(lines[1]), lines[2])
+    optimizer = torch.optim.SGD(method.parameters(), 0.1)
+    MethodTrainer("cpu", 2, [{"image": torch.ones(1)}] * 3, method, optimizer, prepare).run()
+    assert [line.steps for line in lines] == [6, 6, 6] and [line.iteration for line in lines] == [5, 5, 5]
+
+
+VALUES = torch.tensor([[1.0, 7.0], [3.0, 2.0], [5.0, 4.0], [2.0, 2.0], [6.0, 1.0]])  # of five batches, two processes
+
+
+def accumulated(images, wrap=lambda method: method, reductions=None) -> float:
+    """The weight after an epoch of steps of two batches, the last of one."""
+    method = Line()
+    wrapped = wrap(method)
+    if reductions is not None:
+        wrapped.register_comm_hook(reductions, counted)
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.1)
+    batches = [{"image": image} for image in images]
+    MethodTrainer("cpu", 1, batches, wrapped, optimizer, prepare, accumulation_steps=2).run()
+    return method.weight.item()
+
+
+def counted(reductions, bucket):
+    reductions.append(bucket.index())
+    return allreduce_hook(None, bucket)
+
+
+def work(rank, folder):
+    torch.set_num_threads(1)
+    timeout = timedelta(seconds=60)
+    dist.init_process_group("gloo", f"file://{folder}/group", timeout=timeout, rank=rank, world_size=2)
+    reductions = []
+    weight = accumulated(VALUES[:, rank : rank + 1], DistributedDataParallel, reductions)
+    torch.save((weight, len(reductions)), f"{folder}/{rank}")
+    dist.destroy_process_group()
+    os._exit(0)  # with DDP and gloo, torch 2.13 aborts now and then while the interpreter shuts down
+
+
+def test_two_processes_average_their_gradients_once_a_step_and_step_as_one(tmp_path):
+    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    (first, reductions), (second, others) = (torch.load(tmp_path / str(rank)) for rank in range(2))
+    assert first == second == pytest.approx(accumulated(VALUES), abs=1e-6)
+    assert reductions == others == 3

@@ -92,6 +92,17 @@ def test_dropout_is_for_the_evaluators_learning_alone():
     assert all(module.training for module in method.modules())
 
 
+def test_judging_leaves_the_modes_of_the_evaluator_as_they_were():
+    """Of each of its layers, and also when it stops on an error."""
+    method, (view,) = made(), views()
+    still = method.adversary.discriminator.of_maps.eval()
+    method([view], {})
+    assert not still.training and method.adversary.discriminator.layers.training
+    with pytest.raises(RuntimeError):
+        method.taken_for_labelled(torch.rand(2, 7, 32, 32), torch.rand(2, 1, 32, 32))
+    assert method.adversary.training and not still.training and method.adversary.discriminator.layers.training
+
+
 def test_what_the_evaluator_learns_from_leaves_no_trace_in_running_statistics():
     method, (view,) = made(), views()
     plain = copy.deepcopy(method.network)

@@ -110,6 +110,12 @@ def test_precision_of_the_sum():
         assert supervised_loss(SUPERVISED, [one, one], target).dtype == torch.promote_types(one.dtype, torch.float32)
 
 
+def test_smaller_targets_keep_their_precision():
+    target = torch.full((1, 1, 4, 4), 1 / 3, dtype=torch.float64)
+    maps = [torch.full((1, 1, size, size), 1 / 3, dtype=torch.float64) for size in (4, 2)]
+    assert supervised_loss(nn.MSELoss(), maps, target).item() == 0
+
+
 def test_a_step_of_the_trainer_and_evaluation_of_one_map():
     net, view = dyn_unet(3), volume()
     method = Supervised(net, SUPERVISED)
@@ -170,9 +176,17 @@ def test_copy_paste_masks_every_map():
     torch.testing.assert_close(together, sum(map(torch.mul, map(torch.tensor, SHARES), one_by_one)))
 
 
-def test_a_method_that_cannot_says_so():
+@pytest.mark.parametrize("name", sorted(UNABLE))
+def test_a_method_that_cannot_says_so_before_the_training(name):
+    with pytest.raises(ValueError, match=f"{name} trains one map of logits of DynUNet, which was built with deep"):
+        METHODS[name](lambda seed: dyn_unet(seed=seed))
+
+
+def test_several_maps_of_a_network_that_does_not_tell_of_them():
     for more in ({}, {"feature_dropout": 0.0}):
-        method = METHODS["UniMatch"](lambda seed: dyn_unet(seed=seed), **more).train()
+        method = METHODS["UniMatch"](lambda seed: dyn_unet(heads=0, seed=seed), **more).train()
         method.set_epoch(1)
+        one = method.network.forward
+        method.network.forward = lambda image, one=one: [one(image)] * 3
         with pytest.raises(ValueError, match="UniMatch trains one map of logits, found 3 .* without it"):
             method(views(count=method.views), {})

@@ -132,6 +132,22 @@ def test_a_step_moves_the_discriminator_the_teacher_and_the_queue():
         assert any(not torch.equal(after[name], before[name]) for name in after if name.startswith(part)), part
 
 
+def test_the_contrast_is_told_once_of_every_step():
+    method = dira()
+    told, own = [], torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], 0.1)
+
+    class Told(MoCo):
+        optimizers = {"own": own}
+
+        def after_step(self):
+            told.append(self.iteration)
+
+    method.moco.__class__ = Told
+    method.iteration = 5
+    method.after_step()
+    assert told == [5] and method.optimizers == {"moco.own": own, "discriminator": method.adversary.optimizer}
+
+
 def test_three_dimensions():
     method = dira(dims=3)
     seen = views(2, 3)
@@ -144,6 +160,8 @@ def test_mistakes_are_named():
         dira()(views()[:2], {})
     with pytest.raises(ValueError, match=r"has the shape \(4, 2, 32, 32\), the image \(4, 1, 32, 32\)"):
         dira(channels=2)(views(), {})
+    with pytest.raises(ValueError, match="channels must be an integer of at least 1, found 0"):
+        dira(channels=0)
     with pytest.raises(ValueError, match="adversarial_weight must be"):
         dira(adversarial_weight=-1.0)
 

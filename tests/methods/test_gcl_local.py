@@ -118,6 +118,8 @@ def test_three_dimensions_with_given_corners():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="blocks must be from 1 to 4 for BasicUNet, found 5"):
         GCLLocal(network(), blocks=5)
+    with pytest.raises(ValueError, match="blocks must be an integer of at least 1, found 0"):
+        GCLLocal(network(), blocks=0)
     with pytest.raises(ValueError, match="batch_norm must be one of 'train', 'eval'"):
         GCLLocal(network(), batch_norm="frozen")
     views, tags = views_of(batch())

@@ -36,6 +36,13 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula():
         torch.testing.assert_close(found, expected)
 
 
+def test_double_precision_stays_so():
+    method, image = MeanTeacher(convolutions().double(), SUPERVISED, 2), views()[0]["image"].double()
+    found = method.taught(image)
+    assert found.dtype == torch.float64 and method.agreement(found, image)["consistency"].dtype == torch.float64
+    torch.testing.assert_close(found.sum(1), torch.ones_like(found[:, 0]), rtol=0, atol=1e-14)
+
+
 def test_the_teacher_gets_no_gradient():
     method = made()
     method(views(), {})["loss"].backward()

@@ -55,6 +55,12 @@ def test_all_but_the_networks_own_output_is_trained(net, own):
     assert all(parameter.grad.abs().max() > 0 for parameter in method.head.parameters())
 
 
+def test_double_precision_stays_so():
+    views, tags = views_of({"image": batch()["image"].double()})
+    losses = Restoration(network()).double()(views, tags)
+    assert {loss.dtype for loss in losses.values()} == {torch.float64}
+
+
 def test_three_dimensions_and_two_channels():
     method = Restoration(BasicUNet(3, 2, 2, features=[4, 4, 4, 4, 4, 4]), channels=2)
     policies = [identity_policy(spatial_dims=3), ViewPolicy([BoxErasing(0.5, 3)], spatial_dims=3)]
@@ -66,6 +72,8 @@ def test_mistakes_are_named():
     (image, _), tags = views_of(batch())
     with pytest.raises(ValueError, match=r"Restoration takes 2 view\(s\) of an image, found 1"):
         Restoration(network())([image], tags)
+    with pytest.raises(ValueError, match="channels must be an integer of at least 1, found 0"):
+        Restoration(network(), channels=0)
     with pytest.raises(ValueError, match=r"has the shape \(4, 2, 32, 32\), the image \(4, 1, 32, 32\)"):
         Restoration(network(), channels=2)([image, image], tags)
 

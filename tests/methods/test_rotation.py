@@ -46,6 +46,11 @@ def test_the_loss_is_the_cross_entropy_of_the_averaged_bottleneck():
     assert method.pairs(views(), {}) is None
 
 
+def test_double_precision_stays_so():
+    losses = RotationPrediction(network()).double()([{"image": views()[0]["image"].double()}], {})
+    assert {loss.dtype for loss in losses.values()} == {torch.float64}
+
+
 def test_the_encoder_and_the_head_get_gradients_and_the_decoder_is_frozen():
     net = network()
     method = RotationPrediction(net)

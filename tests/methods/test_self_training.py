@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.methods import SelfTraining, Supervised
 from monai_cl_ext.methods.self_training import BATCH_SIZE
+from monai_cl_ext.transforms import PrepareViews, identity_policy
 
 
 class Slices:
@@ -32,6 +34,40 @@ def method(
 ) -> SelfTraining:
     supervised = Supervised(net or network(), nn.CrossEntropyLoss())
     return SelfTraining(supervised, dataset or Slices(), epochs, rounds)
+
+
+class Counted(Supervised):
+    """Notes the step of each batch and of each that it is told of, and holds an optimizer."""
+
+    def __init__(self) -> None:
+        super().__init__(network(), nn.CrossEntropyLoss())
+        self.seen, self.told = [], []
+        self.own = torch.optim.SGD([nn.Parameter(torch.zeros(()))], 0.1)
+
+    @property
+    def optimizers(self):
+        return {"own": self.own}
+
+    def target_of(self, view, tags):
+        return super().target_of(view, tags)[:, 0]
+
+    def forward(self, views, tags):
+        self.seen.append(self.iteration)
+        return super().forward(views, tags)
+
+    def after_step(self) -> None:
+        self.told.append(self.iteration)
+
+
+def test_what_trains_on_the_labels_is_told_of_every_step():
+    inner = Counted()
+    outer = SelfTraining(inner, Slices(), epochs=4)
+    batch = {"image": torch.rand(2, 1, 6, 5), "label": torch.randint(3, (2, 1, 6, 5))}
+    prepare = PrepareViews([identity_policy()])
+    optimizer = torch.optim.SGD(outer.parameters(), 0.1)
+    MethodTrainer("cpu", 1, [batch] * 5, outer, optimizer, prepare, accumulation_steps=2).run()
+    assert inner.seen == [0, 0, 1, 1, 2] and inner.told == [0, 1, 2] and outer.iteration == 2
+    assert outer.optimizers == {"supervised.own": inner.own}
 
 
 @pytest.mark.parametrize("epochs, rounds, starts", [(4, 3, [2, 3, 4]), (10, 3, [3, 5, 7]), (6, 1, [4]), (9, 2, [4, 7])])

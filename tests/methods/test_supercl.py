@@ -4,9 +4,10 @@
 import pytest
 import torch
 from monai.networks.nets import BasicUNet
+from torch.nn.functional import interpolate
 
 from monai_cl_ext.losses import PositionContrastiveLoss, SuperpixelContrastiveLoss, SuperpixelGraphContrastiveLoss
-from monai_cl_ext.methods import PCL, WCL, SuperCL
+from monai_cl_ext.methods import PCL, WCL, SuperCL, supercl
 
 TAGS = {
     "volume": torch.tensor([0, 0, 1]),
@@ -85,6 +86,35 @@ def test_pairs_are_those_of_the_instance_contrast_between_the_spatial_views():
         assert not found[:6].any() and not found[:, :6].any()
 
 
+def test_its_instance_contrast_is_told_of_steps_and_epochs():
+    told = []
+
+    class Told(PCL):
+        def set_epoch(self, epoch):
+            told.append(epoch)
+
+        def after_step(self):
+            told.append(self.iteration)
+
+    method = SuperCL(Told(network()))
+    method.iteration = 7
+    method.set_epoch(3)
+    method.after_step()
+    assert told == [3, 7] and method.optimizers == {}
+
+
+def test_superpixels_of_a_view_are_resized_once(monkeypatch):
+    resized = []
+
+    def noted(superpixels, *given, **named):
+        resized.append(superpixels)
+        return interpolate(superpixels, *given, **named)
+
+    monkeypatch.setattr(supercl, "interpolate", noted)
+    SuperCL(PCL(network()))(views(), TAGS)
+    assert len(resized) == 2
+
+
 def test_three_dimensions():
     method = SuperCL(PCL(network(3), features=4), level=-2)
     assert torch.isfinite(method(views(3, 16), TAGS)["loss"])
@@ -98,6 +128,17 @@ def test_mistakes_are_named():
         SuperCL(PCL(network()))([{"image": view["image"]} for view in views()], TAGS)
     with pytest.raises(ValueError, match="level must index the 5 maps"):
         SuperCL(PCL(network()), level=5)
+    with pytest.raises(ValueError, match="found 1.5"):
+        SuperCL(PCL(network()), level=1.5)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), "x"])
+def test_weights_are_numbers_of_at_least_0(value):
+    for name in ("intra_weight", "inter_weight"):
+        with pytest.raises(ValueError, match=f"{name} must be a finite number of at least 0, found"):
+            SuperCL(PCL(network()), **{name: value})
+    with pytest.raises(ValueError, match="graph_weight must be a finite number of at least 0, found"):
+        WCL(network(), graph_weight=value)
 
 
 def textured_halves(count: int, generator: torch.Generator) -> list[dict[str, torch.Tensor]]:

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer
 from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet
+from torch import nn
 
 from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.methods import Supervised
@@ -80,6 +81,34 @@ def test_metatensors_give_a_plain_loss():
     views, tags, *_ = PrepareViews([identity_policy()])(batch)
     found = Supervised(network(), DiceCELoss(to_onehot_y=True, softmax=True))(views, tags)["loss"]
     assert type(found) is torch.Tensor
+
+
+@pytest.mark.parametrize("named", [("tags",), ("views", "tags")])
+def test_views_and_tags_may_be_given_by_name(named):
+    """MetaTensors become plain tensors in either."""
+    seen = {}
+
+    class Seen(Supervised):
+        def forward(self, views, tags):
+            seen.update(tag=type(tags["class"]), image=type(views[0]["image"]))
+            return super().forward(views, tags)
+
+    batch = {name: MetaTensor(value) for name, value in batches()[0].items()}
+    views = [{name: batch[name] for name in ("image", "label")}]
+    given = {"views": views, "tags": {"class": batch["class"]}}
+    in_order = [value for name, value in given.items() if name not in named]
+    method = Seen(network(), DiceCELoss(to_onehot_y=True, softmax=True))
+    loss = method(*in_order, **{name: given[name] for name in named})
+    assert seen == {"tag": torch.Tensor, "image": torch.Tensor} and type(loss["loss"]) is torch.Tensor
+    with pytest.raises(ValueError, match=r"Seen takes 1 view\(s\) of an image, found 2"):
+        method(views=views * 2, tags={})
+
+
+def test_masks_in_double_precision_stay_so():
+    method = Supervised(nn.Conv2d(1, 2, 1).double(), nn.BCEWithLogitsLoss())
+    view = {"image": torch.rand(2, 1, 4, 4).double(), "label": torch.rand(2, 2, 4, 4).double()}
+    assert method.target_of(view, {}).dtype == method([view], {})["loss"].dtype == torch.float64
+    assert method.target_of({"label": torch.ones(2, 2, 4, 4, dtype=torch.uint8)}, {}).dtype == torch.float32
 
 
 def test_it_learns_a_threshold():

@@ -133,6 +133,8 @@ def test_mistakes_are_named():
     for name, value in {"prototypes": 0, "hidden": 0, "features": 0, "queue_start": -1, "queue_size": -1}.items():
         with pytest.raises(ValueError, match=name.split("_")[-1]):
             make(**{name: value})
+    with pytest.raises(ValueError, match="queue_size must be an integer of at least 0, found 1.5"):
+        make(queue_size=1.5)
     with pytest.raises(ValueError, match="queue_start must be an integer of at least 0, found 1.5"):
         make(queue_start=1.5)
     with pytest.raises(ValueError, match="SwAV .* takes batches of two images or more in training, found one image"):

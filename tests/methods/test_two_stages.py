@@ -44,6 +44,11 @@ def test_the_teacher_copies_in_the_warm_up_and_averages_after_it(name):
     assert_weights(method.teacher, [0.9 * old + 0.1 * new for old, new in zip(before, students, strict=True)])
 
 
+def test_the_steps_of_the_warm_up_are_a_whole_number():
+    with pytest.raises(ValueError, match="warm_up_steps must be an integer of at least 0, found 10.7"):
+        made(warm_up_steps=10.7)
+
+
 @BOTH
 def test_the_warm_up_looks_at_labeled_rows_alone(name):
     method, (view,) = made(name), views()

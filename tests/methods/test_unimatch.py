@@ -63,6 +63,17 @@ def strong_losses(network, given, label, kept):
     return [dice(one, pasted(label, each), pasted(kept, each)) for one, each in zip(logits, corners, strict=True)]
 
 
+def test_confidence_has_the_precision_of_the_logits():
+    """A probability that float32 rounds up to the threshold does not reach it."""
+    method, given = made(threshold=1.0, feature_dropout=0.0, momentum=0.0), images()
+    with torch.no_grad():
+        layer = method.network.final_conv
+        layer.weight.zero_()
+        layer.bias.copy_(torch.tensor([20.0, 0.0, 0.0]))  # 1 - 4e-9
+    method.after_step()
+    assert method(given, {})["confident"].item() == 0
+
+
 @pytest.mark.parametrize("strong", [1, 2, 3])
 def test_without_feature_dropout_it_is_fixmatch(strong):
     method, given, network = made(feature_dropout=0.0), images(strong), unet(dtype=torch.float64)

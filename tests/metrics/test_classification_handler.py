@@ -112,6 +112,22 @@ def test_files_hold_what_the_network_and_its_neighbors_say(tmp_path):
         assert float(row["high"]) == pytest.approx(limits["aupr_each"][1][1].item())
 
 
+def test_probabilities_of_doubles_stay_so(tmp_path):
+    class Double(Brightness):
+        def forward(self, image):
+            return super().forward(image.double())
+
+    dataset = PictureDataset(pictures(tmp_path / "test", 6, 0), 6)
+    handler = ClassificationScoresHandler(tmp_path / "eval", NAMES, dataset, resamples=5)
+    prepare = PrepareImage(identity_policy(), "class")
+    SupervisedEvaluator(
+        torch.device("cpu"), DataLoader(dataset, 4), Double(), prepare_batch=prepare, val_handlers=[handler],
+        decollate=False,
+    ).run()  # fmt: skip
+    (found,) = handler.probabilities.values()
+    torch.testing.assert_close(found.sum(1), torch.ones(6, dtype=torch.float64), rtol=0, atol=1e-14)
+
+
 def test_a_picture_that_was_trained_on_stops_the_evaluation(tmp_path):
     cases = pictures(tmp_path / "test", 6, 0)
     with pytest.raises(ValueError, match="1 images are both tested and used in training, such as .*5.png"):
