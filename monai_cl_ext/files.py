@@ -154,6 +154,8 @@ def load_tensors(path: Path) -> Any:
 
 def _cause(path: Path, error: Exception) -> str:
     """The objects in the file that were refused, or else the error; what torch says of the former is a page long."""
+    if _is_torchscript(path):
+        return "it is TorchScript: give the state_dict that it was exported from, in bundles model.pt"
     objects: list[str] = []
     with suppress(Exception):  # a damaged file
         objects = get_unsafe_globals_in_checkpoint(path)
@@ -161,6 +163,13 @@ def _cause(path: Path, error: Exception) -> str:
         return f"it holds objects of {listed(sorted(objects))}, which may run code"
     brief = isinstance(error, (OSError, zipfile.BadZipFile))
     return f"{type(error).__name__}: {error}" if brief else type(error).__name__
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether the file is what ``torch.jit.save`` writes: as torch.load tells it, by its constants."""
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    return False
 
 
 def _lives_elsewhere(process: int) -> bool:
