@@ -163,6 +163,8 @@ def load_tensors(path: Path) -> Any:
 
 def _cause(path: Path, error: Exception) -> str:
     """The objects in the file that were refused, or else the error; what torch says of the former is a page long."""
+    if _is_torchscript(path):
+        return "it is TorchScript: give the state_dict that it was exported from, in bundles model.pt"
     objects: list[str] = []
     with suppress(Exception):  # a damaged file
         objects = get_unsafe_globals_in_checkpoint(path)
@@ -179,6 +181,13 @@ def _machine() -> str:
     with suppress(OSError):  # on Linux alone
         numbers = os.readlink("/proc/self/ns/pid")
     return hashlib.sha256(f"{platform.node()}\0{numbers}".encode()).hexdigest()[:8]
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether the file is what ``torch.jit.save`` writes: as torch.load tells it, by its constants."""
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    return False
 
 
 def _lives_elsewhere(process: int) -> bool:

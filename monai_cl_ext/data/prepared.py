@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from monai.transforms import Compose, RandomizableTrait
+from monai.transforms import Compose, LoadImage, LoadImaged, RandomizableTrait
+from torch import Tensor
 
 from monai_cl_ext.cores import threads_that_read
 from monai_cl_ext.data.cropping import warn_of_cut_classes
 from monai_cl_ext.data.file_names import case_name, image_file
 from monai_cl_ext.data.in_memory import InMemory
 from monai_cl_ext.data.keeper import Arrays, Facts, Keeper
+from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.orientation import warn_of_other_order
 from monai_cl_ext.data.store import Store
 from monai_cl_ext.data.superpixel_maps import SuperpixelMaps
@@ -73,13 +75,14 @@ def prepared_volumes(
         progress: shows a bar where there are many volumes.
 
     Raises:
-        FileNotFoundError, PermissionError: when a file is absent or may not be read.
+        FileNotFoundError, PermissionError, TypeError: when a file is absent, may not be read, or is an array instead.
         ValueError: when there are no volumes with contrast, or one cannot be prepared. The message names the file.
 
     Warns of volumes of one intensity, of volumes whose axes follow those of the body in another order than most, and
     of the share of each class that cropping cuts away.
     """
     data = list(data)
+    _refuse_arrays(data, transform)
     _check_data(data)
     _refuse_random(transform)
     keeper = _keeper(store, transform, slice_axis, superpixels)
@@ -132,6 +135,19 @@ def _kept(keeper: Keeper, data: list[Mapping[str, Any]], workers: int, progress:
             pool.shutdown(cancel_futures=True)
             raise
     return [facts[place] for place in range(len(data))]
+
+
+def _refuse_arrays(data: list[Mapping[str, Any]], transform: Transform) -> None:
+    """Refuses volumes in memory where files are read; labels are known by their files in any case."""
+    steps = transform.flatten().transforms if isinstance(transform, Compose) else [transform]
+    reads = steps and isinstance(steps[0], (LoadCased, LoadImage, LoadImaged))
+    for case in data:
+        for key in ("image", "label") if reads else ("label",):
+            if isinstance(case.get(key), (np.ndarray, Tensor)):
+                raise TypeError(
+                    f'data: expected a path, or a list of paths, as "{key}", found {type(case[key]).__name__}: save it '
+                    "as NIfTI, or keep arrays in a dataset of your own, such as monai.data.CacheDataset"
+                )
 
 
 def _check_data(data: list[Mapping[str, Any]]) -> None:

@@ -41,8 +41,8 @@ class PartitionBatchSampler(Sampler[list[int]]):
         patient: patient of each volume, in ascending order of volume numbers; only for :meth:`report`, which is logged.
 
     Raises:
-        ValueError: when the lengths differ, a partition is none of the S, or fewer volumes have all partitions than a
-            step of all processes needs.
+        ValueError: when the lengths differ, a partition is no whole number or none of the S, or fewer volumes have all
+            partitions than a step of all processes needs.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class PartitionBatchSampler(Sampler[list[int]]):
         batches_per_epoch: int | None = None,
         patient: Sequence[str] | None = None,
     ) -> None:
-        volumes, cells = np.asarray(volume), np.asarray(partition)
+        volumes, cells = np.asarray(volume), _whole("partition", partition)
         if volumes.ndim != 1 or volumes.shape != cells.shape:
             raise ValueError(
                 f"volume and partition must be one integer a slice, found shapes {volumes.shape} and {cells.shape}"
@@ -161,3 +161,17 @@ class PartitionBatchSampler(Sampler[list[int]]):
             f"{len(self.left_out)} volume(s) have no slice in one or more of {self.partitions} partitions and are not "
             f"drawn: {first_names(self.left_out, 10)}; {ROOM}"
         )
+
+
+def _whole(name: str, values: Sequence[int] | Any) -> np.ndarray:
+    """Integers, also those that a table keeps as floats since a column of integers has no NaN."""
+    numbers = np.asarray(values)
+    if numbers.dtype.kind == "f" and (numbers == np.round(numbers)).all():
+        return numbers.astype(np.int64)
+    if numbers.dtype.kind not in "iu":
+        wrong = numbers[numbers != np.round(numbers)][:1].tolist() if numbers.dtype.kind == "f" else []
+        raise ValueError(
+            f"{name} must be integers, found {numbers.dtype}{f' with {wrong[0]:g}' if wrong else ''}: give -1 to "
+            f"slices without a {name}, as by pandas' fillna(-1)"
+        )
+    return numbers

@@ -55,6 +55,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
 
     Raises:
         FileNotFoundError, PermissionError: when a file is absent or may not be read.
+        TypeError: when ``data`` holds an array where the transform reads a file.
         ValueError: when a volume cannot be read or prepared, holds NaN or infinity, differs in size from the others
             or from its label, when its superpixels fail, or when no volume is left. The message names the file.
 

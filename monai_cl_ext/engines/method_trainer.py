@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.methods import Method
+from monai_cl_ext.transforms import PrepareViews
 
 from .precision import autocast
 
@@ -39,11 +40,13 @@ class MethodTrainer(SupervisedTrainer):
         amp: autocast to bfloat16, on CPU too where it has the kernels (see ``precision.autocast``); bfloat16 needs no
             scaling of gradients.
         maximum_gradient_norm: clip the norm of all gradients together to this; None leaves them.
-        kwargs: everything else that ``monai.engines.SupervisedTrainer`` takes, such as ``train_handlers``. ``network``
-            is what federated clients exchange and MONAI Label loads: the method itself, unless it is given.
+        kwargs: everything else that ``monai.engines.SupervisedTrainer`` takes but ``compile``, such as
+            ``train_handlers``. ``network`` is what federated clients exchange and MONAI Label loads: the method itself,
+            unless it is given. ``amp_kwargs`` go to ``torch.autocast``.
 
     Raises:
-        ValueError: when ``prepare_batch`` makes another number of views than the method takes.
+        ValueError: when ``prepare_batch`` makes another number of views than the method takes, or moves views against
+            each other that the method compares place by place; for ``compile=True`` and for float16.
     """
 
     def __init__(
@@ -61,6 +64,13 @@ class MethodTrainer(SupervisedTrainer):
         own: Method = method.module if isinstance(method, DistributedDataParallel) else method  # type: ignore[assignment]
         if hasattr(prepare_batch, "policies"):
             own.check_views(len(prepare_batch.policies))
+        if isinstance(prepare_batch, PrepareViews):
+            own.check_alignment(prepare_batch.geometries)
+        if kwargs.get("compile"):
+            raise ValueError(
+                "MethodTrainer compiles nothing, found compile=True: leave it out, and call network.compile() before "
+                f"{type(own).__name__} gets the network, which serves methods that call it whole, such as Supervised"
+            )
         super().__init__(
             device=device,
             max_epochs=max_epochs,
@@ -76,7 +86,7 @@ class MethodTrainer(SupervisedTrainer):
         if maximum_gradient_norm is not None:
             positive_number("maximum_gradient_norm", maximum_gradient_norm)
         self.maximum_gradient_norm = maximum_gradient_norm
-        self.autocast = autocast(self.state.device, amp)
+        self.autocast = autocast(self.state.device, amp, **self.amp_kwargs)
         self.method, self.wrapped = own, method
 
     def _iteration(self, engine: MethodTrainer, batchdata: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -18,13 +19,22 @@ def computes_bfloat16(device: torch.device) -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def autocast(device: torch.device, amp: bool) -> AbstractContextManager[object]:
+def autocast(device: torch.device, amp: bool, **kwargs: Any) -> AbstractContextManager[object]:
     """Autocast to bfloat16; off, with a warning, on a CPU that would compute it some twenty times slower than float32.
 
     Args:
         device: where the network is.
         amp: whether mixed precision is wanted.
+        kwargs: of ``torch.autocast``, such as ``cache_enabled``; read where mixed precision is wanted.
+
+    Raises:
+        ValueError: when they ask for float16, whose small gradients vanish without a scaler.
     """
+    if amp and kwargs.get("dtype") == torch.float16:
+        raise ValueError(
+            "amp_kwargs: dtype must be torch.bfloat16, found torch.float16, which needs its gradients scaled and gets "
+            "no scaler here; leave dtype out"
+        )
     if amp and not computes_bfloat16(device):
         warnings.warn(
             "amp=True: this CPU has no kernels for bfloat16 and would be some twenty times slower with it; training "
@@ -32,4 +42,4 @@ def autocast(device: torch.device, amp: bool) -> AbstractContextManager[object]:
             stacklevel=2,
         )
         amp = False
-    return torch.autocast(device.type, torch.bfloat16) if amp else without_autocast(device)
+    return torch.autocast(device.type, **{"dtype": torch.bfloat16, **kwargs}) if amp else without_autocast(device)

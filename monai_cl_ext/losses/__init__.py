@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses: of contrast, by one kernel, of self-distillation and of semi-supervised segmentation; one file per loss."""
+"""Losses: of contrast, by one kernel, of self-distillation and of semi-supervised segmentation; one file per loss.
+
+The contrastive losses keep no graph of all pairs, and so have no second derivative: ``create_graph=True``, as for a
+gradient penalty or a Hessian, is a RuntimeError in their backward pass.
+"""
 
 from monai_cl_ext.losses.cross_pseudo_supervision import CrossPseudoSupervisionLoss
 from monai_cl_ext.losses.desd import DeSDLoss

@@ -12,10 +12,13 @@ def check_embeddings(z1: Tensor, z2: Tensor) -> None:
         raise ValueError(f"z1 and z2 must both be (B, D), found {tuple(z1.shape)} and {tuple(z2.shape)}")
 
 
-def check_tag(name: str, tag: Tensor, count: int) -> None:
-    """Raises a ValueError unless the tag is (count,)."""
+def check_tag(name: str, tag: Tensor | None, count: int) -> Tensor:
+    """The tag; a ValueError unless it is (count,), a TypeError unless it is a tensor."""
+    if not isinstance(tag, Tensor):
+        raise TypeError(f"{name} must be a tensor ({count},), one number per image, found {type(tag).__name__}")
     if tag.shape != (count,):
         raise ValueError(f"{name} must be one number per image, ({count},), found {tuple(tag.shape)}")
+    return tag
 
 
 def check_superpixels(features: Tensor, superpixels: Tensor) -> None:

@@ -41,4 +41,4 @@ class CrossPseudoSupervisionLoss(nn.Module):
         entropy = entropy + F.cross_entropy(second, first.argmax(1), reduction="sum")
         voxels = torch.full_like(entropy, first.numel() // first.shape[1])
         total, count = sum_over_processes(torch.stack([entropy, voxels]))
-        return total / count
+        return total / count.clamp_min(1)

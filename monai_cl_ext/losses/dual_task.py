@@ -50,4 +50,4 @@ class DualTaskConsistencyLoss(nn.Module):
         distance = signed_distance.to(at_least_float32(signed_distance.dtype))
         squares = (torch.sigmoid(-self.k * distance) - predicted).square().sum()
         total, count = sum_over_processes(torch.stack([squares, torch.full_like(squares, predicted.numel())]))
-        return total / count
+        return total / count.clamp_min(1)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from monai_cl_ext.distributed import RowGather, world_size
@@ -38,8 +37,8 @@ def contrast(
 
     Each row is an anchor; its candidates are the other rows. A candidate is positive where ``positive`` holds, negative
     where ``negative`` holds, and ignored where neither does. The matrix of all pairs is never materialized: the
-    similarities of one tile of anchors at a time become the loss and, where needed, its gradient. A row with values
-    that are not finite makes the loss NaN.
+    similarities of one tile of anchors at a time become the loss and, where needed, its gradient, but no second one. A
+    row with values that are not finite makes the loss NaN.
 
     Over W processes the rows (N, D) and their tags are gathered with gradient. Each process returns
     W * (sum over its anchors) / (terms of all processes): the mean over processes, as DistributedDataParallel takes it
@@ -63,8 +62,9 @@ def contrast(
         The loss, a scalar of float32 or float64; 0, with zero gradient, where no row has a positive.
 
     Raises:
-        ValueError: when a rule's tags are not on the device of the rows, or not one for each row and candidate; when
-            candidates are not (M, D), or on another device.
+        TypeError, ValueError: when a rule's tags are not tensors on the device of the rows, one for each row and
+            candidate; when candidates are not (M, D), or on another device.
+        RuntimeError: in the backward pass, for a second derivative (``create_graph=True``).
     """
     _check(z, candidates, positive, negative)
     with without_autocast(z.device):
@@ -114,6 +114,9 @@ def _normalized(rows: Tensor) -> Tensor:
 def _check(z: Tensor, candidates: Tensor | None, *rules: Rule | None) -> None:
     """Tags elsewhere would be copied tile by tile without notice, and each copy would synchronize with the device."""
     tags = [tag for rule in rules if rule is not None for tag in rule.tags]
+    for tag in tags:
+        if not isinstance(tag, Tensor):
+            raise TypeError(f"tags must be tensors, found {type(tag).__name__}: give torch.as_tensor of it")
     found = {tag.device for tag in tags} - {z.device}
     if found:
         raise ValueError(
@@ -187,7 +190,11 @@ class _TiledContrast(torch.autograd.Function):
         return total, terms
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, weight: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "contrastive losses have first derivatives only, found create_graph=True in their backward pass: take "
+                "gradient penalties and Hessians of other terms, or of torch.nn.functional.cross_entropy over all pairs"
+            )
         (gradient,) = ctx.saved_tensors
         return gradient * weight, None, None, None, None, None, None, None

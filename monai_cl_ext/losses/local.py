@@ -176,8 +176,7 @@ def _checked_corners(regions: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
 def _required(name: str, tag: Tensor | None, count: int) -> Tensor:
     if tag is None:
         raise ValueError(f"strategy 'ld' needs the {name} of each image: call loss(f1, f2, partition, volume)")
-    check_tag(name, tag, count)
-    return tag
+    return check_tag(name, tag, count)
 
 
 def _by_group(rule: Rule, size: int) -> Rule:

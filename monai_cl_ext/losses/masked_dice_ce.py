@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from monai_cl_ext.arguments import weight
 from monai_cl_ext.distributed import sum_over_processes
 from monai_cl_ext.losses.plain_tensors import plain_tensors
-from monai_cl_ext.losses.segmentation_checks import check_segmentation
+from monai_cl_ext.losses.segmentation_checks import check_classes, check_segmentation
 from monai_cl_ext.numerics import at_least_float32
 
 DICE_SMOOTH, CE_SMOOTH = 1e-10, 1e-16
@@ -43,12 +43,14 @@ class MaskedDiceCELoss(nn.Module):
             mask: (B, 1, *S) of 0 and 1.
 
         Raises:
-            ValueError: when the shapes do not fit.
+            ValueError: when the shapes do not fit, or on the CPU the target holds anything but classes 0 to C - 1.
         """
         check_segmentation(logits, target=target, mask=mask)
         logits = logits.to(at_least_float32(logits.dtype))
         mask = mask.to(logits.dtype)
-        target = torch.where(mask > 0, target, 0).long()
+        target = torch.where(mask > 0, target, 0)
+        check_classes(target, logits.shape[1])
+        target = target.long()
         probabilities, classes = logits.softmax(1) * mask, one_hot(target, logits.shape[1], dtype=logits.dtype) * mask
         voxels = [0, *range(2, logits.ndim)]
         entropy = F.cross_entropy(logits, target.squeeze(1), reduction="none") * mask.squeeze(1)

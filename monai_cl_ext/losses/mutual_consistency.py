@@ -47,4 +47,4 @@ class MutualConsistencyLoss(nn.Module):
         pairs = permutations(range(len(logits)), 2)
         squares = torch.stack([(predicted[own] - targets[other]).square().sum() for own, other in pairs]).sum()
         total, count = sum_over_processes(torch.stack([squares, torch.full_like(squares, logits[0].numel())]))
-        return total / count
+        return total / count.clamp_min(1)

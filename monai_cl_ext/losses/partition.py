@@ -23,13 +23,15 @@ class Strategy:
 
     Attributes:
         views: number of views of each slice.
-        rules: of the tags sample, partition and volume of all rows.
+        rules: of the sample and the tags of all rows.
+        tags: which of "partition" and "volume" it reads.
         form: of the loss.
         factor: of the mean over directed pairs.
     """
 
     views: int
-    rules: Callable[[Tensor, Tensor, Tensor], Rules]
+    rules: Callable[..., Rules]
+    tags: tuple[str, ...]
     form: Form
     factor: int
 
@@ -61,25 +63,31 @@ class PartitionContrastiveLoss(nn.Module):
         self.views: int = STRATEGIES[strategy].views
         self.temperature = positive_number("temperature", temperature)
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Which of "partition" and "volume" the strategy reads."""
+        return STRATEGIES[self.strategy].tags
+
     @plain_tensors
-    def forward(self, views: Sequence[Tensor], partition: Tensor, volume: Tensor) -> Tensor:
+    def forward(self, views: Sequence[Tensor], partition: Tensor | None = None, volume: Tensor | None = None) -> Tensor:
         """Mean loss of a batch of slices.
 
         Args:
             views: embeddings (B, D) of original, view 1, view 2; of view 1, view 2 for "gr".
-            partition: the slice's partition (B,), the same numbers in all volumes; -1 where it has none.
-            volume: the slice's volume (B,), unique over all processes.
+            partition: the slice's partition (B,), the same numbers in all volumes; -1 where it has none. "gr" does not
+                read it.
+            volume: the slice's volume (B,), unique over all processes; for "gd" alone.
 
         Raises:
+            TypeError: when a tag that the strategy reads is no tensor.
             ValueError: for another number of views, or shapes that do not fit.
         """
         shapes = {tuple(view.shape) for view in views}
         if len(shapes) != 1 or views[0].ndim != 2:
             raise ValueError(f"views must all be (B, D), found {sorted(shapes)}")
-        tags = {"partition": partition, "volume": volume}
-        for name, tag in tags.items():
-            check_tag(name, tag, len(views[0]))
-        rules = self.rules(tags, sample_tags(len(partition), partition.device), len(views))
+        given = {"partition": partition, "volume": volume}
+        tags = {name: check_tag(name, given[name], len(views[0])) for name in self.tags}
+        rules = self.rules(tags, sample_tags(len(views[0]), views[0].device), len(views))
         chosen = STRATEGIES[self.strategy]
         return chosen.factor * contrast(torch.cat(list(views)), *rules, temperature=self.temperature, form=chosen.form)
 
@@ -87,7 +95,7 @@ class PartitionContrastiveLoss(nn.Module):
         """Positive and negative pairs among the rows of all views, view by view.
 
         Args:
-            tags: "partition" and "volume" of each slice (B,), as in ``forward``.
+            tags: of each slice (B,), those of "partition" and "volume" that the strategy reads.
             samples: a number for each slice (B,), unique over all processes; see ``sample_tags``.
             views: number of views of each slice.
 
@@ -96,16 +104,15 @@ class PartitionContrastiveLoss(nn.Module):
         """
         if views != self.views:
             raise ValueError(f"strategy {self.strategy!r} takes {self.views} views, found {views}")
-        return STRATEGIES[self.strategy].rules(
-            *(tag.repeat(views) for tag in (samples, tags["partition"], tags["volume"]))
-        )
+        read = (tags[name] for name in self.tags)
+        return STRATEGIES[self.strategy].rules(*(tag.repeat(views) for tag in (samples, *read)))
 
 
-def _views_of_a_slice(sample: Tensor, partition: Tensor, volume: Tensor) -> Rules:
+def _views_of_a_slice(sample: Tensor) -> Rules:
     return same(sample), None
 
 
-def _against_other_partitions(sample: Tensor, partition: Tensor, volume: Tensor) -> Rules:
+def _against_other_partitions(sample: Tensor, partition: Tensor) -> Rules:
     return _known(same(sample), partition)
 
 
@@ -123,7 +130,7 @@ def _known(positive: Rule, partition: Tensor) -> Rules:
 
 
 STRATEGIES = {
-    "gr": Strategy(2, _views_of_a_slice, joint, 1),
-    "gd-": Strategy(3, _against_other_partitions, pairwise, 2),
-    "gd": Strategy(3, _across_volumes, pairwise, 2),
+    "gr": Strategy(2, _views_of_a_slice, (), joint, 1),
+    "gd-": Strategy(3, _against_other_partitions, ("partition",), pairwise, 2),
+    "gd": Strategy(3, _across_volumes, ("partition", "volume"), pairwise, 2),
 }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from monai_cl_ext.arguments import positive_number
+from monai_cl_ext.arguments import positive_number, probability
 from monai_cl_ext.losses.base_temperature import temperature_factor
 from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
@@ -34,7 +34,7 @@ class PositionContrastiveLoss(nn.Module):
     paper uses the thresholds 0.1 (CHD) and 0.35 (ACDC).
 
     Args:
-        threshold: distance under which slices are positive, as a fraction of the volume's length; positive.
+        threshold: distance under which slices are positive, a fraction of the volume's length, above 0 and at most 1.
         temperature: divides the cosine similarities; positive.
         base_temperature: multiplies the loss by temperature / base_temperature, as the released code does with 0.07;
             None leaves it out.
@@ -42,7 +42,7 @@ class PositionContrastiveLoss(nn.Module):
 
     def __init__(self, threshold: float, temperature: float = 0.1, base_temperature: float | None = None) -> None:
         super().__init__()
-        self.threshold = positive_number("threshold", threshold)
+        self.threshold = positive_number("threshold", probability("threshold", threshold))
         self.temperature = positive_number("temperature", temperature)
         self.factor = temperature_factor(self.temperature, base_temperature)
 
@@ -56,14 +56,18 @@ class PositionContrastiveLoss(nn.Module):
                 1 along each axis. A slice at NaN has no position and only repels.
 
         Raises:
-            ValueError: when shapes do not fit.
+            TypeError: when the positions are no tensor.
+            ValueError: when shapes do not fit, or on the CPU a position is below 0 or above 1.
         """
         check_embeddings(z1, z2)
+        if not isinstance(position, Tensor):
+            raise TypeError(f"position must be a tensor, found {type(position).__name__}: give torch.as_tensor of it")
         if position.shape not in ((len(z1),), (len(z1), 3)):
             raise ValueError(
                 f"position must be one number per slice, ({len(z1)},), or three per patch, ({len(z1)}, 3), found "
                 f"{tuple(position.shape)}"
             )
+        _check_fractions(position)
         rules = self.rules({"position": position}, sample_tags(len(z1), z1.device), views=2)
         return self.factor * contrast(torch.cat([z1, z2]), *rules, temperature=self.temperature)
 
@@ -78,3 +82,15 @@ class PositionContrastiveLoss(nn.Module):
         position = tags["position"].double()
         coordinates = [position] if position.ndim == 1 else position.unbind(1)
         return nearer_than(self.threshold - TOLERANCE, *(along.repeat(views) for along in coordinates)), None
+
+
+def _check_fractions(position: Tensor) -> None:
+    """Refuses positions such as slice numbers; those on a device are trusted, since looking would wait for it."""
+    if position.device.type != "cpu":
+        return
+    outside = (position < -TOLERANCE) | (position > 1 + TOLERANCE)
+    if outside.any():
+        raise ValueError(
+            f"position must be fractions of the volume's length, from 0 to 1, found {position[outside][0].item():g}: "
+            "divide slice numbers by the number of slices"
+        )

@@ -45,4 +45,5 @@ class PyramidConsistencyLoss(nn.Module):
         voxels = torch.full_like(squares, 1)
         parts = torch.stack([squares, certainty, divergence, voxels]).flatten(2).sum(2)
         squared, certain, diverged, count = sum_over_processes(parts)
+        count = count.clamp_min(1)  # an empty batch has a loss of 0
         return ((squared / count) / (certain / count + SMOOTH) + diverged / count).mean()

@@ -39,6 +39,8 @@ class SupervisedContrastiveLoss(nn.Module):
         Raises:
             ValueError: when there is not one label for each row.
         """
+        if not isinstance(labels, Tensor):
+            raise TypeError(f"labels must be a tensor (N,), found {type(labels).__name__}: give torch.as_tensor of it")
         if z.ndim != 2 or labels.shape != z.shape[:1]:
             raise ValueError(f"z must be (N, D) and labels (N,), found {tuple(z.shape)} and {tuple(labels.shape)}")
         rules = self.rules({"label": labels}, sample_tags(len(z), z.device), views=1)

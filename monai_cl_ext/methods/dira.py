@@ -38,6 +38,7 @@ class DiRA(Method):
     """
 
     views = 3
+    aligned_views = slice(2)
     collapse_causes = MoCo.collapse_causes
 
     def __init__(

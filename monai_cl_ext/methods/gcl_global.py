@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from monai_cl_ext.losses import PartitionContrastiveLoss
 from monai_cl_ext.losses.rules import Rules
 from monai_cl_ext.methods.method import NetworkMethod, joined
+from monai_cl_ext.methods.tags import tag_of
 from monai_cl_ext.networks import FlatMLPHead
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -35,6 +36,8 @@ class GCLGlobal(NetworkMethod):
         features: width of the embedding that is contrasted.
     """
 
+    contrasts_batch = True
+
     def __init__(
         self,
         network: nn.Module,
@@ -51,9 +54,13 @@ class GCLGlobal(NetworkMethod):
         self.views = self.loss.views
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
-        """The loss of equation 2; views are (view 1, view 2) for "gr", (original, view 1, view 2) otherwise."""
+        """The loss of equation 2; views are (view 1, view 2) for "gr", (original, view 1, view 2) otherwise.
+
+        Raises:
+            KeyError: when the batch lacks a tag that the strategy reads: the partition, for "gd" the volume, too.
+        """
         embeddings = self.head(self.stages.encode(joined(views))[-1]).chunk(len(views))
-        return {"loss": self.loss(list(embeddings), tags["partition"], tags["volume"])}
+        return {"loss": self.loss(list(embeddings), **{name: tag_of(tags, name) for name in self.loss.tags})}
 
     def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules:
         """Those of the loss."""

@@ -38,6 +38,8 @@ class GCLLocal(NetworkMethod):
         batch_norm: mode of the encoder while the method trains, "train" or "eval".
     """
 
+    aligned_views = slice(None)
+
     def __init__(
         self,
         network: nn.Module,

@@ -25,6 +25,7 @@ class InstanceContrast(NetworkMethod):
     """
 
     collapse_causes = "a learning rate or a temperature that is too high, or views that have too little in common"
+    contrasts_batch = True
     head: nn.Module
     loss: Any
 

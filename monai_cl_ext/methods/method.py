@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from monai_cl_ext.distributed import world_size
 from monai_cl_ext.losses import pair_matrices, sample_tags
 from monai_cl_ext.losses.plain_tensors import plain
 from monai_cl_ext.losses.rules import Rules
@@ -29,11 +30,15 @@ class Method(nn.Module, ABC):
     Attributes:
         views: number of views that it takes.
         more_views: whether it takes more of them, too.
+        aligned_views: which of them it compares place by place, so that they must not move against each other.
+        contrasts_batch: whether its negatives are the other images of the batch, which one image alone does not have.
         collapse_causes: what most often makes all projections alike, for a warning; None where they are not watched.
     """
 
     views: int = 2
     more_views: bool = False
+    aligned_views: slice = slice(0)
+    contrasts_batch: bool = False
     collapse_causes: str | None = None
 
     def __init__(self) -> None:
@@ -70,7 +75,8 @@ class Method(nn.Module, ABC):
             "loss", the scalar to be minimized, and its parts, each a scalar.
 
         Raises:
-            ValueError: in training, when heads with batch normalization are given a batch of one image.
+            ValueError: in training, when heads with batch normalization, or a contrast of the images of a batch, are
+                given a batch of one image.
         """
 
     def check_views(self, count: int) -> None:
@@ -84,6 +90,24 @@ class Method(nn.Module, ABC):
             raise ValueError(
                 f"{type(self).__name__} takes {least}{self.views} view(s) of an image, found {count}: give "
                 "PrepareViews one policy for each"
+            )
+
+    def check_alignment(self, geometries: Sequence[int | None]) -> None:
+        """Refuses views that move against each other where they are compared; asked by a trainer when it is made.
+
+        Args:
+            geometries: of each view, as ``transforms.PrepareViews`` has them.
+
+        Raises:
+            ValueError: names the method, what was found and what is expected.
+        """
+        aligned = range(len(geometries))[self.aligned_views]
+        if len({geometries[view] for view in aligned}) > 1:
+            moved = sorted({found for view in aligned if (found := geometries[view]) is not None})
+            raise ValueError(
+                f"{type(self).__name__} compares the views {list(aligned)} place by place, found a policy that moves "
+                f"view(s) {moved}: give them policies of intensities alone (transforms.intensity_part), or make "
+                "them from the one that is moved (made_from)"
             )
 
     def set_epoch(self, epoch: int) -> None:
@@ -191,13 +215,18 @@ def _taken(method: Method, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, 
 
 
 def _check_rows(method: Method, image: Tensor) -> None:
-    """Batch normalization of a head sets the rows of one image apart from nothing but each other."""
+    """Batch normalization of a head sets the rows of one image apart from nothing but each other; so does contrast."""
     if len(image) != 1:
         return
     if any(isinstance(module, nn.BatchNorm1d) and module.training for module in method.modules()):
         raise ValueError(
             f"{type(method).__name__} normalizes its heads over the batch and takes batches of two images or more in "
             "training, found one image: raise batch_size"
+        )
+    if method.contrasts_batch and method.training and world_size() == 1:
+        raise ValueError(
+            f"{type(method).__name__} contrasts the images of a batch with each other and takes two or more in "
+            "training, found one image: raise batch_size, or drop_last where the last batch of an epoch is short"
         )
 
 

@@ -29,6 +29,8 @@ class MoCoV3(MomentumMethod):
         features: width of the embedding that is contrasted.
     """
 
+    contrasts_batch = True
+
     def __init__(
         self,
         network: nn.Module,

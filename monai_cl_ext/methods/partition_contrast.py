@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from monai_cl_ext.losses import SupervisedContrastiveLoss, sample_tags
 from monai_cl_ext.losses.rules import Rules
 from monai_cl_ext.methods.instance import InstanceContrast
+from monai_cl_ext.methods.tags import tag_of
 from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags
 
@@ -41,12 +42,12 @@ class PartitionContrast(InstanceContrast):
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:
         """The loss over the partitions of the slices."""
         z = self.head(pooled)
-        labels = partition_labels(tags["partition"], sample_tags(len(z) // 2, z.device))
+        labels = partition_labels(tag_of(tags, "partition"), sample_tags(len(z) // 2, z.device))
         return {"loss": self.loss(z, labels.repeat(2))}, z
 
     def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules:
         """Those of the loss under the labels."""
-        return self.loss.rules({"label": partition_labels(tags["partition"], samples)}, samples, views)
+        return self.loss.rules({"label": partition_labels(tag_of(tags, "partition"), samples)}, samples, views)
 
 
 def partition_labels(partition: Tensor, samples: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import PositionContrastiveLoss
 from monai_cl_ext.methods.instance import InstanceContrast
+from monai_cl_ext.methods.tags import tag_of
 from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags
 
@@ -42,4 +43,4 @@ class PCL(InstanceContrast):
     def contrast(self, pooled: Tensor, tags: Tags) -> tuple[Losses, Tensor]:
         """The loss over the positions of slices (B,) or patches (B, 3)."""
         z = self.head(pooled)
-        return {"loss": self.loss(*z.chunk(2), tags["position"])}, z
+        return {"loss": self.loss(*z.chunk(2), tag_of(tags, "position"))}, z

@@ -31,6 +31,8 @@ class Restoration(NetworkMethod):
         channels: of the images.
     """
 
+    aligned_views = slice(None)
+
     def __init__(self, network: nn.Module, channels: int = 1) -> None:
         super().__init__(network, blocks=None)
         self.head = image_head(self.stages, positive_integer("channels", channels))

@@ -47,6 +47,7 @@ class SuperCL(Method):
     """
 
     views = 4
+    aligned_views = slice(2)
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class UniMatch(TwoStages):
     """
 
     views, more_views = 2, True
+    aligned_views = slice(None)
 
     def __init__(
         self,

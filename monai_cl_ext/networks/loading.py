@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from monai_cl_ext.arguments import one_of, probability
 from monai_cl_ext.names import first_names
@@ -95,7 +96,7 @@ def load_pretrained(
     ``num_batches_tracked`` of batch normalization is loaded when there, and never counted.
 
     Args:
-        net: the network.
+        net: the network; of a DataParallel, DistributedDataParallel or compiled one, what it wraps is loaded into.
         path_or_state: checkpoint file, or state_dict; wrappings such as ``{"model": ...}`` are opened.
         part: ``"all"``, or ``"encoder"`` as :func:`~monai_cl_ext.networks.stages.stages` knows it.
         blocks: with ``"encoder"``, also the first ``blocks`` decoder blocks, counted from the bottleneck; None takes
@@ -113,10 +114,10 @@ def load_pretrained(
     Raises:
         FileNotFoundError, ImportError: see :func:`~monai_cl_ext.networks.checkpoint.read_content`.
         TypeError: when the class of ``net`` is unknown, to ``part`` or to ``preset``.
-        ValueError: when the file cannot be read or is not of ``preset``, ``exclude`` names nothing, two tensors of the
-            source fit one name, no tensor matches, or fewer than ``minimum``, or one to be loaded is not finite.
+        ValueError: when the file cannot be read or is not of ``preset``, ``exclude`` names nothing, two tensors fit one
+            name, none or fewer than ``minimum`` match, one is not finite or of integers, or ``net`` is on "meta".
     """
-    probability("minimum", minimum)
+    net, minimum = _unwrapped(net), probability("minimum", minimum)
     where = "the given state" if isinstance(path_or_state, Mapping) else str(path_or_state)
     published = published_weights(net, path_or_state, preset) if preset else None
     source = read_state(path_or_state) if published is None else published.state
@@ -168,6 +169,12 @@ def with_pretrained(
 def _copy(source: Mapping[str, Tensor], net: nn.Module, chosen: Mapping[str, str], where: str) -> None:
     """Writes the chosen tensors, of each the network's name and the source's; none where one is not finite."""
     own = net.state_dict()
+    whole = [name for name, alias in chosen.items() if _is_real(own[name]) and not _is_real(source[alias])]
+    if whole:
+        raise ValueError(
+            f"{where}: expected floats, found {source[chosen[whole[0]]].dtype} in {_first(whole)}; nothing was loaded. "
+            "These are no weights, or quantized ones: take the file that was saved before quantization"
+        )
     refuse_not_finite(where, {alias: _as_loaded(source[alias], own[name]) for name, alias in chosen.items()})
     with torch.no_grad():
         for name, alias in chosen.items():
@@ -176,7 +183,26 @@ def _copy(source: Mapping[str, Tensor], net: nn.Module, chosen: Mapping[str, str
 
 def _as_loaded(tensor: Tensor, own: Tensor) -> Tensor:
     """In the network's number type, in which large numbers may overflow; an integer would hide that it was NaN."""
-    return tensor.to(own.dtype) if own.is_floating_point() or own.is_complex() else tensor
+    return tensor.to(own.dtype) if _is_real(own) else tensor
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _unwrapped(net: nn.Module) -> nn.Module:
+    """The network itself, out of the wrappers of torch that put a prefix before its names; none on the meta device."""
+    inner = net.module if isinstance(net, (nn.DataParallel, DistributedDataParallel)) else None
+    inner = getattr(net, "_orig_mod", inner)  # torch.compile's, whose class takes seconds to import
+    if isinstance(inner, nn.Module):
+        return _unwrapped(inner)
+    empty = [name for name, tensor in net.state_dict().items() if isinstance(tensor, Tensor) and tensor.is_meta]
+    if empty:
+        raise ValueError(
+            f"{type(net).__name__} is on the meta device, which holds no values, in {_first(empty)}: build it on "
+            "another, or call net.to_empty(device='cpu') before"
+        )
+    return net
 
 
 def _part_prefixes(net: nn.Module, part: str, blocks: int) -> list[str] | None:

@@ -39,37 +39,55 @@ class _Augmentd(RandPolicyd):
 
 
 class RandStrongAugment(_Augment):
-    """``strong_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``."""
+    """``strong_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``.
+
+    Intensities are clipped to [0, 1]; other images are scaled first, or take ``limits=None``.
+    """
 
     _make = staticmethod(strong_policy)
 
 
 class RandWeakAugment(_Augment):
-    """``weak_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``."""
+    """``weak_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``.
+
+    Intensities are clipped to [0, 1]; other images are scaled first, or take ``limits=None``.
+    """
 
     _make = staticmethod(weak_policy)
 
 
 class RandWeakMedAugment(_Augment):
-    """``weak_med_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``."""
+    """``weak_med_policy`` of one image (C, *S); its arguments beside ``prob`` and ``mode`` of ``RandPolicy``.
+
+    Intensities are clipped to [0, 1]; other images are scaled first, or take ``limits=None``.
+    """
 
     _make = staticmethod(weak_med_policy)
 
 
 class RandStrongAugmentd(_Augmentd):
-    """``strong_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``."""
+    """``strong_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``.
+
+    Intensities are clipped to [0, 1]; other images are scaled first, or take ``limits=None``.
+    """
 
     _make = staticmethod(strong_policy)
 
 
 class RandWeakAugmentd(_Augmentd):
-    """``weak_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``."""
+    """``weak_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``.
+
+    Intensities are clipped to [0, 1]; other images are scaled first, or take ``limits=None``.
+    """
 
     _make = staticmethod(weak_policy)
 
 
 class RandWeakMedAugmentd(_Augmentd):
-    """``weak_med_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``."""
+    """``weak_med_policy`` of the given keys, each (C, *S); its arguments beside those of ``RandPolicyd``.
+
+    Intensities are clipped to [0, 1]; other images are scaled first, or take ``limits=None``.
+    """
 
     _make = staticmethod(weak_med_policy)
 

@@ -38,6 +38,7 @@ class PrepareViews(PrepareBatch):
         channel_wise: draws for each channel of the images, see ``channel_wise_policy``, in place of one for all.
 
     Raises:
+        TypeError: when the policies are not a list of ``ViewPolicy``.
         ValueError: when ``made_from`` has another length than ``policies`` or names a view that is not earlier.
     """
 
@@ -52,7 +53,7 @@ class PrepareViews(PrepareBatch):
         self.generator = EpochGenerator(seed)
         self.superpixels = superpixels
         self.channel_wise = channel_wise
-        self.policies = list(policies)
+        self.policies = _policies(policies)
         self._by_channels: dict[int, list[ViewPolicy]] = {}
         self.made_from = [None] * len(self.policies) if made_from is None else list(made_from)
         earlier = (source is None or 0 <= source < view for view, source in enumerate(self.made_from))
@@ -61,6 +62,18 @@ class PrepareViews(PrepareBatch):
                 f"made_from must hold one entry for each of the {len(self.policies)} policies, None or the index of an "
                 f"earlier view, found {made_from!r}"
             )
+
+    @property
+    def geometries(self) -> list[int | None]:
+        """For each view the one, itself or an earlier one, whose policy moved it last; None where none did.
+
+        Views of one geometry show the same place at the same pixel.
+        """
+        found: list[int | None] = []
+        for view, (policy, source) in enumerate(zip(self.policies, self.made_from, strict=True)):
+            kept = None if source is None else found[source]
+            found.append(view if policy.changes_geometry else kept)
+        return found
 
     def set_epoch(self, epoch: int) -> None:
         """Seeds the views of an epoch from (seed, rank, epoch); call it before the epoch's first batch."""
@@ -145,6 +158,19 @@ class PrepareImage(PrepareBatch):
             )
         (view,), tags, *_ = self.views(batchdata, device, non_blocking, **kwargs)
         return view["image"], tags[self.target].long()
+
+
+def _policies(policies: Sequence[ViewPolicy]) -> list[ViewPolicy]:
+    """The policies as a list; a TypeError for one alone, and for transforms of single images."""
+    if isinstance(policies, ViewPolicy):
+        raise TypeError("policies must be a list, one policy for each view, found one ViewPolicy: give [policy] * 2")
+    for policy in policies:
+        if not isinstance(policy, ViewPolicy):
+            raise TypeError(
+                f"policies must be of ViewPolicy, found {type(policy).__name__}: views are made of whole batches; give "
+                "strong_policy() in place of RandStrongAugmentd, and leave MONAI's transforms to the dataset"
+            )
+    return list(policies)
 
 
 def maps_of(batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> View:

@@ -9,13 +9,29 @@ from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
-from monai.transforms import Compose, InvertibleTransform, MapTransform, Randomizable
+from monai.transforms import (
+    CastToTyped,
+    Compose,
+    EnsureTyped,
+    InvertibleTransform,
+    MapTransform,
+    Randomizable,
+    RandSmoothFieldAdjustContrastd,
+    RandSmoothFieldAdjustIntensityd,
+    ToDeviced,
+    ToTensord,
+)
 from torch import Tensor
 
 from .monai import RandPolicy, RandPolicyd
 from .policies.policy import ViewPolicy
 
 MAX_SEED = 2**31 - 1
+
+INTENSITIES_ALONE = (
+    RandSmoothFieldAdjustContrastd, RandSmoothFieldAdjustIntensityd, CastToTyped, EnsureTyped, ToDeviced, ToTensord,
+)  # fmt: skip
+"""MONAI's transforms that keep every voxel in its place, beside those of its module "intensity"."""
 
 
 class _TwoDraws(Randomizable, InvertibleTransform):
@@ -85,6 +101,8 @@ class TwoViewsd(_TwoDraws, MapTransform):
 
     Raises:
         TypeError: when the transform is neither a policy nor a random transform.
+        ValueError: when a dictionary transform lacks one of the keys, so that this one would stay where it is while the
+            others move. What changes intensities alone may lack keys.
         KeyError: on use, when an item already has an entry of a view's name.
     """
 
@@ -99,6 +117,7 @@ class TwoViewsd(_TwoDraws, MapTransform):
         if isinstance(transform, ViewPolicy):
             transform = RandPolicyd(self.keys, transform, mode=mode, allow_missing_keys=True)
         _TwoDraws.__init__(self, transform)
+        _check_keys(self.keys, transform)
         self.takes_items = _takes_items(transform)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -140,6 +159,28 @@ def _takes_items(transform: Any) -> bool:
     if isinstance(transform, Compose):
         return any(_takes_items(each) for each in transform.transforms)
     return isinstance(transform, MapTransform)
+
+
+def _check_keys(keys: Sequence[Hashable], transform: Any) -> None:
+    """Refuses dictionary transforms that lack a key, and are not known to keep every voxel in its place."""
+    if isinstance(transform, Compose):
+        for each in transform.transforms:
+            _check_keys(keys, each)
+    elif isinstance(transform, MapTransform) and not _keeps_places(transform):
+        lacking = [key for key in keys if key not in transform.keys]
+        if lacking:
+            raise ValueError(
+                f"{type(transform).__name__} has the keys {list(transform.keys)}, expected {list(keys)} as TwoViewsd "
+                f"has: {lacking} would stay where the others may move; give it all keys, or TwoViewsd its keys alone"
+            )
+
+
+def _keeps_places(transform: MapTransform) -> bool:
+    """Whether it is one of those that are known to change nothing but intensities or number types."""
+    if isinstance(transform, RandPolicyd):
+        return not transform.policy.moves
+    known = any(base.__module__.startswith("monai.transforms.intensity.") for base in type(transform).__mro__)
+    return known or isinstance(transform, INTENSITIES_ALONE)
 
 
 TwoViewsD = TwoViewsDict = TwoViewsd

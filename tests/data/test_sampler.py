@@ -182,3 +182,13 @@ def test_released_partitions_leave_the_last_slices_out():
             assert slice_partitions(n, s, "released").tolist() == expected
     with pytest.raises(ValueError, match="'even', 'released'"):
         slice_partitions(8, 4, "odd")
+
+
+def test_partitions_of_a_table_are_whole_numbers():
+    volume, partition = np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3)
+    assert list(PartitionBatchSampler(volume, partition * 1.0, 2)) == list(PartitionBatchSampler(volume, partition, 2))
+    for wrong, told in ((np.nan, "nan"), (1.5, "1.5")):
+        with pytest.raises(ValueError, match=f"partition must be integers, found float64 with {told}: give -1"):
+            PartitionBatchSampler(volume, [wrong, *partition[1:]], 2)
+    with pytest.raises(ValueError, match="partition must be integers, found <U1: give -1"):
+        PartitionBatchSampler(volume, list("abcd" * 3), 2)

@@ -319,3 +319,14 @@ def test_real_volumes_slice_along_another_axis(real_data):
     cases = find_cases(real_data / "Task04_Hippocampus")[:4]
     slices = dataset(cases, volume_transform(image_size=(48, 48), slice_axis=1), slice_axis=1)
     assert len(slices) == sum(nib.load(case["image"]).shape[1] for case in cases)
+
+
+@pytest.mark.parametrize("key", ["image", "label"])
+def test_arrays_are_no_files(key, tmp_path):
+    data = {**case(tmp_path, "p0"), key: np.zeros((1, 12, 10, 8), np.float32)}
+    with pytest.raises(TypeError, match=f'expected a path, or a list of paths, as "{key}", found ndarray: save it'):
+        dataset([data])
+    if key == "image":  # steps of one's own may take them
+        del data["label"]
+        data["image"][..., 4] = 1
+        assert len(dataset([data], Compose([Resized("image", (6, 6, 6))]), slice_axis=2)) == 6

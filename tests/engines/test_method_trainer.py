@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from monai_cl_ext.engines import MethodTrainer, precision
 from monai_cl_ext.methods import GCLGlobal, Method
 from monai_cl_ext.networks import GCLUNet
-from monai_cl_ext.transforms import PrepareViews, gcl_policy
+from monai_cl_ext.transforms import PrepareViews, gcl_intensity_policy, gcl_policy
 
 
 class Line(Method):
@@ -42,19 +42,25 @@ class Line(Method):
         self.steps += 1
 
 
+class Multiplied(Line):
+    def forward(self, views, tags):
+        self.seen = (views[0]["image"] @ (self.weight + torch.zeros(4, 4))).dtype
+        return super().forward(views, tags)
+
+
 def prepare(batch, device, non_blocking, **kwargs):
     return [{"image": batch["image"].to(device)}], {}, ({},), {}
 
 
-def trainer(images, rate=0.1, **kwargs) -> MethodTrainer:
-    method = Line()
+def trainer(images, rate=0.1, method=None, prepare_batch=prepare, **kwargs) -> MethodTrainer:
+    method = Line() if method is None else method
     return MethodTrainer(
         device=torch.device("cpu"),
         max_epochs=1,
         train_data_loader=[{"image": image} for image in images],
         method=method,
         optimizer=torch.optim.SGD(method.parameters(), lr=rate),
-        prepare_batch=prepare,
+        prepare_batch=prepare_batch,
         **kwargs,
     )
 
@@ -99,12 +105,7 @@ def test_every_iteration_event_fires_once_an_iteration_in_order():
 def test_amp_computes_in_bfloat16_where_the_cpu_can_and_keeps_float32_weights(supported, monkeypatch):
     monkeypatch.setattr(precision, "computes_bfloat16", lambda device: supported)
 
-    class Matmul(Line):
-        def forward(self, views, tags):
-            self.seen = (views[0]["image"] @ (self.weight + torch.zeros(4, 4))).dtype
-            return super().forward(views, tags)
-
-    method = Matmul()
+    method = Multiplied()
     with nullcontext() if supported else pytest.warns(UserWarning, match="no kernels for bfloat16"):
         engine = MethodTrainer(
             torch.device("cpu"), 1, [{"image": torch.ones(4, 4)}], method,
@@ -228,3 +229,41 @@ def test_two_processes_average_their_gradients_once_a_step_and_step_as_one(tmp_p
     (first, reductions), (second, others) = (torch.load(tmp_path / str(rank)) for rank in range(2))
     assert first == second == pytest.approx(accumulated(VALUES), abs=1e-6)
     assert reductions == others == 3
+
+
+def test_autocast_takes_the_arguments_of_monais_trainer(monkeypatch):
+    monkeypatch.setattr(precision, "computes_bfloat16", lambda device: True)
+    found = {}
+    for enabled in True, False:
+        engine = trainer([torch.ones(4, 4)], method=Multiplied(), amp=True, amp_kwargs={"enabled": enabled})
+        engine.run()
+        found[enabled] = engine.method.seen
+    assert found == {True: torch.bfloat16, False: torch.float32}
+    with pytest.raises(ValueError, match="dtype must be torch.bfloat16, found torch.float16"):
+        trainer([torch.ones(1)], amp=True, amp_kwargs={"dtype": torch.float16})
+
+
+def test_compiling_is_refused():
+    with pytest.raises(ValueError, match=r"compiles nothing, found compile=True: .* network.compile\(\) before Line"):
+        trainer([torch.ones(1)], compile=True)
+
+
+@pytest.mark.parametrize(
+    "policies, made_from, moved",
+    [
+        ([gcl_policy, gcl_policy], None, [0, 1]),
+        ([gcl_intensity_policy, gcl_policy], [None, 0], [1]),
+        ([gcl_intensity_policy] * 2, None, None),
+        ([gcl_policy, gcl_intensity_policy], [None, 0], None),
+    ],
+)
+def test_views_that_are_compared_place_by_place_share_their_geometry(policies, made_from, moved):
+    class Aligned(Line):
+        views = 2
+        aligned_views = slice(None)
+
+    prepare_batch = PrepareViews([policy(32) for policy in policies], made_from)
+    problem = None if moved is None else f"Aligned compares the views [0, 1] place by place, found a policy .*{moved}"
+    with nullcontext() if moved is None else pytest.raises(ValueError, match=problem.replace("[", r"\[")):
+        trainer([torch.ones(1)], method=Aligned(), prepare_batch=prepare_batch)
+    trainer([torch.ones(1)], prepare_batch=PrepareViews([gcl_policy()]))  # what compares nothing takes any

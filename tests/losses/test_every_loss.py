@@ -68,3 +68,18 @@ def test_a_tag_on_another_device_is_an_error(name):
         pytest.skip("no tag, or none that is compared")
     with pytest.raises((ValueError, RuntimeError), match="device"):
         call.on("meta")(*(view.to("meta") for view in call.views), *call.tags)
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.PyramidConsistencyLoss(), losses.MutualConsistencyLoss(), losses.CrossPseudoSupervisionLoss(),
+             losses.DualTaskConsistencyLoss()],
+)  # fmt: skip
+def test_an_empty_batch_of_maps_costs_nothing(loss):
+    first, second = torch.zeros(2, 0, 3, 8, 8).requires_grad_()
+    given = {
+        losses.CrossPseudoSupervisionLoss: (first, second),
+        losses.DualTaskConsistencyLoss: (second[:, 1:], first),
+    }.get(type(loss), ([first, second],))
+    value = loss(*given)
+    value.backward()
+    assert value.item() == 0

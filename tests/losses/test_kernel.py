@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel against its forms written out, and what holds for every loss built on it."""
 
+import numpy as np
 import pytest
 import torch
 from contrast_oracles import assert_same, directed_oracle, joint_oracle, pairwise_oracle, rows
@@ -247,3 +248,16 @@ def test_without_a_candidate_the_loss_and_its_gradient_are_zero(form):
     loss = contrast(z, same(torch.zeros(3)), temperature=0.1, candidates=torch.rand(0, 4), form=form)
     loss.backward()
     assert loss.item() == 0 and torch.equal(z.grad, torch.zeros_like(z))
+
+
+def test_tags_that_are_no_tensors_are_refused():
+    with pytest.raises(TypeError, match="tags must be tensors, found ndarray: give torch.as_tensor"):
+        contrast(rows(3, 4), same(np.zeros(3)), temperature=0.1)
+
+
+@FORMS
+def test_a_second_derivative_is_refused(form):
+    """The gradient of the first backward pass holds no graph; it would pass for a constant."""
+    z = rows(11, 5)
+    with pytest.raises(RuntimeError, match="first derivatives only, found create_graph=True"):
+        torch.autograd.grad(loss_of(z, form), z, create_graph=True)

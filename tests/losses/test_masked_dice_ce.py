@@ -135,3 +135,14 @@ def test_bad_arguments_are_named():
         loss(logits[:, :1], target, mask)
     with pytest.raises(ValueError, match="lambda_ce must be a finite number of at least 0, found -1"):
         MaskedDiceCELoss(lambda_ce=-1)
+
+
+@pytest.mark.parametrize("value", [0.7, 5.0, -1.0, float("nan")])
+def test_what_is_no_class_is_refused_under_the_mask_alone(value):
+    logits, target, mask = case()
+    target = target.double()
+    target.flatten()[:2] = value  # one outside of the mask, one under it
+    with pytest.raises(ValueError, match=rf"class numbers from 0 to 2, found {value:g} at 1 voxel"):
+        MaskedDiceCELoss()(logits, target, mask)
+    mask.flatten()[:2] = 0
+    assert torch.isfinite(MaskedDiceCELoss()(logits, target, mask))

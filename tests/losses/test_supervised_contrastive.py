@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Supervised contrast."""
 
+import numpy as np
 import pytest
 import torch
 from contrast_oracles import assert_same, joint_oracle, rows
@@ -64,3 +65,8 @@ def test_labels_must_fit_rows():
 def test_base_temperature_must_be_positive(base):
     with pytest.raises(ValueError, match="base_temperature"):
         SupervisedContrastiveLoss(base_temperature=base)
+
+
+def test_labels_must_be_a_tensor():
+    with pytest.raises(TypeError, match=r"labels must be a tensor \(N,\), found ndarray: give torch.as_tensor"):
+        SupervisedContrastiveLoss()(torch.zeros(6, 4), np.zeros(6))

@@ -102,3 +102,23 @@ def test_pretraining_brings_the_partitions_of_different_volumes_together(tmp_pat
         method(images, tags)["loss"].backward()
         optimizer.step()
     assert probe(method, dataset) > 0.75
+
+
+@pytest.mark.parametrize("strategy, needed", [("gr", []), ("gd-", ["partition"]), ("gd", ["partition", "volume"])])
+def test_tags_are_needed_where_the_strategy_reads_them(strategy, needed):
+    method = GCLGlobal(network(), strategy, image_size=(32, 32))
+    views, tags, *_ = PrepareViews([gcl_policy()] * method.views)(batch())
+    assert method(views, {name: tags[name] for name in needed})["loss"] == method(views, tags)["loss"]
+    assert method.rules({name: tags[name] for name in needed}, torch.arange(8), method.views)
+    for name in needed:
+        lacking = {other: tag for other, tag in tags.items() if other != name}
+        with pytest.raises(KeyError, match=f"needs the tag '{name}' of each image, found .*names, lists and NumPy"):
+            method(views, lacking)
+
+
+def test_a_batch_of_one_image_has_no_negatives():
+    method = GCLGlobal(network(), "gr", image_size=(32, 32))
+    views, tags, *_ = PrepareViews([gcl_policy()] * 2)(batch(1))
+    with pytest.raises(ValueError, match="GCLGlobal contrasts the images of a batch with each other and takes two"):
+        method(views, tags)
+    assert method.eval()(views, tags)["loss"] == 0

@@ -139,3 +139,18 @@ def test_pcl_brings_slices_of_one_place_together(tmp_path):
     dataset = SliceDataset(find_cases(tmp_path / "phantom"), transform, progress=False)
     right, broken = trained_probe(PCL, dataset), trained_probe(Unplaced, dataset)
     assert right > 0.7 > 0.55 > broken
+
+
+@pytest.mark.parametrize("kind, tag", [(PCL, "position"), (PartitionContrast, "partition")])
+def test_a_tag_that_the_batch_lacks_is_named(kind, tag):
+    with pytest.raises(KeyError, match=rf"needs the tag '{tag}' of each image, found \['volume'\]: give"):
+        kind(network(), features=8)(views(), {"volume": TAGS["volume"]})
+
+
+@pytest.mark.parametrize("kind", [SimCLR, PCL, PartitionContrast])
+def test_a_batch_of_one_image_has_no_negatives_in_training(kind):
+    method, single = kind(network(), features=8), [{"image": view["image"][:1]} for view in views()]
+    tags = {name: tag[:1] for name, tag in TAGS.items()}
+    with pytest.raises(ValueError, match=f"{kind.__name__} contrasts the images .* found one image: raise batch_size"):
+        method(single, tags)
+    assert method.eval()(single, tags)["loss"] == 0

@@ -333,3 +333,34 @@ def test_saved_weights_note_the_blocks_that_were_pretrained(tmp_path):
         SaveWeights(unet(1), str(tmp_path / f"{blocks}.pt"), blocks=blocks).save(None)
         assert noted_trained_blocks(torch.load(tmp_path / f"{blocks}.pt", weights_only=True)) == blocks
     assert unet(1).state_dict().keys() == torch.load(tmp_path / "3.pt", weights_only=True).keys()
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, lambda net: nn.DataParallel(torch.compile(net))])
+@pytest.mark.parametrize("part", ["all", "encoder"])
+def test_wrapped_networks_are_loaded_into(wrap, part):
+    source, net = unet(1), unet(2)
+    report = load_pretrained(wrap(net), source.state_dict(), part=part)
+    assert report.fraction == 1 and not (part == "all" and report.unused)
+    assert torch.equal(net.state_dict()[report.matched[0]], source.state_dict()[report.matched[0]])
+
+
+def test_a_network_on_the_meta_device_is_refused():
+    with pytest.raises(
+        ValueError, match=r"BasicUNet is on the meta device, .* in conv_0.conv_0.conv.weight, .*to_empty"
+    ):
+        load_pretrained(unet().to("meta"), unet(1).state_dict())
+
+
+def test_integers_are_no_weights():
+    state = unet(1).state_dict()
+    state["conv_0.conv_0.conv.weight"] = torch.ones_like(state["conv_0.conv_0.conv.weight"]).to(torch.int8)
+    net = unet(2)
+    untouched(
+        net, lambda: load_pretrained(net, state), r"expected floats, found torch.int8 in conv_0.conv_0.conv.weight"
+    )
+
+
+def test_torchscript_is_told(tmp_path):
+    torch.jit.trace(unet(1).eval(), torch.zeros(1, 1, 32, 32)).save(tmp_path / "model.ts")
+    with pytest.raises(ValueError, match=r"model.ts: .* \(it is TorchScript: give the state_dict .* model.pt\)"):
+        load_pretrained(unet(), tmp_path / "model.ts")

@@ -102,3 +102,9 @@ def test_ratios_with_which_no_box_fits_are_refused():
     with pytest.raises(ValueError, match="its smallest box fits"):
         AreaCropResize((0.5, 1.0), ratio=(3.0, 4.0))
     AreaCropResize((0.2, 1.0), ratio=(3.0, 4.0))
+
+
+@pytest.mark.parametrize("area", [0.4, (0.1, 0.2, 0.3), None])
+def test_a_range_is_two_numbers(area):
+    with pytest.raises(TypeError, match="AreaCropResize's area must be two numbers, the lower first, found"):
+        AreaCropResize(area)

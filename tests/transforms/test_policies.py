@@ -35,8 +35,10 @@ from monai_cl_ext.transforms import (
     weak_med_policy,
     weak_policy,
 )
+from monai_cl_ext.transforms.operations import intensity_range
 
-POLICIES = [strong_policy, weak_policy, weak_med_policy, basic_policy, simclr_policy, moco_policy]
+CLIPPING = [strong_policy, weak_policy, weak_med_policy, simclr_policy, moco_policy]
+POLICIES = [*CLIPPING, basic_policy]
 OTHERS = [
     gcl_policy, gcl_intensity_policy, gcl_finetune_policy, pcl_policy, segmentation_policy, supercl_policy,
     identity_policy,
@@ -166,3 +168,28 @@ def test_every_argument_has_a_default_and_others_are_refused(make):
     assert len(parameters) <= 9 and [each.name for each in parameters][:2] == ["size", "spatial_dims"]
     with pytest.raises(TypeError, match="mirror_axes"):
         make(mirror_axes=0)
+
+
+@pytest.mark.parametrize("make", [*CLIPPING, gcl_policy, gcl_intensity_policy])
+def test_images_that_clipping_destroys_are_warned_of_once(make, monkeypatch):
+    monkeypatch.setattr(intensity_range, "_warned", set())
+    color = {"color": False} if make in CLIPPING else {}
+    policy, gray = make(**color), noise(2, 1, 16, 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy({"image": 1.06 * gray - 0.03}, generator())  # what percentiles leave
+    with pytest.warns(UserWarning, match=r"from 0\.?\d* to 25\d\S* are clipped to \[0, 1.*scale them") as found:
+        for _ in range(2):
+            policy({"image": 255 * gray}, generator())
+    assert len(found) == 1
+    monkeypatch.setattr(intensity_range, "_warned", set())
+    with pytest.warns(UserWarning, match="are clipped to"):
+        policy({"image": (gray - 0.5) / 0.3}, generator())
+
+
+def test_policies_that_clip_nothing_take_any_image(monkeypatch):
+    monkeypatch.setattr(intensity_range, "_warned", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for policy in strong_policy(color=False, limits=None), gcl_policy(maximum=None), supercl_policy():
+            policy({"image": 255 * noise(2, 1, 16, 16)}, generator())

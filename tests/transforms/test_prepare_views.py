@@ -17,6 +17,7 @@ from monai_cl_ext.transforms import (
     Mirror,
     PrepareImage,
     PrepareViews,
+    RandStrongAugmentd,
     Rotation,
     ViewPolicy,
     batched_slic,
@@ -230,3 +231,10 @@ def test_a_bundle_s_configuration_makes_them():
     config = {"views": {"_target_": "monai_cl_ext.transforms.PrepareViews", "policies": [policy, policy], "seed": 3}}
     made = ConfigParser(config).get_parsed_content("views")(batch())[0]
     assert [tuple(view["image"].shape) for view in made] == [(6, 1, 16, 12)] * 2
+
+
+def test_what_is_no_list_of_policies_is_refused():
+    with pytest.raises(TypeError, match=r"found one ViewPolicy: give \[policy\] \* 2"):
+        PrepareViews(gcl_policy())
+    with pytest.raises(TypeError, match=r"found RandStrongAugmentd: .* strong_policy\(\) in place of"):
+        PrepareViews([RandStrongAugmentd("image")])

@@ -8,11 +8,15 @@ import torch
 from monai.data import CacheDataset, DataLoader, MetaTensor
 from monai.transforms import (
     Compose,
+    EnsureTyped,
     Flip,
+    OneOf,
     RandAffined,
     RandFlip,
+    RandFlipd,
     RandGaussianNoise,
     RandGaussianNoised,
+    RandLambdad,
     RandRotated,
     ScaleIntensityd,
 )
@@ -26,6 +30,7 @@ from monai_cl_ext.transforms import (
     TwoViewsd,
     TwoViewsDict,
     ViewPolicy,
+    gcl_intensity_policy,
     weak_med_policy,
 )
 
@@ -126,3 +131,27 @@ def test_names_and_its_place_in_a_pipeline():
     assert first.shape == (3, 1, 8, 8)
     assert not torch.allclose(first, second) and not torch.allclose(first, later)
     assert not torch.allclose(first[0], first[1])
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        RandFlipd("image", prob=1.0),
+        Compose([RandGaussianNoised("image"), OneOf([RandFlipd("image"), RandRotated(["image", "label"])])]),
+        RandPolicyd("image", ViewPolicy([Rotation(10.0)])),
+        RandLambdad("image", torch.flipud),
+    ],
+)
+def test_a_transform_that_would_move_the_image_without_its_label_is_refused(transform):
+    with pytest.raises(ValueError, match=r"keys \['image'\], expected \['image', 'label'\] .*: \['label'\] would stay"):
+        TwoViewsd(["image", "label"], transform)
+
+
+def test_intensities_of_the_image_alone_may_change():
+    item = {"image": noise(1, 8, 8), "label": (noise(1, 8, 8) > 0.5).byte()}
+    steps = [
+        RandFlipd(["image", "label"], prob=1.0), RandGaussianNoised("image", prob=1.0), EnsureTyped("image"),
+        RandPolicyd("image", gcl_intensity_policy()),
+    ]  # fmt: skip
+    made = TwoViewsd(["image", "label"], Compose(steps))(item)
+    assert torch.equal(made["label_1"], item["label"].flip(1, 2)) and not torch.equal(made["image_1"], item["image"])

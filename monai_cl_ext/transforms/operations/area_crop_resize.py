@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .matrices import box_matrix
-from .operation import AffineOperation, blend, interval, uniform
+from .operation import AffineOperation, blend, bounds, uniform
 
 TRIES = 10
 """Boxes drawn for a sample until one fits, as many as torchvision's ``RandomResizedCrop`` draws."""
@@ -40,8 +40,8 @@ class AreaCropResize(AffineOperation):
         probability: float = 1.0,
     ) -> None:
         super().__init__([*[1.0] * spatial_dims, *[0.0] * spatial_dims], spatial_dims, probability)
-        self.area = interval("AreaCropResize's area", *area, above=0.0)
-        self.ratio = interval("AreaCropResize's ratio", *ratio, above=0.0)
+        self.area = bounds("AreaCropResize's area", area, above=0.0)
+        self.ratio = bounds("AreaCropResize's ratio", ratio, above=0.0)
         nearest_square = min(max(1.0, self.ratio[0]), self.ratio[1])
         smallest = self._sides(torch.tensor([self.area[0]]), torch.full((1, spatial_dims - 1), nearest_square))
         if self.area[1] > 1 or smallest.max() > 1 + 1e-6:

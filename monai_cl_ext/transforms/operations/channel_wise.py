@@ -8,6 +8,7 @@ from torch import Tensor
 
 from monai_cl_ext.arguments import positive_integer
 
+from .intensity_range import Limits
 from .operation import IntensityOperation
 
 
@@ -35,6 +36,11 @@ class ChannelWise(IntensityOperation):
         self.operation, self.channels = operation, positive_integer("channels", channels)
         self.params_on_cpu = operation.params_on_cpu
         super().__init__(operation.identity.repeat(channels), operation.probability)
+
+    @property
+    def clips_to(self) -> Limits | None:
+        """As the operation."""
+        return self.operation.clips_to
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """The parameters of all channels, one behind the other, (B, C P)."""

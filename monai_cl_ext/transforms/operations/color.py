@@ -33,6 +33,11 @@ class Saturation(IntensityOperation):
             raise ValueError(f"Saturation's factors must be at least 0, found low={low!r}")
         self.limits = checked_limits("Saturation", limits)
 
+    @property
+    def clips_to(self) -> Limits | None:
+        """Its limits."""
+        return self.limits
+
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Factors, (B, 1)."""
         return uniform((batch_size, 1), self.low, self.high, generator)

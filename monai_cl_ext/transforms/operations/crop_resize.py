@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .matrices import box_matrix
-from .operation import AffineOperation, blend, interval, uniform
+from .operation import AffineOperation, blend, bounds, interval, uniform
 
 
 class CropResize(AffineOperation):
@@ -33,7 +33,7 @@ class CropResize(AffineOperation):
         super().__init__([1.0, *[0.0] * spatial_dims], spatial_dims, probability)
         smallest, largest = fraction if isinstance(fraction, Sequence) else (fraction, fraction)
         self.fraction = interval("CropResize's fraction", smallest, largest, above=0.0)
-        self.location = interval("CropResize's location", *location)
+        self.location = bounds("CropResize's location", location)
         if self.fraction[1] > 1 or self.location[0] < 0 or self.location[1] > 1:
             raise ValueError(
                 f"CropResize crops inside the image: fraction must be at most 1 and location within [0, 1], "

@@ -9,7 +9,7 @@ from torch import Tensor
 from monai_cl_ext import arguments
 
 from .corruption import inside_boxes
-from .operation import IntensityOperation, check_axes, interval
+from .operation import IntensityOperation, bounds, check_axes
 
 
 class BoxCutout(IntensityOperation):
@@ -41,7 +41,7 @@ class BoxCutout(IntensityOperation):
         self.boxes = arguments.positive_integer("boxes", boxes)
         super().__init__([0.0] * (1 + 2 * boxes * spatial_dims), probability)
         self.outside, self.stop = outside, arguments.probability("stop", stop)
-        self.fractions = interval("BoxCutout's fractions", *fractions, above=0.0)
+        self.fractions = bounds("BoxCutout's fractions", fractions, above=0.0)
         if self.fractions[1] > 1:
             raise ValueError(f"BoxCutout's fractions must be at most 1, found {fractions!r}")
 

@@ -62,6 +62,11 @@ class IntensityScaling(IntensityOperation):
         self.low, self.high = interval("IntensityScaling", low, high, above=0.0)
         self.limits = checked_limits("IntensityScaling", limits)
 
+    @property
+    def clips_to(self) -> Limits | None:
+        """Its limits."""
+        return self.limits
+
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Factors, (B, 1)."""
         return uniform((batch_size, 1), self.low, self.high, generator)
@@ -102,6 +107,11 @@ class Contrast(IntensityOperation):
         self.low, self.high = interval("Contrast", low, high, above=0.0)
         self.mean = one_of("Contrast's mean", mean, ("channel", "gray"))
         self.limits = checked_limits("Contrast", limits)
+
+    @property
+    def clips_to(self) -> Limits | None:
+        """Its limits."""
+        return self.limits
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Factors, (B, 1)."""

@@ -3,12 +3,23 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from .operation import IntensityOperation, interval
+from .operation import IntensityOperation, bounds, interval
 
 Limits = tuple[float, float]
+
+LOST = 0.1
+"""Share of voxels beyond the limits from on which a policy warns; what percentiles scaled has a few."""
+
+LOOKED_AT = 2**16
+"""Voxels of a batch that are looked at, which costs nothing beside the operations."""
+
+_warned: set[Limits] = set()
 
 
 class ClampIntensity(IntensityOperation):
@@ -22,6 +33,11 @@ class ClampIntensity(IntensityOperation):
     def __init__(self, low: float, high: float) -> None:
         super().__init__([])
         self.low, self.high = interval("ClampIntensity", low, high)
+
+    @property
+    def clips_to(self) -> Limits:
+        """(low, high)."""
+        return self.low, self.high
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """No parameters, (B, 0)."""
@@ -41,6 +57,8 @@ class UnitRange(IntensityOperation):
 
     A sample that is constant, up to rounding, becomes 0.
     """
+
+    sets_range: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__([])
@@ -67,9 +85,32 @@ def checked_limits(name: str, limits: Limits | None) -> Limits | None:
     Raises:
         ValueError: when they are not two finite numbers, the lower first.
     """
-    return None if limits is None else interval(f"{name}'s limits", *limits)
+    return None if limits is None else bounds(f"{name}'s limits", limits)
 
 
 def clipped(values: Tensor, limits: Limits | None) -> Tensor:
     """The values clipped to the limits in place, for tensors that an operation has just made; None clips nothing."""
     return values if limits is None else values.clamp_(*limits)
+
+
+def warn_clipped(image: Tensor, limits: Limits) -> None:
+    """Warns, once per process and limits, of images that clipping would destroy.
+
+    Args:
+        image: any floating-point tensor on the CPU, before its intensities are changed.
+        limits: what they will be clipped to.
+    """
+    if limits in _warned:
+        return
+    values = image.reshape(-1)
+    values = values[:: max(1, len(values) // LOOKED_AT)]
+    lost = ((values < limits[0]) | (values > limits[1])).float().mean().item()
+    if lost > LOST:
+        _warned.add(limits)
+        low, high = (bound.item() for bound in image.aminmax())
+        warnings.warn(
+            f"images of intensities from {low:g} to {high:g} are clipped to [{limits[0]:g}, {limits[1]:g}], which "
+            f"{lost:.0%} of their voxels lie beyond; scale them to about [0, 1] before, or give the policy limits=None "
+            "(of GCL's, maximum=None), which clips nothing",
+            stacklevel=2,
+        )

@@ -65,8 +65,16 @@ class IntensityOperation(Operation):
     by_channel: ClassVar[bool] = False
     """Whether the channels of an image may have parameters of their own, see ``ChannelWise``."""
 
+    sets_range: ClassVar[bool] = False
+    """Whether the range of its results does not depend on that of the image."""
+
     params_on_cpu: bool = False
     """Whether ``apply`` takes its parameters on the CPU, for operations that seed a device generator with them."""
+
+    @property
+    def clips_to(self) -> tuple[float, float] | None:
+        """The range that it clips intensities to; None where it clips nothing."""
+        return None
 
     @abstractmethod
     def apply(self, image: Tensor, params: Tensor) -> Tensor:
@@ -120,6 +128,19 @@ def interval(name: str, low: float, high: float, above: float = float("-inf")) -
         bound = "" if above == float("-inf") else f"{above:g} < "
         raise ValueError(f"{name} must be finite with {bound}low <= high, found low={low!r}, high={high!r}")
     return float(low), float(high)
+
+
+def bounds(name: str, value: Sequence[float], above: float = float("-inf")) -> tuple[float, float]:
+    """``interval`` of an argument that holds both bounds.
+
+    Raises:
+        TypeError: when it is not two numbers.
+    """
+    try:
+        low, high = value
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be two numbers, the lower first, found {value!r}") from None
+    return interval(name, low, high, above)
 
 
 def blend(identity: float, value: float, strength: float) -> float:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Standardization(IntensityOperation):
         ValueError: when the lengths differ or a standard deviation is not positive; when applied, for images with
             another number of channels.
     """
+
+    sets_range: ClassVar[bool] = True
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__([])

@@ -46,7 +46,8 @@ def gcl_policy(
         crop: side of the box as a fraction of each side (100 of 192 pixels).
         shift: b of the offset U(-b, b).
         contrast: c of the factor U(1 - c, 1 + c) about the mean of the image.
-        maximum: intensities are clipped to [0, maximum]; None, for images that are standardized, clips nothing.
+        maximum: intensities are clipped to [0, maximum], so that images of another range, such as CT in HU or gray
+            values to 255, lose what lies beyond: scale them first; None, for standardized images, clips nothing.
         location: range of the box's location within its slack, 0 the low and 1 the high end (corners at 10 to 69 of the
             92 pixels that a box of 100 can move in 192).
     """

@@ -12,6 +12,7 @@ from monai_cl_ext.arguments import one_of, per_axis, positive_integer
 from monai_cl_ext.types import View
 
 from ..operations.elastic import ElasticDeformation
+from ..operations.intensity_range import Limits, warn_clipped
 from ..operations.matrices import centering
 from ..operations.operation import AffineOperation, IntensityOperation, Operation, SpatialOperation
 from ..operations.operation_group import OperationGroup, flattened
@@ -117,6 +118,11 @@ class ViewPolicy:
         return any(isinstance(step, Warp) for step in self.steps)
 
     @property
+    def changes_geometry(self) -> bool:
+        """Whether a spatial operation is in it; one that only resamples to another size keeps every place."""
+        return any(isinstance(operation, SpatialOperation) for operation in flattened(self.operations))
+
+    @property
     def columns(self) -> int:
         """Parameters per sample, P."""
         return sum(operation.columns for operation in self.operations)
@@ -140,9 +146,13 @@ class ViewPolicy:
 
         Raises:
             ValueError: when the view or the parameters do not fit the policy.
+
+        On the CPU it warns, once, of images of which more than a tenth lies beyond what the policy clips to.
         """
         view = {name: plain(map_) for name, map_ in view.items()}
         self._check(view, params)
+        if "image" in view and view["image"].device.type == "cpu" and (limits := self._limits()):
+            warn_clipped(view["image"], limits)
         reference = view.get("image", next(iter(view.values())))
         size, sent = tuple(reference.shape[2:]), []
         for step, part in self._parts(params):
@@ -206,6 +216,11 @@ class ViewPolicy:
     def _parts(self, params: Tensor) -> Iterable[tuple[IntensityOperation | Warp, Tensor]]:
         """Each step with its columns of the parameters."""
         return zip(self.steps, params.split([step.columns for step in self.steps], dim=1), strict=True)
+
+    def _limits(self) -> Limits | None:
+        """What images are clipped to first; None where nothing clips them as they come."""
+        intensities = (each for each in flattened(self.operations) if isinstance(each, IntensityOperation))
+        return next((each.clips_to for each in intensities if each.sets_range or each.clips_to), None)
 
     def _check(self, view: View, params: Tensor) -> None:
         if not view or not set(view) <= set(MAPS):

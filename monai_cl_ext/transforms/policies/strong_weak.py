@@ -51,7 +51,8 @@ def strong_policy(
         color: False leaves out saturation, hue and grayscale, for images that are not RGB.
         blur_probability: chance of blur; 0 disables it.
         solarize_probability: chance that intensities above 0.5 are inverted.
-        limits: range of the intensities, to which the jitter clips; None, for images that leave [0, 1], clips nothing.
+        limits: range of the intensities, to which the jitter clips; images that leave [0, 1], such as standardized
+            ones, CT in HU or gray values to 255, lose what lies beyond: scale them, or give None, which clips nothing.
     """
     operations = [
         *_geometry(crop, mirror_axis, mirror_probability, spatial_dims),

@@ -27,7 +27,9 @@ class Superpixel(Transform):
 
     Segments are connected through faces and numbered from 0; the map is deterministic. Colors are compared in Lab, a
     single channel as a gray picture, whatever its range: ``compactness`` means the same in every backend as in
-    scikit-image's SLIC of RGB pictures.
+    scikit-image's SLIC of RGB pictures. Places are compared in voxels, and the spacing of a MetaTensor is not read:
+    where the axes differ in spacing, resample first (``monai.transforms.Spacing``), or choose ``n_segments`` for the
+    voxels.
 
     Args:
         n_segments: approximate number of segments of a map.
