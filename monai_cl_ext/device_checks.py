@@ -29,3 +29,26 @@ def check_values(holds: Tensor, expected: str, found: Callable[[], str], remedy:
         torch._assert_async(holds, f"{expected}: {remedy}")
     elif holds.device.type == "cpu" and not holds:
         raise ValueError(f"{expected}, found {found()}: {remedy}")
+
+
+def check_classes(name: str, labels: Tensor, num_classes: int, remedy: str) -> None:
+    """Checks that all labels are whole numbers from 0 to ``num_classes`` - 1, as :func:`check_values` does.
+
+    Args:
+        name: of the labels, for the error.
+        labels: of any shape and type.
+        num_classes: background included.
+        remedy: what to do.
+
+    Raises:
+        ValueError: on the CPU, when one is something else.
+    """
+    fits = (labels >= 0) & (labels < num_classes)
+    if labels.is_floating_point():
+        fits &= labels == labels.trunc()
+    check_values(
+        fits.all(),
+        f"{name} must be classes from 0 to {num_classes - 1}",
+        lambda: f"{labels[~fits][0].item():g} at {int((~fits).sum())} voxel(s)",
+        remedy,
+    )

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_cl_ext.arguments import weight
+from monai_cl_ext.device_checks import check_classes
 from monai_cl_ext.distributed import sum_over_processes
 from monai_cl_ext.losses.plain_tensors import plain_tensors
-from monai_cl_ext.losses.segmentation_checks import check_classes, check_segmentation
+from monai_cl_ext.losses.segmentation_checks import check_segmentation
 from monai_cl_ext.numerics import at_least_float32
 
 DICE_SMOOTH, CE_SMOOTH = 1e-10, 1e-16
+REMEDY = "resample labels with mode nearest, and give the network one output for each class, background included"
 
 
 class MaskedDiceCELoss(nn.Module):
@@ -43,13 +45,14 @@ class MaskedDiceCELoss(nn.Module):
             mask: (B, 1, *S) of 0 and 1.
 
         Raises:
-            ValueError: when the shapes do not fit, or on the CPU the target holds anything but classes 0 to C - 1.
+            ValueError: when the shapes do not fit, or on the CPU the target holds anything but classes 0 to C - 1;
+                on CUDA that is an assertion of the device.
         """
         check_segmentation(logits, target=target, mask=mask)
         logits = logits.to(at_least_float32(logits.dtype))
         mask = mask.to(logits.dtype)
         target = torch.where(mask > 0, target, 0)
-        check_classes(target, logits.shape[1])
+        check_classes("target", target, logits.shape[1], REMEDY)
         target = target.long()
         probabilities, classes = logits.softmax(1) * mask, one_hot(target, logits.shape[1], dtype=logits.dtype) * mask
         voxels = [0, *range(2, logits.ndim)]

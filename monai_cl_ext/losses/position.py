@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number, probability
+from monai_cl_ext.device_checks import check_values
 from monai_cl_ext.losses.base_temperature import temperature_factor
 from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
@@ -85,12 +86,11 @@ class PositionContrastiveLoss(nn.Module):
 
 
 def _check_fractions(position: Tensor) -> None:
-    """Refuses positions such as slice numbers; those on a device are trusted, since looking would wait for it."""
-    if position.device.type != "cpu":
-        return
+    """Refuses positions such as slice numbers; NaN stands for none."""
     outside = (position < -TOLERANCE) | (position > 1 + TOLERANCE)
-    if outside.any():
-        raise ValueError(
-            f"position must be fractions of the volume's length, from 0 to 1, found {position[outside][0].item():g}: "
-            "divide slice numbers by the number of slices"
-        )
+    check_values(
+        ~outside.any(),
+        "position must be fractions of the volume's length, from 0 to 1",
+        lambda: f"{position[outside][0].item():g}",
+        "divide slice numbers by the number of slices",
+    )

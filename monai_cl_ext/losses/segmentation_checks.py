@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of shapes and classes for segmentation losses."""
+"""Shape checks of segmentation losses."""
 
 from __future__ import annotations
 
@@ -16,22 +16,6 @@ def check_segmentation(logits: Tensor, **maps: Tensor) -> None:
     for name, found in maps.items():
         if tuple(found.shape) != expected:
             raise ValueError(f"{name} must be {expected} for logits {tuple(logits.shape)}, found {tuple(found.shape)}")
-
-
-def check_classes(target: Tensor, classes: int) -> None:
-    """Raises a ValueError unless the target holds class numbers below ``classes``.
-
-    One on another device than the CPU is trusted, since looking would wait for the device.
-    """
-    if target.device.type != "cpu":
-        return
-    wrong = (target < 0) | (target >= classes) | (target != target.trunc() if target.is_floating_point() else False)
-    if wrong.any():
-        raise ValueError(
-            f"target must hold class numbers from 0 to {classes - 1}, found {target[wrong][0].item():g} at "
-            f"{int(wrong.sum())} voxel(s): resample labels with mode nearest, and give the network one output for each "
-            "class, background included"
-        )
 
 
 def check_alike(logits: Sequence[Tensor]) -> None:

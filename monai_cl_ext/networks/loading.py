@@ -172,8 +172,8 @@ def _copy(source: Mapping[str, Tensor], net: nn.Module, chosen: Mapping[str, str
     whole = [name for name, alias in chosen.items() if _is_real(own[name]) and not _is_real(source[alias])]
     if whole:
         raise ValueError(
-            f"{where}: expected floats, found {source[chosen[whole[0]]].dtype} in {_first(whole)}; nothing was loaded. "
-            "These are no weights, or quantized ones: take the file that was saved before quantization"
+            f"{where}: expected floats, found {source[chosen[whole[0]]].dtype} in {first_names(whole)}; nothing was "
+            "loaded. These are no weights, or quantized ones: take the file that was saved before quantization"
         )
     refuse_not_finite(where, {alias: _as_loaded(source[alias], own[name]) for name, alias in chosen.items()})
     with torch.no_grad():
@@ -199,7 +199,7 @@ def _unwrapped(net: nn.Module) -> nn.Module:
     empty = [name for name, tensor in net.state_dict().items() if isinstance(tensor, Tensor) and tensor.is_meta]
     if empty:
         raise ValueError(
-            f"{type(net).__name__} is on the meta device, which holds no values, in {_first(empty)}: build it on "
+            f"{type(net).__name__} is on the meta device, which holds no values, in {first_names(empty)}: build it on "
             "another, or call net.to_empty(device='cpu') before"
         )
     return net

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from monai_cl_ext.device_checks import check_values
+from monai_cl_ext.device_checks import check_classes
 from monai_cl_ext.transforms.plain import plain
 
 
@@ -14,15 +14,10 @@ def checked_labels(labels: Tensor, num_classes: int, remedy: str) -> Tensor:
 
     Raises:
         ValueError: when they have another shape or, on the CPU, another class; on CUDA that is an assertion of the
-            device, see ``check_values``.
+            device, see ``check_classes``.
     """
     if labels.ndim < 3 or labels.shape[1] != 1:
         raise ValueError(f"labels must be (B, 1, *S), found {tuple(labels.shape)}")
     labels = plain(labels)
-    check_values(
-        ((labels >= 0) & (labels < num_classes)).all(),
-        f"labels must be classes from 0 to {num_classes - 1}",
-        lambda: f"{labels.min()} to {labels.max()}",
-        remedy,
-    )
+    check_classes("labels", labels, num_classes, remedy)
     return labels

@@ -142,7 +142,7 @@ def test_what_is_no_class_is_refused_under_the_mask_alone(value):
     logits, target, mask = case()
     target = target.double()
     target.flatten()[:2] = value  # one outside of the mask, one under it
-    with pytest.raises(ValueError, match=rf"class numbers from 0 to 2, found {value:g} at 1 voxel"):
+    with pytest.raises(ValueError, match=rf"target must be classes from 0 to 2, found {value:g} at 1 voxel"):
         MaskedDiceCELoss()(logits, target, mask)
     mask.flatten()[:2] = 0
     assert torch.isfinite(MaskedDiceCELoss()(logits, target, mask))

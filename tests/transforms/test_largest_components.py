@@ -109,9 +109,9 @@ def test_no_gpu_would_wait_for_it(size):
 
 def test_bad_arguments_are_named():
     labels = torch.tensor([0, 3])[None, None]
-    with pytest.raises(ValueError, match="classes from 0 to 2, found 0 to 3"):
+    with pytest.raises(ValueError, match="classes from 0 to 2, found 3 at"):
         keep_largest_components(labels, 3)
-    with pytest.raises(ValueError, match="classes from 0 to 3, found -1 to 3"):
+    with pytest.raises(ValueError, match="classes from 0 to 3, found -1 at"):
         keep_largest_components(torch.where(labels == 0, -1, labels), 4)
     with pytest.raises(ValueError, match=r"labels must be \(B, 1, \*S\), found \(2, 2, 4, 4\)"):
         keep_largest_components(torch.zeros(2, 2, 4, 4, dtype=torch.int64), 2)
