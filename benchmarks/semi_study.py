@@ -42,6 +42,12 @@ def validation_dice(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def test_scores(studies: list[Study], table: str) -> pd.DataFrame:
+    """Those of all trainings in the folders, also of methods and numbers of labels that an earlier command gave."""
+    tables = (study.folder / cell.name / table for study in studies for cell in study.finetuned)
+    return pd.concat(read_scores(path) for path in tables if path.is_file())
+
+
 def differences(scores: pd.DataFrame, pairs: list[tuple[str, str]], labelled: int) -> pd.DataFrame:
     """Difference of mean Dice of each pair, the first method minus the second, corrected over all pairs."""
     rows = []
@@ -66,12 +72,12 @@ def main() -> None:
     print("Dice of validation patients, best epoch, mean over draws\n")
     validation = pd.concat(map(validation_dice, studies)).groupby(["labelled", "method"])["dice"]
     print(validation.agg(["mean", "count"]).round(3).to_string())
-    scores = pd.concat(read_scores(folder / (SCORES_LAST if args.last else SCORES)) for folder in args.study)
+    scores = test_scores(studies, SCORES_LAST if args.last else SCORES)
     first, *others = (method for study in studies for method in study.plan.methods)
     pairs = [(method, reference) for method, _, reference in (pair.rpartition(":") for pair in args.pairs)]
     if unknown := {method for pair in pairs for method in pair} - set(scores["method"]):
         parser.error(f"--pairs: the studies have no {', '.join(sorted(unknown))}")
-    for labelled in studies[0].plan.labelled:
+    for labelled in sorted(set(scores["labelled"])):
         print(f"\n{labelled} labeled patients, test patients\n")
         trained = set(scores.loc[scores["labelled"] == labelled, "method"])
         compared = [pair for pair in pairs or [(method, first) for method in others] if trained.issuperset(pair)]
