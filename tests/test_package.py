@@ -20,6 +20,16 @@ def test_one_version():
         assert metadata_of(name)["required_packages_version"]["monai-cl-ext"] == monai_cl_ext.__version__
 
 
+def test_both_licenses_are_told_and_shipped():
+    """That of the code, and that of the weights of the bundles in the package."""
+    settings = (ROOT / "setup.cfg").read_text()
+    assert "license_expression = Apache-2.0 AND CC-BY-SA-4.0\n" in settings
+    files = settings.split("license_files =")[1].split("keywords")[0].split()
+    assert files == ["LICENSE", "LICENSE-CC-BY-SA-4.0"]
+    code, weights = ((ROOT / name).read_text() for name in files)
+    assert "Apache License" in code and "Attribution-ShareAlike 4.0 International" in weights
+
+
 def test_the_container_installs_as_the_readme_does():
     lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")]
     steps = [line.split(maxsplit=1) for line in lines]

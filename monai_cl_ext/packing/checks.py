@@ -11,6 +11,7 @@ from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import BundleProperty, BundlePropertyConfig
 
 from monai_cl_ext.extras import found
+from monai_cl_ext.packing.references import refuse_incomplete
 
 SCHEMA = Path(__file__).with_name("schema") / "meta_schema_20240725.json"
 FILES = (
@@ -20,7 +21,7 @@ FILES = (
 
 
 def check_bundle(folder: Path) -> list[str]:
-    """The zoo's checks: files, changelog, schema, network, and the properties of workflows.
+    """The zoo's checks: files, changelog, schema, network, and the properties of workflows; and all references.
 
     Args:
         folder: of a bundle with weights.
@@ -58,4 +59,9 @@ def check_bundle(folder: Path) -> list[str]:
         if lacking:
             raise ValueError(f"{config}: lacks {', '.join(lacking)}, which MONAI asks of a workflow")
         told.append(f"{name}.json: has the {len(required)} properties that MONAI asks of a workflow")
+        try:
+            looked_at = refuse_incomplete(parser, "initialize", "run")
+        except ValueError as error:
+            raise ValueError(f"{config} would not run: {error}") from error
+        told.append(f"{name}.json: {looked_at} ids that a run needs are there, each component with its arguments")
     return told

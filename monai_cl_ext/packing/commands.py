@@ -36,7 +36,15 @@ class BundleCommands:
         folder = copy_bundle(str(name), str(output), [str(each).strip() for each in overlays])
         print(f"{name} copied to {folder}")
 
-    def pack(self, run: str, output: str, data_license: str = "", authors: str = "", exports: bool = True) -> None:
+    def pack(
+        self,
+        run: str,
+        output: str,
+        data_license: str = "",
+        authors: str = "",
+        exports: bool = True,
+        data_source: str = "",
+    ) -> None:
         """Packs what was trained as a bundle that stands alone: settings in its configs, weights, scores, no names.
 
         It runs where only MONAI is installed. The checks of MONAI's model zoo are run on it.
@@ -45,13 +53,15 @@ class BundleCommands:
             run: Folder that train wrote, or of a bundle in which configs/train.json has completed.
             output: Folder of the new bundle, whose name is the bundle's.
             data_license: License of the data that it was trained on, in a sentence.
-            authors: Of the weights.
+            authors: Of the weights, who have the copyright.
             exports: Whether to export the network as TorchScript and ONNX too.
+            data_source: Where the data are from that it was trained on, in a sentence.
         """
+        from monai_cl_ext.packing.metadata import Origin
         from monai_cl_ext.packing.next_steps import next_steps
         from monai_cl_ext.packing.pack import pack
 
-        packed = pack(run, output, data_license, authors, exports)
+        packed = pack(run, output, Origin(authors, data_source, data_license), exports)
         print("\n".join([*packed.checks, *(f"{file}: not written: {why}" for file, why in packed.missing.items())]))
         print(f"packed in {packed.folder}\n\n{next_steps(packed)}")
 
@@ -65,10 +75,12 @@ class BundleCommands:
             url: Public address of a folder that has the files of models/.
             output: Checkout of the model zoo, or another folder; nothing in it is overwritten.
         """
-        from monai_cl_ext.packing.zoo import write_pull_request
+        from monai_cl_ext.packing.zoo import left_out, write_pull_request
 
         files = write_pull_request(bundle, url, output)
         print("\n".join(map(str, files)))
+        if others := left_out(bundle):
+            print(f"left out, as bundle pack did not write it: {', '.join(others)}")
         if not (Path(bundle) / "models" / "model.ts").is_file():
             print(
                 f"add {files[0].name!r} to exclude_verify_torchscript_list in {output}/ci/bundle_custom_data.py: it "

@@ -9,17 +9,22 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_cl_ext.bundles.layers import ordered_config
+from monai_cl_ext.packing.evaluations import SERVED_APART, plain
 from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.study.handover import literal
 
 PLACES = ("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device")
-OWN_TO_THE_RUN = (
-    *PLACES, "cases", "split", "labelled", "unlabelled", "labelled_patients", "draw", "pretrained", "weights", "resume",
-    "train#dataset#data", "train#labelled#data", "train#unlabelled#data", "validate#dataset#data",
-    "table", "columns", "pictures", "class_names",
-    "store", "wandb", "tracking_uri", "experiment_name", "run_name", "save_execute_config",
+TRACKED = ("wandb", "tracking_uri", "experiment_name", "run_name", "save_execute_config")
+OWN_TO_THE_DATA = (
+    "cases", "split", "labelled", "unlabelled", "labelled_patients", "draw", "train#dataset#data",
+    "train#labelled#data", "train#unlabelled#data", "validate#dataset#data", "table", "columns", "pictures",
+    "class_names",
 )  # fmt: skip
-"""Ids of train.json that tell where, on which patients and how tracked it ran: the packed one has the bundle's."""
+OWN_TO_THE_RUN = (*PLACES, *TRACKED, *OWN_TO_THE_DATA, "pretrained", "weights", "resume", "store")
+"""Ids of train.json that tell where, on which patients and how tracked it ran: the packed one has the bundle's.
+
+Those of the data that the bundle lacks, as an overlay brought them, stay as far as they only say how cases are found.
+"""
 HANDLED = ("train", "validate")  # to whose handlers a tracker is added, and by MONAI Label weights to begin with
 OWN_HANDLERS = ("MLFlowHandler", "TrackWandB", "CheckpointLoader")
 OWN_TO_INFERENCE = (
@@ -27,10 +32,6 @@ OWN_TO_INFERENCE = (
     "initialize", "run",
 )  # fmt: skip
 """Ids that inference.json has in a form of its own."""
-SERVED_APART = (
-    "validate#preprocessing", "validate#prepared", "validate#inferer", "validate#postprocessing", "standardization",
-)  # fmt: skip
-"""Ids of train.json that make the predictions which are scored, and that inference.json has in a form of its own."""
 OWN_TO_THE_EVALUATION = ("class_names", "use_spacing", "neighbors", "neighbor_temperature", "level", "resamples")
 """Settings of evaluations that are plain values of evaluate.json."""
 Configs = dict[str, dict[str, Any]]
@@ -71,16 +72,12 @@ def packed_configs(run: TrainedRun) -> Configs:
 def _refuse_other_predictions(run: TrainedRun) -> None:
     own, trained = ConfigParser(copy.deepcopy(run.bundle.read("train"))), ConfigParser(copy.deepcopy(run.config))
     own.resolve_macro_and_relative_ids()
-    changed = [name for name in SERVED_APART if name in own and _plain(own[name]) != _plain(trained.get(name))]
+    changed = [name for name in SERVED_APART if name in own and plain(own[name]) != plain(trained.get(name))]
     if changed:
         raise ValueError(
             f"{run.bundle.path('train')}: the training ran with another {' and '.join(changed)}, which inference.json "
             "has in a form of its own; make the change in both configs of this folder, and pack again"
         )
-
-
-def _plain(value: Any) -> str:
-    return str(value).replace("::", "#")  # as MONAI's parser rewrites references
 
 
 def _trained(run: TrainedRun) -> dict[str, Any]:
@@ -91,13 +88,18 @@ def _trained(run: TrainedRun) -> dict[str, Any]:
         parent, _, last = name.rpartition("#")
         if name in trained and name in bundle:
             trained[name] = bundle[name]
-        elif name in trained:
+        elif name in trained and not (name in OWN_TO_THE_DATA and _finds(trained[name])):
             del trained[parent][last]
     content: dict[str, Any] = {name: value for name, value in trained.get().items() if name != "_meta_"}
     for part in HANDLED:
         handlers = content.get(part, {}).get("handlers", [])
         handlers[:] = [handler for handler in handlers if not _is_of_the_run(handler)]
     return content
+
+
+def _finds(value: Any) -> bool:
+    """Whether it says how cases are found, and not which: a component, a reference or an expression."""
+    return "_target_" in value if isinstance(value, dict) else isinstance(value, str) and value[:1] in ("@", "$")
 
 
 def _is_of_the_run(handler: dict[str, Any]) -> bool:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import importlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ckpt_export, onnx_export
 
 from monai_cl_ext.extras import found
@@ -15,6 +18,10 @@ from monai_cl_ext.files import atomic
 NETWORK = "network_def"
 DEBUGGING = ".debug_pkl"
 """Members of a TorchScript file that tell of each operation in which file of the exporting machine it was written."""
+ANY_BATCH = {
+    "input_names": ["image"], "output_names": ["pred"],
+    "dynamic_axes": {"image": {0: "batch"}, "pred": {0: "batch"}},
+}  # fmt: skip
 NOTES = ("doc_string", "metadata_props")
 """Fields of ONNX messages that hold such stack traces, and nothing that computes."""
 
@@ -39,7 +46,7 @@ def export_onnx(folder: Path, shape: list[int]) -> None:
 
     Args:
         folder: with configs and models/model.pt.
-        shape: of a batch of images.
+        shape: of a batch of images, of which the sides stay fixed and the batch does not.
 
     Raises:
         ImportError: where onnx is not installed.
@@ -49,10 +56,17 @@ def export_onnx(folder: Path, shape: list[int]) -> None:
     import onnx
 
     path = folder / "models" / "model.onnx"
-    onnx_export(NETWORK, filepath=str(path), input_shape=shape, **_files(folder))
+    several = [2, *shape[1:]]  # torch.export takes a 1 for a constant
+    onnx_export(NETWORK, filepath=str(path), input_shape=several, converter_kwargs=dict(ANY_BATCH), **_files(folder))
     model = onnx.load(path)
     _clear_notes(model)
     onnx.save(model, path)
+
+
+def onnx_network(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network of an ONNX file, run by onnxruntime on the processor."""
+    session = importlib.import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
 
 def _clear_notes(message: Any) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from monai_cl_ext.bundles.build import OWN_PACKAGE
@@ -17,17 +18,47 @@ MODULE = "monai_cl_ext"
 VERSION_KEYS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 
 
-def packed_metadata(run: TrainedRun, configs: Configs, size: list[int], scores: Scores | None) -> dict[str, Any]:
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What nothing but those who pack a bundle know of it.
+
+    Attributes:
+        authors: of the weights, who have the copyright.
+        data_source: where the data are from that it was trained on.
+        data_license: of these data.
+    """
+
+    authors: str = ""
+    data_source: str = ""
+    data_license: str = ""
+
+    @property
+    def license_text(self) -> str:
+        """The license of the data, or what to do where it is not stated."""
+        return self.data_license or f"{NOT_STATED} by those who packed the bundle; ask them before you use the weights."
+
+
+def packed_metadata(
+    run: TrainedRun, origin: Origin, configs: Configs, size: list[int], scores: Scores | None
+) -> dict[str, Any]:
     """The content of metadata.json, without what is known of the weights.
 
     Args:
         run: the training.
+        origin: of weights and data.
         configs: of the packed bundle.
         size: of an image that the network takes, without batch and channels.
         scores: of its evaluation.
     """
     known = copy.deepcopy(run.bundle.read("metadata"))
-    content = known | run.kind.metadata(known, run.class_names, data_of(run), run.settings)
+    data = f"{origin.data_source}; " * bool(origin.data_source) + _parts(run)
+    content = known | run.kind.metadata(known, run.class_names, data, run.settings)
+    content["authors"] = origin.authors or NOT_STATED
+    content["copyright"] = f"Copyright (c) {origin.authors}" if origin.authors else NOT_STATED
+    content["overlays"] = {name: told for name, told in known["overlays"].items() if name not in baked_overlays(run)}
     formats = content["network_data_format"]
     for tensor in (formats["inputs"]["image"], formats["outputs"]["pred"]):
         if tensor["spatial_shape"]:
@@ -45,7 +76,12 @@ def packed_metadata(run: TrainedRun, configs: Configs, size: list[int], scores: 
     return content
 
 
-def data_of(run: TrainedRun) -> str:
+def baked_overlays(run: TrainedRun) -> list[str]:
+    """Overlays that would replace what stands in the packed configs as the training had it: those of inference."""
+    return [name for name, told in run.bundle.known_overlays.items() if "inference" in told.get("stages", [])]
+
+
+def _parts(run: TrainedRun) -> str:
     """The parts of the training's data, each in a few words."""
     cards, item = run.training["data"].items(), run.kind.problem.item
     return "; ".join(

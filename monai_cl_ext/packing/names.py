@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from monai_cl_ext.bundles.build import SOURCE
+from monai_cl_ext.data.file_names import case_name
+from monai_cl_ext.handlers.run_record import data_facts
 from monai_cl_ext.packing.trained_run import TrainedRun
 
 SHORTEST = 4  # characters of a name that is looked for: "1" stands in every file
@@ -21,16 +27,46 @@ TEXTS = ("", ".json", ".md", ".txt", ".conf")
 PLACES = ("dataset_dir", "output_dir", "ckpt_dir", "bundle_root", "table")
 
 
-def names_of(run: TrainedRun) -> Iterator[str]:
-    """Names that a reader of the bundle shall not learn: patients, volumes, folders."""
-    for record in run.records:
-        for card in record["data"].values():
-            yield from card["patient_of_volume"]
-            yield from card.get("volume_names", [])
-    yield str(run.bundle.folder)
-    yield str(Path.home())
-    places = (run.config.get(name) for name in PLACES)
-    yield from (place for place in places if isinstance(place, str) and os.path.isabs(place))
+def names_of(run: TrainedRun) -> tuple[set[str], str]:
+    """Names that a reader of the bundle shall not learn: patients, volumes, folders.
+
+    Returns:
+        Those of every stage that ran in the folder and of the whole list of cases, with patients that were held out;
+        and why they are not whole, where neither the cases nor their parts can be listed any more, else "".
+    """
+    cards = [card for record in run.records for card in record["data"].values()]
+    lists, reason = _listed(run)
+    names = set(_named([*cards, *map(data_facts, lists)]))
+    places = [run.config.get(name) for name in PLACES]
+    folders = [run.settings["dataset_dir"], *(place for place in places if isinstance(place, str))]
+    names |= {str(run.bundle.folder), str(Path.home()), *filter(os.path.isabs, folders)}
+    return names, "" if lists else f"the list of cases cannot be read again, so those of the records alone: {reason}"
+
+
+def _listed(run: TrainedRun) -> tuple[list[list[dict[str, Any]]], str]:
+    """The lists of cases that a training had, as far as they can be read again, and why another cannot."""
+    places = {"bundle_root": str(run.bundle.folder), "dataset_dir": run.settings["dataset_dir"]}
+    parser = ConfigParser({**copy.deepcopy(run.config), **places})
+    lists, reason = [], ""
+    for name in ("cases", "split"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they were told when it was trained
+                found = parser.get_parsed_content(name)
+            lists += list(found.values()) if isinstance(found, dict) else [found]
+        except Exception as error:  # data that were moved, or whatever an expression meets without them
+            reason = str(error.__cause__ or error).splitlines()[0]
+    return lists, reason
+
+
+def _named(cards: list[dict[str, Any]]) -> Iterator[str]:
+    """Patients and volumes of these cards; of whole paths, which stand where names repeat, file and folder."""
+    for card in cards:
+        for name in (*card["patient_of_volume"], *card.get("volume_names", [])):
+            if os.path.isabs(name):
+                yield from (case_name(name), os.path.dirname(name))
+            else:
+                yield name
 
 
 def refuse_names(folder: Path, names: Collection[str]) -> str:

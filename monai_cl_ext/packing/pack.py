@@ -12,7 +12,7 @@ from monai_cl_ext.bundles.json_text import json_text
 from monai_cl_ext.files import atomic_folder, write_text
 from monai_cl_ext.packing.checks import check_bundle
 from monai_cl_ext.packing.configs import packed_configs
-from monai_cl_ext.packing.metadata import packed_metadata
+from monai_cl_ext.packing.metadata import Origin, baked_overlays, packed_metadata
 from monai_cl_ext.packing.names import names_of, refuse_names
 from monai_cl_ext.packing.page import page
 from monai_cl_ext.packing.scores import scores_of
@@ -21,8 +21,9 @@ from monai_cl_ext.packing.weights import hashes, pack_weights
 from monai_cl_ext.screen import logged_to
 
 PARTS = ("configs", "scripts")
+TEXTS = ("LICENSE", "docs", *PARTS)  # all that a pack has beside models/
+NOTHING_STATED = Origin()
 LEFT_OUT = ("__pycache__", ".*", "*~")  # what interpreters, editors and file managers leave behind
-NOT_STATED = "not stated by those who packed the bundle; ask them before you use the weights."
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Packed:
     unscored: str
 
 
-def pack(run: str, output: str, data_license: str = "", authors: str = "", exports: bool = True) -> Packed:
+def pack(run: str, output: str, origin: Origin = NOTHING_STATED, exports: bool = True) -> Packed:
     """Writes a bundle of what was trained: its settings in the configs, its weights, scores and page.
 
     Left out: states to resume from, records, and names of patients, volumes and places.
@@ -50,8 +51,7 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "", expor
     Args:
         run: folder of ``train``, or of a bundle in which train.json has completed.
         output: folder of the bundle, whose name is the bundle's; it must not exist.
-        data_license: license of the data that it was trained on.
-        authors: of the weights.
+        origin: authors of the weights, source and license of the data.
         exports: whether models/ gets TorchScript and ONNX beside the state of the network.
 
     Raises:
@@ -66,18 +66,17 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "", expor
     configs, scores, size = packed_configs(trained), scores_of(trained), _size(trained)
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(target) as folder:
-        metadata = packed_metadata(trained, configs, size, scores)
-        metadata |= {"name": target.name.replace("_", " "), "authors": authors or "not stated"}
-        own = trained.bundle.folder
+        metadata = packed_metadata(trained, origin, configs, size, scores)
+        metadata["name"] = target.name.replace("_", " ")
+        own, overlays = trained.bundle.folder, [f"{name}.json" for name in baked_overlays(trained)]
         shutil.copy(own / "LICENSE", folder)
         for part in PARTS:
             if (own / part).is_dir():
-                shutil.copytree(own / part, folder / part, ignore=shutil.ignore_patterns(*LEFT_OUT))
+                shutil.copytree(own / part, folder / part, ignore=shutil.ignore_patterns(*LEFT_OUT, *overlays))
         for name, content in {**configs, "metadata": metadata}.items():
             write_text(folder / "configs" / f"{name}.json", json_text(content))
-        license_text = data_license or NOT_STATED
         (folder / "docs").mkdir()
-        write_text(folder / "docs" / "data_license.txt", license_text + "\n")
+        write_text(folder / "docs" / "data_license.txt", origin.license_text + "\n")
         channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
         with logged_to(Path(os.devnull)):  # exporters and MONAI's commands print what they do
             missing = pack_weights(trained.weights, folder, [channels, *size], exports)
@@ -85,8 +84,9 @@ def pack(run: str, output: str, data_license: str = "", authors: str = "", expor
             write_text(folder / "models" / name, text)
         metadata |= {"weights_sha256": hashes(folder)}
         write_text(folder / "configs" / "metadata.json", json_text(metadata))
-        write_text(folder / "docs" / "README.md", page(trained, metadata, scores, license_text))
-        searched = refuse_names(folder, set(names_of(trained)))
+        write_text(folder / "docs" / "README.md", page(trained, metadata, scores, origin.license_text))
+        names, lacking = names_of(trained)
+        searched = refuse_names(folder, names) + f"; {lacking}" * bool(lacking)
         with logged_to(Path(os.devnull)):
             checks = [*check_bundle(folder), searched]
     return Packed(target, checks, missing, trained.unscored)

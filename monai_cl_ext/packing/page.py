@@ -10,7 +10,6 @@ from typing import Any
 from monai_cl_ext.bundles.build import OWN_PACKAGE
 from monai_cl_ext.metrics.metric import METRICS
 from monai_cl_ext.packing.kinds import ALL, Kind
-from monai_cl_ext.packing.metadata import data_of
 from monai_cl_ext.packing.scores import Scores
 from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.study.statistics.intervals import Estimate
@@ -41,11 +40,11 @@ def page(run: TrainedRun, metadata: Mapping[str, Any], scores: Scores | None, li
         "### **Tags**": f"{kind.problem.name.capitalize()}, {modality}",
         "## **Model Description**": f"{metadata['description']}. Classes: "
         + ", ".join(f"{number} {name}" for number, name in classes.items()) + ".",
-        "## **Data**": f"{data_of(run)}. License: {license_text}",
+        "## **Data**": f"{metadata['data_source']}. License: {license_text}",
         "#### **Preprocessing**": f"{_sentence(metadata['image_classes'])}. Settings of the training, which inference "
         f"has too: {shown}.",
         "## **Performance**": f"No scores: {run.unscored}." if scores is None else _performance(scores),
-        "## **Usage**": _usage(metadata, kind),
+        "## **Additional Usage Steps**": _usage(metadata, kind),
         "## **System Configuration**": f"Trained in {duration(run.training['seconds'])} on {run.training['device']}, "
         f"{run.training['processes']} process(es): {run.training['iterations']:,} steps of {settings['batch_size']}.",
         "## **Limitations**": f"{metadata['intended_use']}. Scores hold for images like those of the training."
@@ -97,21 +96,31 @@ def _needs_own_package(metadata: Mapping[str, Any]) -> bool:
 
 
 def _usage(metadata: Mapping[str, Any], kind: Kind) -> str:
-    alone = "Inference needs MONAI and pytorch-ignite alone, training and evaluation monai-cl-ext too."
+    required = metadata["required_packages_version"]
+    needed = f"MONAI {metadata['monai_version']}, " + ", ".join(f"{name} {found}" for name, found in required.items())
+    more = "training and evaluation monai-cl-ext too" if not _needs_own_package(metadata) else "as all else does"
     hashes = [f"- `{file}`: SHA-256 {digest}" for file, digest in metadata["weights_sha256"].items()]
+    if "models/model.onnx" in metadata["weights_sha256"]:
+        size = " x ".join(map(str, metadata["network_data_format"]["inputs"]["image"]["spatial_shape"]))
+        hashes += ["", f"`models/model.onnx` takes `image`, any number of images of {size}, and gives `pred`."]
     return "\n".join(
         [
-            f"In the bundle's folder. {'All need monai-cl-ext.' if _needs_own_package(metadata) else alone}",
+            *textwrap.wrap(
+                f"In the bundle's folder. Inference needs {needed} (other versions may serve), and fire for these "
+                f"commands; {more}. `OUT` is a folder outside of the bundle, as what is written there names patients.",
+                WIDTH,
+                break_on_hyphens=False,
+            ),
             "",
             "```",
-            "python -m monai.bundle run --config_file configs/inference.json --dataset_dir DIR",
+            "python -m monai.bundle run --config_file configs/inference.json --dataset_dir DIR --output_dir OUT",
             "python -m monai.bundle run --config_file \"['configs/train.json','configs/evaluate.json']\" "
-            "--dataset_dir DIR",
-            "python -m monai.bundle run --config_file configs/train.json --dataset_dir DIR "
-            "--pretrained models/model.pt",
+            "--dataset_dir DIR --output_dir OUT",
+            "python -m monai.bundle run --config_file configs/train.json --dataset_dir DIR --output_dir OUT "
+            f"--ckpt_dir OUT/models --pretrained models/model.pt{kind.whole}",
             "```",
             "",
-            *textwrap.wrap(kind.serves, WIDTH),
+            *textwrap.wrap(f"{kind.serves} {kind.begins}", WIDTH),
             "",
             *hashes,
         ]

@@ -15,7 +15,9 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_cl_ext.files import sha256_of
+from monai_cl_ext.packing.evaluations import Stage, why_unscored
 from monai_cl_ext.packing.kinds import KINDS, Kind
+from monai_cl_ext.recipes.plan import PLAN
 from monai_cl_ext.recipes.predict import trained_bundle
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.visualize.records import Record, Run, find_runs
@@ -34,7 +36,7 @@ class TrainedRun:
         evaluation: the record of the evaluation of these weights; None without one.
         scores: rows of its metrics.csv; none where they do not hold for the bundle.
         unscored: why there are none.
-        records: of all stages that ran in the folder.
+        records: of all stages that ran in the folder, those of pre-training and of other folders in eval too.
     """
 
     bundle: Bundle
@@ -54,11 +56,15 @@ class TrainedRun:
     def settings(self) -> dict[str, Any]:
         """Of the training by config id: as its record tells them, the others as its configuration has them.
 
-        A relative ``dataset_dir`` is taken from where the training was started.
+        A relative ``dataset_dir`` is taken from where the training was started; of ``train`` it is the folder that
+        it was given.
         """
-        parser = ConfigParser({**copy.deepcopy(self.config), "bundle_root": str(self.bundle.folder)})
-        data = Path(self.training.get("working_directory", ""), str(parser.get_parsed_content("dataset_dir")))
-        return {**self.config, "dataset_dir": str(data), **self.training.get("settings", {})}
+        plan = self.bundle.folder.parent / PLAN
+        if plan.is_file():
+            data = str(json.loads(plan.read_text(encoding="utf-8"))["given"]["data_dir"])
+        else:
+            data = Stage(self.training, self.config, self.bundle.folder).data_folder
+        return {**self.config, "dataset_dir": data, **self.training.get("settings", {})}
 
     @property
     def class_names(self) -> list[str]:
@@ -84,7 +90,8 @@ def trained_run(run: str) -> TrainedRun:
     """
     folder = trained_bundle(Path(os.path.realpath(run)))
     records = folder / RECORDS
-    stages: dict[str, Record] = next((found.stages for found in _runs(records) if found.folder == records), {})
+    runs = _runs(records)
+    stages: dict[str, Record] = next((found.stages for found in runs if found.folder == records), {})
     training = stages.get("train")
     if training is None or not training["completed"]:
         found = "none" if training is None else f"one that ended after {training['epochs']} of its epochs"
@@ -111,21 +118,22 @@ def trained_run(run: str) -> TrainedRun:
             f"{weights} is not what the training of {RECORDS}/run_train.json wrote: a later one with its own "
             "--output_dir has replaced it; run train.json again in this folder, without --output_dir"
         )
-    evaluation, evaluated = stages.get("evaluate"), records / "config_evaluate.json"
+    evaluation = stages.get("evaluate")
     if evaluation is None or not evaluation["completed"]:
         evaluation, unscored = None, "not evaluated before it was packed"
-    elif evaluation["begun"] < training["ended"] or not _kept_beside(_config(evaluated), folder):
-        evaluation, unscored = None, "evaluated with other weights"
-    elif evaluation["settings"].get("test_dir"):
-        unscored = "evaluated on the images of another folder, test_dir"
     else:
-        settings = (config | training["settings"], _config(evaluated) | evaluation["settings"])
-        unscored = _other_settings(KINDS[kind].prepared, *settings)
+        evaluated = _config(records / "config_evaluate.json")
+        if evaluation["begun"] < training["ended"] or not _kept_beside(evaluated, folder):
+            evaluation, unscored = None, "evaluated with other weights"
+        else:
+            ran = (Stage(training, config, folder), Stage(evaluation, evaluated, folder))
+            unscored = why_unscored(KINDS[kind], *ran)
     scores: list[Record] = []
     if not unscored:
         scores = KINDS[kind].rows(records)
         unscored = "" if scores else f"{RECORDS}/metrics.csv has none"
-    return TrainedRun(bundle, config, training, evaluation, scores, unscored, list(stages.values()))
+    every = [record for found in runs for record in found.stages.values()]
+    return TrainedRun(bundle, config, training, evaluation, scores, unscored, every)
 
 
 def _kept_beside(config: Mapping[str, Any], folder: Path) -> bool:
@@ -133,13 +141,6 @@ def _kept_beside(config: Mapping[str, Any], folder: Path) -> bool:
     parser = ConfigParser(copy.deepcopy(dict(config)))
     weights, records = (Path(os.path.abspath(parser.get_parsed_content(name))) for name in ("ckpt_dir", "output_dir"))
     return weights in (records.parent / "models", folder / "models")
-
-
-def _other_settings(names: Sequence[str], trained: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
-    """What differs between how the images of a training and of an evaluation were prepared; empty if nothing does."""
-    other = [name for name in names if name in trained and evaluated.get(name) != trained[name]]
-    told = (f"{name} {evaluated.get(name)}, trained at {trained[name]}" for name in other)
-    return "evaluated at " + "; ".join(told) if other else ""
 
 
 def _runs(records: Path) -> list[Run]:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from monai_cl_ext.extras import found
 from monai_cl_ext.files import sha256_of
 from monai_cl_ext.networks.checkpoint import read_state
-from monai_cl_ext.packing.exports import NETWORK, export_onnx, export_torchscript
+from monai_cl_ext.packing.exports import NETWORK, export_onnx, export_torchscript, onnx_network
 
 TOLERANCE = 1e-4
 
@@ -56,18 +57,22 @@ def pack_weights(source: Path, folder: Path, shape: list[int], exports: bool = T
             missing[f"models/{name}"] = f"{type(network).__name__} cannot be exported: {str(error).splitlines()[0]}"
             (models / name).unlink(missing_ok=True)
     if (models / "model.ts").is_file():
-        _refuse_other_values(torch.jit.load(models / "model.ts"), network, image)
+        _refuse_other_values("model.ts", torch.jit.load(models / "model.ts"), network, image)
+    if (models / "model.onnx").is_file() and found("onnxruntime"):
+        _refuse_other_values("model.onnx", onnx_network(models / "model.onnx"), network, torch.cat([image] * 3))
     return missing
 
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of each file in models/, by its path in the folder."""
-    files = sorted((folder / "models").iterdir())
+    files = sorted(path for path in (folder / "models").iterdir() if path.is_file())
     return {f"models/{file.name}": sha256_of(file) for file in files}
 
 
-def _refuse_other_values(exported: Callable[[Any], Any], network: torch.nn.Module, image: torch.Tensor) -> None:
+def _refuse_other_values(
+    name: str, exported: Callable[[Any], Any], network: torch.nn.Module, image: torch.Tensor
+) -> None:
     with torch.no_grad():
         difference = float((exported(image) - network(image)).abs().max())
-    if difference > TOLERANCE:
-        raise ValueError(f"models/model.ts differs from models/model.pt by {difference:g} on a random image")
+    if not difference <= TOLERANCE:  # NaN is none
+        raise ValueError(f"models/{name} differs from models/model.pt by {difference:g} on a random image")

@@ -11,6 +11,7 @@ from typing import Any
 
 from monai_cl_ext.files import write_text
 from monai_cl_ext.packing.kinds import KINDS
+from monai_cl_ext.packing.pack import LEFT_OUT, TEXTS
 from monai_cl_ext.packing.weights import hashes
 
 NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
@@ -18,6 +19,8 @@ NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 def write_pull_request(bundle: str, url: str, output: str) -> list[Path]:
     """Writes ``models/NAME`` without weights but with large_files.yml, and ``ci/unit_tests/test_NAME.py``.
+
+    Nothing but what a pack has by itself is taken, see :func:`left_out`.
 
     Args:
         bundle: folder that :func:`~monai_cl_ext.packing.pack.pack` wrote; NAME is its name.
@@ -38,25 +41,42 @@ def write_pull_request(bundle: str, url: str, output: str) -> list[Path]:
         raise ValueError(
             f"{source}: expected a name of lower-case words joined by _, found {name!r}; rename the folder"
         )
+    weights: dict[str, str] = known["weights_sha256"]
     found = hashes(source)
-    if found != known["weights_sha256"]:
+    changed = [file for file, digest in weights.items() if found.get(file) != digest]
+    if changed:
         raise ValueError(
-            f"{source}/models: found other files than those whose SHA-256 metadata.json has; pack the bundle again"
+            f"{source}: {', '.join(changed)} is not the file whose SHA-256 configs/metadata.json has, so scores and "
+            "exports would be those of other weights; a training in this folder has replaced it, or it was removed: "
+            "pack the run again, and train on with a --ckpt_dir of its own"
         )
     folder, test = zoo / "models" / name, zoo / "ci" / "unit_tests" / f"test_{name}.py"
     for path in (folder, test):
         if path.exists():
             raise FileExistsError(f"{path}: exists already; remove it, or give another output")
-    shutil.copytree(source, folder, ignore=lambda parent, names: ["models"] if Path(parent) == source else [])
+    folder.mkdir(parents=True)
+    for part in (source / name for name in TEXTS):
+        if part.is_dir():
+            shutil.copytree(part, folder / part.name, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        elif part.is_file():
+            shutil.copy(part, folder)
     lines = ["large_files:"]
-    for weights, digest in found.items():
-        lines += [f'  - path: "{weights}"', f'    url: "{url.rstrip("/")}/{Path(weights).name}"',
+    for file, digest in weights.items():
+        lines += [f'  - path: "{file}"', f'    url: "{url.rstrip("/")}/{Path(file).name}"',
                   f'    hash_val: "{digest}"', '    hash_type: "sha256"']  # fmt: skip
     write_text(folder / "large_files.yml", "\n".join(lines) + "\n")
     test.parent.mkdir(parents=True, exist_ok=True)
     template = Path(__file__).with_name(KINDS[known["network_data_format"]["outputs"]["pred"]["format"]].unit_test)
     write_text(test, template.read_text(encoding="utf-8").replace("BUNDLE_NAME", name))
     return [folder, folder / "large_files.yml", test]
+
+
+def left_out(bundle: str) -> list[str]:
+    """What lies in a packed bundle's folder and is no part of it, such as eval: it may hold names of patients."""
+    source = Path(bundle)
+    own = {*TEXTS, "models", *_metadata(source)["weights_sha256"]}
+    paths = [*source.iterdir(), *(source / "models").iterdir()]
+    return sorted(name for name in (path.relative_to(source).as_posix() for path in paths) if name not in own)
 
 
 def _metadata(source: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from monai.bundle.utils import merge_kv
 from monai_cl_ext.bundles.json_text import json_text
 from monai_cl_ext.bundles.layers import ordered_config
 from monai_cl_ext.files import write_text
+from monai_cl_ext.recipes.described_channels import channel_names, modality_of
 from monai_cl_ext.study.bundles import Bundle
 
 UNFINISHED = ".unfinished"
@@ -51,28 +52,32 @@ def _configured(bundle: Bundle, config: str, values: Mapping[str, Any]) -> dict[
 
 
 def trained_metadata(
-    metadata: Mapping[str, Any], class_names: Sequence[str], modality: str, data: str, settings: Mapping[str, Any]
+    metadata: Mapping[str, Any], class_names: Sequence[str], source: Path, data: str, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The values of metadata.json that tell what a trained bundle predicts, and what it was trained on.
 
     Args:
         metadata: of the bundle.
         class_names: of the foreground classes.
-        modality: of the images.
+        source: folder of the volumes, whose dataset.json may tell the modality and the channels.
         data: the volumes, in a few words.
         settings: of the training, by config id.
     """
     names = ["background", *map(without_marks, class_names)]
     known = metadata["network_data_format"]
-    channels = settings.get("in_channels", 1)
-    scaled, ends = _intensities(settings)
-    image = {**known["inputs"]["image"], "modality": without_marks(modality), "value_range": ends}
+    channels, told = settings.get("in_channels", 1), channel_names(source)
+    modality = without_marks(modality_of(told, settings.get("window")))
+    scaled, ends = _intensities(settings, modality)
+    patches = {"is_patch_data": settings.get("spatial_dims", 2) == 3}  # by MONAI's SlidingWindowInferer
+    image = {**known["inputs"]["image"], "modality": modality, "value_range": ends, **patches}
     if channels > 1:
-        image |= {"num_channels": channels, "channel_def": {str(n): f"channel {n}" for n in range(channels)}}
+        told = told if len(told) == channels else [f"channel {number}" for number in range(channels)]
+        image |= {"num_channels": channels, "channel_def": _numbered(map(without_marks, told))}
     output = {
         **known["outputs"]["pred"],
+        **patches,
         "num_channels": len(names),
-        "channel_def": {str(number): name for number, name in enumerate(names)},
+        "channel_def": _numbered(names),
     }
     return {
         "data_source": data,
@@ -86,11 +91,16 @@ def trained_metadata(
     }
 
 
-def _intensities(settings: Mapping[str, Any]) -> tuple[str, list[float]]:
+def _numbered(names: Iterable[str]) -> dict[str, str]:
+    return {str(number): name for number, name in enumerate(names)}
+
+
+def _intensities(settings: Mapping[str, Any], modality: str) -> tuple[str, list[float]]:
     """How the images are scaled, and the range in which the values then lie, as far as it is known."""
     if settings.get("window") is not None:
         low, high = settings["window"]
-        return f"of which {low:g} to {high:g} HU are scaled to 0 to 1 and the rest is clipped", [0, 1]
+        unit = " HU" if modality.upper().startswith("CT") else ""
+        return f"of which {low:g} to {high:g}{unit} are scaled to 0 to 1 and the rest is clipped", [0, 1]
     if settings.get("nonzero"):
         return "whose nonzero voxels are scaled to mean 0 and standard deviation 1, each channel by itself", [-5, 5]
     return "each scaled per volume so that its 1st and 99th percentiles become 0 and 1", [0, 1.5]

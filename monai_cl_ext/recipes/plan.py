@@ -33,7 +33,6 @@ class TrainingPlan:
         recipe: what is run.
         choices: what was chosen for the data.
         class_names: of the foreground classes.
-        modality: that dataset.json tells, or "n/a".
     """
 
     root: str
@@ -43,7 +42,6 @@ class TrainingPlan:
     recipe: TrainingRecipe
     choices: list[Choice]
     class_names: list[str]
-    modality: str
 
     def write(self) -> None:
         """Keeps the plan in the folder of the training."""

@@ -59,12 +59,13 @@ class Training:
         volumes, patients = len(plan.split["pretrain"]), {case["patient"] for case in plan.split["train"]}
         data = f"{volumes} volumes, with labels of {len(patients)} patients"
         known = {choice.name: choice.value for choice in plan.choices}
+        source = Path(plan.given["data_dir"])
         return {
             **{stage: bundle.known([stage], known) for stage in bundle.pretrain_stages},
             **{stage: self.settings[stage] for stage in self.training},
             "inference": self.settings["inference"],
             "evaluate": evaluate,
-            "metadata": trained_metadata(bundle.read("metadata"), plan.class_names, plan.modality, data, known),
+            "metadata": trained_metadata(bundle.read("metadata"), plan.class_names, source, data, known),
         }
 
     def schedules(self) -> list[Choice]:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.decathlon import description_of, read_description
 from monai_cl_ext.data.described_labels import foreground_names
 from monai_cl_ext.data.file_names import existing_folder
 from monai_cl_ext.data.folders import find_cases
@@ -125,18 +124,7 @@ def _begin(
             f"{WARNING}: {', '.join(unseen)}: held by validation patients only, so that the training cannot learn it; "
             "label it in another patient, or give another number as --validation_patients, 0 for none"
         )
-    return TrainingPlan(
-        str(root), dict(given), sizes, split, chosen, choices, classes, modality_of(Path(given["data_dir"]))
-    )
-
-
-def modality_of(folder: Path) -> str:
-    """The modality that a dataset.json tells, as the Decathlon's {"0": "MRI"} or nnU-Net's channel_names; or "n/a"."""
-    description = description_of(folder)
-    content = read_description(description) if description else {}
-    told = content.get("modality") or content.get("channel_names")
-    names = list(told.values()) if isinstance(told, dict) else [told]
-    return names[0] if len(names) == 1 and isinstance(names[0], str) else "n/a"
+    return TrainingPlan(str(root), dict(given), sizes, split, chosen, choices, classes)
 
 
 def _show(plan: TrainingPlan, training: Training, say: Say) -> None:

@@ -5,6 +5,7 @@ import pytest
 from workflows import SMALL, copy_bundle, evaluated, run
 
 from monai_cl_ext.data import write_phantom
+from monai_cl_ext.packing.metadata import Origin
 from monai_cl_ext.packing.pack import pack
 
 GIVEN = {
@@ -42,4 +43,4 @@ def trained(evaluation):
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory, trained):
     name = str(tmp_path_factory.mktemp("packed") / "heart_segmentation")
-    return pack(str(trained), name, "public domain", "A. Uthor")
+    return pack(str(trained), name, Origin("A. Uthor", "two scanners of B", "public domain"))

@@ -18,6 +18,9 @@ def test_each_line_is_one_for_the_shell(folder):
     for title, found in words.items():
         assert found[0] in ("cd", "python") and not {";", "then:"} & set(found), title
     assert words["try it"][1] == words["share in the model zoo"][5] == str(folder)
+    assert list(words)[-1] == "try it"  # which writes a folder for each patient, and not into what is shared
+    output = Path(words["try it"][words["try it"].index("--output_dir") + 1])
+    assert output.is_absolute() and not output.is_relative_to(folder)
     assert words["share a file"] == ["cd", "/".join(folder.parts[:-1])[1:], "&&", "python", "-m", "zipfile", "-c",
                                      f"{folder.name}.zip", folder.name]  # fmt: skip
     assert words["which others get by"][4:8] == ["--name", folder.name, "--url", f"URL/{folder.name}.zip"]

@@ -4,6 +4,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import sys
 import threading
@@ -21,13 +22,13 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
-from workflows import SMALL, check_served, copy_bundle, evaluated, refuse_this_package, run, served
+from workflows import SMALL, check_served, copy_bundle, evaluated, refuse_this_package, run, served, workflow
 
 from monai_cl_ext.packing.checks import SCHEMA, check_bundle
 from monai_cl_ext.packing.commands import BundleCommands
 from monai_cl_ext.packing.next_steps import next_steps
 from monai_cl_ext.packing.pack import pack
-from monai_cl_ext.packing.zoo import write_pull_request
+from monai_cl_ext.packing.zoo import left_out, write_pull_request
 
 
 def test_its_configs_hold_what_the_training_was_given(packed, trained, given):
@@ -102,8 +103,9 @@ def test_monai_exports_it_as_onnx_without_this_package(downloaded, given, tmp_pa
         expected = torch.jit.load(downloaded / "models" / "model.ts").eval()(image).numpy()
     for path in (tmp_path / "model.onnx", downloaded / "models" / "model.onnx"):
         network = reference.ReferenceEvaluator(str(path))
-        (found,) = network.run(None, {network.input_names[0]: image.numpy()})
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        batch = image.numpy() if path.parent == tmp_path else image.repeat(3, 1, 1, 1).numpy()  # ours takes any number
+        (found,) = network.run(None, {network.input_names[0]: batch})
+        np.testing.assert_allclose(found, np.repeat(expected, len(batch), 0), atol=1e-4)
 
 
 def test_it_tells_neither_patients_nor_places_and_is_small(packed, trained, phantom):
@@ -148,17 +150,23 @@ def test_its_scores_are_those_of_the_evaluation(packed, trained):
     assert metrics["dice_wall"] == pytest.approx(values.mean(), abs=1e-4)
     half = 12.706 * values.std(ddof=1) / 2**0.5  # the quantile of t with one degree of freedom: two test patients
     assert metrics["dice_wall_95_high"] == pytest.approx(min(values.mean() + half, 1), abs=1e-3)
-    page = (packed.folder / "docs" / "README.md").read_text()
+    page = " ".join((packed.folder / "docs" / "README.md").read_text().split())
     assert f"| wall | {values.mean():.3g} [" in page and "2 patients of the test part" in page
     assert not packed.unscored and "public domain" in page and "A. Uthor" in page
+    assert "two scanners of B; training: 3 volume(s) of 3 patient(s)" in page
+    required = ("MONAI 1.", "pytorch-ignite 0.", "nibabel 5.", "scipy 1.", "fire")
+    assert all(name in page[page.index("## **Additional Usage Steps**") :] for name in required)
     assert "tilted gantry" in page  # where label maps on MONAI alone are others than those that were scored
 
 
-def test_what_metadata_says_of_it(packed):
+def test_what_metadata_says_of_it(packed, phantom):
     metadata = json.loads((packed.folder / "configs" / "metadata.json").read_text())
     formats = metadata["network_data_format"]
     assert formats["inputs"]["image"]["spatial_shape"] == [32, 32]
     assert list(formats["outputs"]["pred"]["channel_def"].values()) == ["background", "right", "wall", "left"]
+    assert metadata["copyright"] == "Copyright (c) A. Uthor" and metadata["data_source"].startswith("two scanners")
+    described = json.loads((phantom / "dataset.json").read_text())["modality"]
+    assert [formats["inputs"]["image"]["modality"]] == list(described.values())
     assert "monai-cl-ext" not in metadata["required_packages_version"]
     assert "monai-cl-ext" in metadata["training_packages_version"]
     assert set(metadata["weights_sha256"]) == {f"models/{file.name}" for file in (packed.folder / "models").iterdir()}
@@ -236,10 +244,53 @@ def test_a_pull_request_to_the_zoo(packed, phantom, tmp_path, monkeypatch):
     names = {}
     exec(compile(test.read_text(), str(test), "exec"), names)  # as the zoo runs it, in this process
     names["TestInference"]("test_label_maps_lie_on_the_grid_of_the_images").debug()
+    assert not left_out(str(packed.folder))
     with pytest.raises(FileExistsError):
         write_pull_request(str(packed.folder), "https://example.org", str(tmp_path))
     with pytest.raises(ValueError, match="expected a folder that bundle pack wrote"):
         write_pull_request(str(phantom), "https://example.org", str(tmp_path / "other"))
+
+
+def test_what_was_written_into_a_pack_later_is_in_no_pull_request(packed, tmp_path, capsys):
+    root = shutil.copytree(packed.folder, tmp_path / packed.folder.name)
+    written = ("eval/patient007/patient007_trans.nii.gz", "models/resume_train/state.pt", "notes.txt", "docs/.x.swp")
+    for path in (root / name for name in written):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    BundleCommands().zoo(str(root), "https://example.org", str(tmp_path / "zoo"))
+    found = {path.name for path in (tmp_path / "zoo" / "models" / root.name).rglob("*")}
+    assert "README.md" in found and not found & {"eval", "patient007", "models", "resume_train", "notes.txt", ".x.swp"}
+    assert "left out, as bundle pack did not write it: eval, models/resume_train, notes.txt" in capsys.readouterr().out
+    (root / "models" / "model.pt").write_bytes(b"of another training")
+    with pytest.raises(ValueError, match=r"models/model\.pt is not the file whose SHA-256"):
+        write_pull_request(str(root), "https://example.org", str(tmp_path / "other"))
+
+
+def test_the_page_trains_on_elsewhere_with_all_weights(packed, phantom, tmp_path):
+    page = (packed.folder / "docs" / "README.md").read_text()
+    (line,) = [line for line in page.splitlines() if "--pretrained" in line]
+    words = shlex.split(line.replace("OUT", str(tmp_path / "out")))
+    options = dict(zip(words[4::2], words[5::2], strict=True))
+    assert options.pop("--config_file") == "configs/train.json" and options.pop("--dataset_dir") == "DIR"
+    settings = {name.removeprefix("--"): value for name, value in options.items()}
+    settings["pretrained"] = str(packed.folder / settings["pretrained"])
+    before = sorted(packed.folder.rglob("*")), (packed.folder / "models" / "model.pt").read_bytes()
+    brief = {"dataset_dir": str(phantom), "device": "cpu", "epochs": 1, "batches_per_epoch": 1, "learning_rate": 0.0}
+    flow = workflow(packed.folder, ["train"], **settings, **brief)
+    packed_state = torch.load(packed.folder / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(value, packed_state[name]) for name, value in flow.network_def.state_dict().items())
+    flow.run()
+    assert (tmp_path / "out" / "models" / "model.pt").is_file()
+    assert (sorted(packed.folder.rglob("*")), (packed.folder / "models" / "model.pt").read_bytes()) == before
+
+
+def test_overlays_that_would_replace_what_is_baked_in_are_left_out(packed, trained):
+    assert {"volumes", "mixup"} <= {path.stem for path in (trained / "configs").glob("*.json")}
+    left = {path.stem for path in (packed.folder / "configs").glob("*.json")}
+    known = json.loads((packed.folder / "configs" / "metadata.json").read_text())["overlays"]
+    assert "mixup" in left & known.keys()
+    for names in (left, known):
+        assert not [name for name in names if name in ("volumes", "paper_la") or name.startswith("network_")]
 
 
 def test_two_federated_rounds_go_on_with_it(packed, phantom, tmp_path):

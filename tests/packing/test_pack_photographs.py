@@ -13,6 +13,7 @@ from workflows import BUNDLES, copy_bundle, run, write_pictures
 from monai_cl_ext.networks import ViTClassifier
 from monai_cl_ext.packing.checks import check_bundle
 from monai_cl_ext.packing.kinds import KINDS
+from monai_cl_ext.packing.metadata import Origin
 from monai_cl_ext.packing.pack import pack
 from monai_cl_ext.packing.trained_run import trained_run
 from monai_cl_ext.packing.zoo import write_pull_request
@@ -59,7 +60,8 @@ def trained(tmp_path_factory, photographs):
 
 @pytest.fixture(scope="module")
 def packed(trained, tmp_path_factory):
-    return pack(str(trained), str(tmp_path_factory.mktemp("packed") / "stripe_classification"), "public domain")
+    output = str(tmp_path_factory.mktemp("packed") / "stripe_classification")
+    return pack(str(trained), output, Origin(data_license="public domain"))
 
 
 def test_without_options_it_predicts_what_the_evaluation_scored(packed, trained, photographs, tmp_path):

@@ -5,10 +5,12 @@ import copy
 import json
 
 import pytest
+from monai.bundle import ConfigParser
 from workflows import copy_bundle, parsed, read
 
 from monai_cl_ext.bundles import bundle_names
 from monai_cl_ext.packing.configs import packed_configs
+from monai_cl_ext.packing.references import refuse_incomplete
 from monai_cl_ext.packing.trained_run import TrainedRun
 from monai_cl_ext.study.bundles import Bundle
 
@@ -55,9 +57,17 @@ def test_volumes_that_were_given_are_left_out(tmp_path):
     assert packed_configs(run_of(tmp_path, config))["train"] == read(NAME, "train")
 
 
-def test_an_overlay_keeps_a_data_set_of_another_kind(tmp_path):
+def test_an_overlay_keeps_a_data_set_of_another_kind_with_all_that_it_refers_to(tmp_path):
     config = parsed(NAME, "train", "self_training").get()
-    assert packed_configs(run_of(tmp_path, config))["train"]["train"]["dataset"] == config["train"]["dataset"]
+    packed = packed_configs(run_of(tmp_path, config))["train"]
+    assert packed["train"] == config["train"] and packed["unlabelled"] == config["unlabelled"]
+    assert refuse_incomplete(ConfigParser(packed), "run")
+    listed = copy.deepcopy(config) | {"unlabelled": [{"image": "/scans/jane_roe.nii.gz"}]}
+    listed["train"]["labelled"]["data"] = listed["unlabelled"]
+    packed = packed_configs(TrainedRun(run_of(tmp_path / "listed", config).bundle, listed, {}, None, []))["train"]
+    assert "jane" not in str(packed)
+    with pytest.raises(ValueError, match="refers to unlabelled, which the configuration lacks"):
+        refuse_incomplete(ConfigParser(packed), "run")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from monai.bundle import ConfigParser
 from workflows import SMALL, run
 
 from monai_cl_ext.packing.configs import packed_configs
+from monai_cl_ext.packing.names import names_of
 from monai_cl_ext.packing.trained_run import trained_run
 
 
@@ -26,6 +27,23 @@ def test_a_folder_that_was_moved_is_whole(root):
     run = trained_run(str(root))
     assert not run.unscored and {row["class"] for row in run.scores} == {"right", "wall", "left"}
     assert [record["stage"] for record in run.records] == ["train", "evaluate"]
+
+
+def test_names_are_those_of_every_stage_and_of_the_whole_list_of_cases(root, phantom):
+    patients = {path.name.partition("_")[0] for path in (phantom / "imagesTr").glob("*.nii.gz")}
+    (root / "eval" / "run_evaluate.json").unlink()
+    names, lacking = names_of(trained_run(str(root)))
+    assert len(patients) == 8 and patients <= names and str(phantom) in names and not lacking
+    card = {"patients": 1, "volumes": 1, "patient_of_volume": ["jane_roe"], "volume_names": ["/scans/a/7.nii.gz"]}
+    (root / "eval" / "pretrain_global").mkdir()
+    record = json.loads((root / "eval" / "run_train.json").read_text()) | {"stage": "pretrain_global"}
+    (root / "eval" / "pretrain_global" / "run_pretrain_global.json").write_text(
+        json.dumps(record | {"data": {"pre-training": card}})
+    )
+    change(root / "eval" / "config_train.json", dataset_dir="/scans/moved")
+    names, lacking = names_of(trained_run(str(root)))
+    assert {"jane_roe", "/scans/a", "7"} <= names and not patients <= names
+    assert lacking.startswith("the list of cases cannot be read again") and "moved" in lacking
 
 
 def test_weights_of_another_training_are_refused(root, tmp_path):
@@ -50,6 +68,35 @@ def test_scores_under_other_settings_do_not_count(root):
     run = trained_run(str(root))
     assert run.unscored == "evaluated at image_size [96, 96], trained at [32, 32]; window [0, 1], trained at None"
     assert not run.scores and run.evaluation["settings"]["class_names"] == ["right", "wall", "left"]
+
+
+@pytest.mark.parametrize(
+    "values, named",
+    [
+        ({"split_seed": 1}, "split_seed"), ({"test_patients": 3}, "test_patients"),
+        ({"dataset_dir": "/scans/other_site"}, "dataset_dir"),
+        ({"scale_intensities": {"_target_": "monai.transforms.ScaleIntensityd", "keys": "image"}}, "scale_intensities"),
+        ({"window_inferer": None, "slice_inferer": {"_target_": "monai.inferers.SimpleInferer"}},
+         "slice_inferer and window_inferer"),
+    ],
+)  # fmt: skip
+def test_scores_of_other_data_or_predictions_do_not_count(root, values, named):
+    change(root / "eval" / "config_evaluate.json", **values)
+    run = trained_run(str(root))
+    assert run.unscored == f"evaluated with another {named} than it was trained with" and not run.scores
+    assert "other_site" not in run.unscored
+
+
+def test_scores_of_patients_that_were_trained_on_do_not_count(root):
+    path = root / "eval" / "run_evaluate.json"
+    cards = json.loads((root / "eval" / "run_train.json").read_text())["data"]
+    for part, count in (("training", 3), ("validation", 2)):
+        change(path, data={"test": cards[part]})
+        run = trained_run(str(root))
+        assert run.unscored == f"evaluated on {count} patient(s) of the data that it was trained on or chosen by"
+        assert not any(patient in run.unscored for patient in cards[part]["patient_of_volume"])
+    change(path, data={"validation": cards["validation"]})  # of which the page says that they chose the weights
+    assert not trained_run(str(root)).unscored
 
 
 def test_scores_of_weights_of_another_folder_do_not_count(root, tmp_path):

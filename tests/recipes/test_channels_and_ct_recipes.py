@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from test_train_command import SUPERVISED, no_report, read, weights
 
+from monai_cl_ext.bundles import metadata_of as bundle_metadata
 from monai_cl_ext.data import read_nifti, write_phantom
+from monai_cl_ext.recipes.folder import metadata_of
 from monai_cl_ext.recipes.images import listed_images
 from monai_cl_ext.recipes.predict import predict
 from monai_cl_ext.recipes.train import train
@@ -93,3 +95,26 @@ def test_an_image_without_one_of_its_channels_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"b_0000\.nii\.gz: expected of 'b' 2 channel"):
         listed_images(str(tmp_path), 2)
     assert Path(next(iter(listed_images(str(tmp_path / "a_0000.nii.gz"), 2).values())).files[1]).name == "a_0001.nii.gz"
+
+
+@pytest.mark.parametrize(
+    "told, settings, modality, channels",
+    [
+        ({"modality": {"0": "FLAIR", "1": "T1w"}}, {"in_channels": 2}, "n/a", ["FLAIR", "T1w"]),
+        ({"channel_names": ["T2", "$ADC"]}, {"in_channels": 2}, "n/a", ["T2", "_ADC"]),
+        ({"modality": "MRI"}, {"in_channels": 2}, "MRI", ["channel 0", "channel 1"]),
+        ({"channel_names": {"0": "CT"}}, {"window": [-100, 200]}, "CT", ["image"]),
+        ({}, {"window": [-100, 200]}, "CT", ["image"]),
+        ({"modality": {"0": "MRI"}}, {"window": [0, 900]}, "MRI", ["image"]),
+        ({"modality": 3}, {"spatial_dims": 3}, "n/a", ["image"]),
+    ],
+)
+def test_metadata_tell_what_dataset_json_tells_of_the_images(tmp_path, told, settings, modality, channels):
+    (tmp_path / "dataset.json").write_text(json.dumps(told))
+    found = metadata_of(bundle_metadata("supervised_segmentation"), ["liver"], tmp_path, "", settings)
+    formats = found["network_data_format"]
+    image = formats["inputs"]["image"]
+    assert (image["modality"], list(image["channel_def"].values())) == (modality, channels)
+    assert ("HU" in found["image_classes"]) == (modality == "CT")
+    in_patches = settings.get("spatial_dims") == 3
+    assert image["is_patch_data"] == formats["outputs"]["pred"]["is_patch_data"] == in_patches

@@ -24,6 +24,8 @@ class Kind(ABC):
         task: of metadata.json, before the names of the classes.
         prepared: ids by which a training and an evaluation tell how their images are prepared.
         serves: what inference reads and writes, a sentence of the page.
+        whole: options of train.json by which it begins with all weights of a bundle; empty where it cannot.
+        begins: with which weights it then begins, a sentence of the page.
         unit_test: file of the model zoo's unit test.
     """
 
@@ -32,6 +34,8 @@ class Kind(ABC):
     task: ClassVar[str]
     prepared: ClassVar[tuple[str, ...]]
     serves: ClassVar[str]
+    whole: ClassVar[str]
+    begins: ClassVar[str]
     unit_test: ClassVar[str]
 
     @abstractmethod

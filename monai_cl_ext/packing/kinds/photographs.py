@@ -27,8 +27,10 @@ class Photographs(Kind):
     prepared = ("image_size", "channels", "mean", "std")
     serves = (
         "`DIR` holds pictures, for training and evaluation in a folder for each class or with `labels.csv`; "
-        "probabilities of the classes are written to `eval/inference/predictions.csv`."
+        "probabilities of the classes are written to `OUT/predictions.csv`."
     )
+    whole = ""
+    begins = "The last command begins with the weights of the backbone, and a new linear layer for the classes."
     unit_test = "zoo_test_photographs.py.txt"
 
     def class_names(self, settings: Mapping[str, Any], evaluated: Mapping[str, Any]) -> list[str]:

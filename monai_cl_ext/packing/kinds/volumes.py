@@ -28,7 +28,12 @@ class Volumes(Kind):
     counted = "volumes"
     task = "Segmentation of"
     prepared = ("spatial_dims", "slice_axis", "pixdim", "image_size", "in_channels", "nonzero", "window")
-    serves = "`DIR` holds NIfTI volumes; label maps are written to `eval`, on the grid of the input."
+    serves = "`DIR` holds NIfTI volumes; label maps are written to `OUT`, on the grid of the input."
+    whole = " --initial_network#part all"
+    begins = (
+        "The last command begins with all weights; without `--initial_network#part all` with those of the encoder "
+        "alone, as for other classes."
+    )
     unit_test = "zoo_test_volumes.py.txt"
 
     def class_names(self, settings: Mapping[str, Any], evaluated: Mapping[str, Any]) -> list[str]:
@@ -42,9 +47,7 @@ class Volumes(Kind):
         self, known: Mapping[str, Any], names: Sequence[str], data: str, settings: Mapping[str, Any]
     ) -> dict[str, Any]:
         """As the recipe ``train`` writes them."""
-        return trained_metadata(
-            known, names, known["network_data_format"]["inputs"]["image"]["modality"], data, settings
-        )
+        return trained_metadata(known, names, Path(settings["dataset_dir"]), data, settings)
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """One for each volume and class."""
