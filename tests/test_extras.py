@@ -68,6 +68,7 @@ NESTED = {
     ("monai_cl_ext.data.picture_files", "PIL"): lambda folder: open_picture(folder / "a.png"),
     ("monai_cl_ext.networks.checkpoint", "safetensors"): lambda folder: read_state(folder / "a.safetensors"),
     ("monai_cl_ext.packing.exports", "onnx"): lambda folder: export_onnx(folder, [1, 1, 32, 32]),
+    ("monai_cl_ext.packing.exports", "onnxruntime"): lambda folder: export_onnx(folder, [1, 1, 32, 32]),
     ("monai_cl_ext.study.launchers", "submitit"): slurm_launcher,
     ("monai_cl_ext.transforms.superpixels.opencv_backends", "cv2"): lambda folder: Superpixel(backend="opencv_slic"),
 }

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from monai.bundle import ckpt_export, onnx_export
 
-from monai_cl_ext.extras import found
+from monai_cl_ext.extras import need
 from monai_cl_ext.files import atomic
 
 NETWORK = "network_def"
@@ -49,10 +48,9 @@ def export_onnx(folder: Path, shape: list[int]) -> None:
         shape: of a batch of images, of which the sides stay fixed and the batch does not.
 
     Raises:
-        ImportError: where onnx is not installed.
+        ImportError: where onnx, or onnxruntime to compare it with the network, is not installed.
     """
-    if not found("onnx"):
-        raise ImportError("needs onnx: pip install 'monai-cl-ext[share]'")
+    need("models/model.onnx", "share", "onnx", "onnxruntime")
     import onnx
 
     path = folder / "models" / "model.onnx"
@@ -65,7 +63,9 @@ def export_onnx(folder: Path, shape: list[int]) -> None:
 
 def onnx_network(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
     """The network of an ONNX file, run by onnxruntime on the processor."""
-    session = importlib.import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
 

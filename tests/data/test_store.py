@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock, Timeout
-from monai.transforms import Compose, LoadImaged, ScaleIntensityd
+from monai.transforms import Compose, EnsureTyped, LoadImaged, ScaleIntensityd
 from torch.utils.data import DataLoader
 
 from monai_cl_ext.data import SliceDataset, default_store, volume_transform
@@ -259,8 +259,10 @@ def test_a_description_is_the_same_in_another_process(data):
 def test_what_cannot_be_described_is_refused(tmp_path, data):
     with pytest.raises(ValueError, match=r"cannot be told what it does.*store=None"):
         slices(data, tmp_path / "store", Counted(tmp_path / "log"), superpixels=partial(levels, object()))
-    with pytest.raises(ValueError, match="a store takes files, found a ndarray"):
+    with pytest.raises(TypeError, match='expected a path, or a list of paths, as "image", found ndarray'):
         slices([{"image": np.zeros(3)}], tmp_path / "store")
+    with pytest.raises(ValueError, match="a store takes files, found a ndarray"):
+        slices([{"image": np.zeros((1, 3, 3, 3))}], tmp_path / "store", EnsureTyped("image"))
 
 
 def test_what_was_warned_of_is_told_again(data, tmp_path):

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """An export that computes something else than the network is refused."""
 
-import sys
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from monai_cl_ext.packing import weights
-from monai_cl_ext.packing.exports import onnx_network
 
 
 @pytest.mark.parametrize("value", [0.01, float("nan"), float("inf")])
@@ -17,15 +13,3 @@ def test_other_values_are_refused_and_so_is_what_is_no_number(value):
     weights._refuse_other_values("model.ts", lambda given: given + 1e-6, network, image)
     with pytest.raises(ValueError, match=r"models/model\.ts differs from models/model\.pt"):
         weights._refuse_other_values("model.ts", lambda given: given + value, network, image)
-
-
-def test_an_onnx_file_is_run_by_onnxruntime(monkeypatch):
-    class Session:
-        def __init__(self, path, providers):
-            assert path == "model.onnx" and providers == ["CPUExecutionProvider"]
-
-        def run(self, outputs, inputs):
-            return [2 * inputs["image"]]
-
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
-    assert torch.equal(onnx_network("model.onnx")(torch.ones(3)), 2 * torch.ones(3))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from test_train_command import SUPERVISED, no_report, read, weights
 
-from monai_cl_ext.bundles import metadata_of as bundle_metadata
+from monai_cl_ext.bundles import metadata_of
 from monai_cl_ext.data import read_nifti, write_phantom
-from monai_cl_ext.recipes.folder import metadata_of
+from monai_cl_ext.recipes.folder import trained_metadata
 from monai_cl_ext.recipes.images import listed_images
 from monai_cl_ext.recipes.predict import predict
 from monai_cl_ext.recipes.train import train
@@ -111,7 +111,7 @@ def test_an_image_without_one_of_its_channels_is_refused_by_name(tmp_path):
 )
 def test_metadata_tell_what_dataset_json_tells_of_the_images(tmp_path, told, settings, modality, channels):
     (tmp_path / "dataset.json").write_text(json.dumps(told))
-    found = metadata_of(bundle_metadata("supervised_segmentation"), ["liver"], tmp_path, "", settings)
+    found = trained_metadata(metadata_of("supervised_segmentation"), ["liver"], tmp_path, "", settings)
     formats = found["network_data_format"]
     image = formats["inputs"]["image"]
     assert (image["modality"], list(image["channel_def"].values())) == (modality, channels)
