@@ -32,8 +32,8 @@ def rows_of_table(folder: Path, path: Path, columns: Mapping[str, str]) -> list[
 
     Raises:
         FileNotFoundError: when a listed picture is absent.
-        ValueError: as ``read_table``; when a column is absent, a row names no picture, or two rows contradict each
-            other.
+        ValueError: as ``columns_and_rows``; when a column is absent, a row names no picture, or two rows contradict
+            each other.
     """
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:

@@ -108,7 +108,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
             item["label"] = self._cut(arrays.label(number), start, torch.uint8)
         if self._volumes.superpixels:
             item["superpixel"] = self._cut(arrays.superpixel(number), start, torch.int32)
-        center = (start + (self.patches.lengths + 1) / 2) / shape
+        center = np.minimum((start + (self.patches.lengths + 1) / 2) / shape, 1)  # more along an axis of one voxel
         item["volume"] = number
         item["position"] = torch.from_numpy(self._in_order(center))
         item["partition"] = self.patches.partition_of(shape, max(start[0], 0))

@@ -81,7 +81,7 @@ class SegmentationScoresHandler:
         self.use_spacing = use_spacing
         self.output_transform = output_transform
         self.rows: dict[str, Rows] = {}
-        self.error: ValueError | None = None
+        self.error: Exception | None = None
 
     def attach(self, engine: Engine) -> None:
         """Starts afresh at each epoch, scores after each iteration, and ends with the epoch.
@@ -102,7 +102,7 @@ class SegmentationScoresHandler:
         """Scores; of several processes, one that cannot waits with its error for the end, where they meet."""
         try:
             self._score(engine)
-        except ValueError as error:
+        except Exception as error:
             if world_size() == 1:
                 raise
             self.error = self.error or error

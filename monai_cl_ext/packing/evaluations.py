@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +42,16 @@ class Stage:
     @property
     def data_folder(self) -> str:
         """``dataset_dir``; a relative one is taken from where the stage was started."""
-        parser = ConfigParser({**copy.deepcopy(dict(self.config)), "bundle_root": str(self.folder)})
-        given = str(parser.get_parsed_content("dataset_dir"))
+        given = str(self._parser().get_parsed_content("dataset_dir"))
         return str(Path(self.record.get("working_directory", ""), given))
+
+    @property
+    def parser(self) -> ConfigParser:
+        """Of the configuration, with the folders of the bundle and of the data as they are now."""
+        return self._parser(dataset_dir=self.data_folder)
+
+    def _parser(self, **values: str) -> ConfigParser:
+        return ConfigParser({**copy.deepcopy(dict(self.config)), "bundle_root": str(self.folder), **values})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -88,12 +96,25 @@ def _changed(training: Stage, evaluation: Stage) -> Sequence[str]:
     """Ids that make the parts of the data, or the predictions, and that an evaluation had otherwise."""
     stages = (training, evaluation)
     trained, evaluated = (ConfigParser(copy.deepcopy(dict(stage.config))) for stage in stages)
-    names = {name for parser in (trained, evaluated) for name in reached(parser, "split", *SERVED_APART)}
+    predicting = {name for parser in (trained, evaluated) for name in reached(parser, *SERVED_APART)}
+    splitting = {name for parser in (trained, evaluated) for name in reached(parser, "split")}
     folders = {os.path.realpath(stage.data_folder) for stage in stages}
     moved = ["dataset_dir"] * (len(folders) > 1)
+    names = predicting if _same_split(stages) else predicting | splitting
     return moved + sorted(
         name for name in names.difference(OF_THE_PLACE) if plain(trained.get(name)) != plain(evaluated.get(name))
     )
+
+
+def _same_split(stages: Sequence[Stage]) -> bool:
+    """Whether both had the same cases in the same parts, however these were told, as far as they can be read again."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they were told when it was trained
+            first, second = (stage.parser.get_parsed_content("split") for stage in stages)
+    except Exception:  # data that were moved, or whatever an expression meets without them
+        return False
+    return bool(first == second)
 
 
 def plain(value: Any) -> str:

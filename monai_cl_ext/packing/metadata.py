@@ -58,7 +58,8 @@ def packed_metadata(
     content = known | run.kind.metadata(known, run.class_names, data, run.settings)
     content["authors"] = origin.authors or NOT_STATED
     content["copyright"] = f"Copyright (c) {origin.authors}" if origin.authors else NOT_STATED
-    content["overlays"] = {name: told for name, told in known["overlays"].items() if name not in baked_overlays(run)}
+    baked = baked_overlays(run)
+    content["overlays"] = {name: told for name, told in run.bundle.known_overlays.items() if name not in baked}
     formats = content["network_data_format"]
     for tensor in (formats["inputs"]["image"], formats["outputs"]["pred"]):
         if tensor["spatial_shape"]:

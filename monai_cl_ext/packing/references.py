@@ -61,10 +61,10 @@ def _bind(component: dict[str, Any]) -> None:
     """Binds the arguments of a component to its signature, where it has one."""
     config = ConfigComponent(component)
     target = config.resolve_module_name()
-    called = pydoc.locate(target) if isinstance(target, str) else target
     try:
+        called = pydoc.locate(target) if isinstance(target, str) else target
         signature = inspect.signature(called)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # not found here, or written in C
+    except (TypeError, ValueError, pydoc.ErrorDuringImport):  # not found here, or written in C
         return
     bind = signature.bind if component.get("_mode_", "default") == "default" else signature.bind_partial
     bind(**config.resolve_args())

@@ -66,6 +66,7 @@ class TrainingPlan:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            content.pop("modality", None)  # of plans that were written before dataset.json was read at the end
             recipe, choices = TrainingRecipe(**content["recipe"]), [Choice(**one) for one in content["choices"]]
             plan = cls(**{**content, "recipe": recipe, "choices": choices})
         except (ValueError, TypeError, KeyError) as error:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -13,12 +14,19 @@ from monai.transforms import (
     CastToTyped,
     Compose,
     EnsureTyped,
+    ImageFilterd,
     InvertibleTransform,
+    Lambdad,
     MapTransform,
+    RandImageFilterd,
+    RandLambdad,
     Randomizable,
+    RandSimulateLowResolutiond,
     RandSmoothFieldAdjustContrastd,
     RandSmoothFieldAdjustIntensityd,
+    RandTorchVisiond,
     ToDeviced,
+    TorchVisiond,
     ToTensord,
 )
 from torch import Tensor
@@ -29,9 +37,13 @@ from .policies.policy import ViewPolicy
 MAX_SEED = 2**31 - 1
 
 INTENSITIES_ALONE = (
-    RandSmoothFieldAdjustContrastd, RandSmoothFieldAdjustIntensityd, CastToTyped, EnsureTyped, ToDeviced, ToTensord,
+    CastToTyped, EnsureTyped, ImageFilterd, RandImageFilterd, RandSimulateLowResolutiond,
+    RandSmoothFieldAdjustContrastd, RandSmoothFieldAdjustIntensityd, ToDeviced, ToTensord,
 )  # fmt: skip
 """MONAI's transforms that keep every voxel in its place, beside those of its module "intensity"."""
+
+OF_THE_CALLER = (Lambdad, RandLambdad, RandTorchVisiond, TorchVisiond)
+"""Those that do what the caller gave them, which may move voxels or not."""
 
 
 class _TwoDraws(Randomizable, InvertibleTransform):
@@ -168,11 +180,15 @@ def _check_keys(keys: Sequence[Hashable], transform: Any) -> None:
             _check_keys(keys, each)
     elif isinstance(transform, MapTransform) and not _keeps_places(transform):
         lacking = [key for key in keys if key not in transform.keys]
-        if lacking:
-            raise ValueError(
-                f"{type(transform).__name__} has the keys {list(transform.keys)}, expected {list(keys)} as TwoViewsd "
-                f"has: {lacking} would stay where the others may move; give it all keys, or TwoViewsd its keys alone"
-            )
+        if not lacking:
+            return
+        told = f"{type(transform).__name__} has the keys {list(transform.keys)}, expected {list(keys)} as TwoViewsd has"
+        if isinstance(transform, OF_THE_CALLER):
+            warnings.warn(f"{told}: be sure that it moves no voxel, since {lacking} stay where they are", stacklevel=3)
+            return
+        raise ValueError(
+            f"{told}: {lacking} would stay where the others may move; give it all keys, or TwoViewsd its keys alone"
+        )
 
 
 def _keeps_places(transform: MapTransform) -> bool:

@@ -144,6 +144,11 @@ def test_a_small_volume_lies_in_the_middle_of_zeros(tmp_path):
     assert item["position"][0] == pytest.approx((3 + 1) / 2 / 3, abs=0.2) and item["position"].min() > 0
 
 
+def test_the_position_in_one_slice_is_a_fraction(tmp_path):
+    item = patches(volumes(tmp_path, (1, 9, 4)), (4, 4, 4))[0]
+    assert item["position"][0] == 1 and item["position"].max() <= 1
+
+
 def test_cells_without_a_place_are_no_partition(tmp_path):
     found = patches(volumes(tmp_path, (8, 8, 6), (8, 8, 8)), (4, 4, 5), per_volume=8)  # two places for four cells
     assert found.partition.tolist() == [0, -1, 2, -1] * 2 + [0, 1, 2, 3] * 2  # place 1 of two is in cell 1 * 4 // 2

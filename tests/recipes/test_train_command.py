@@ -14,6 +14,7 @@ from monai_cl_ext.cli import Commands
 from monai_cl_ext.data import read_nifti, write_phantom
 from monai_cl_ext.handlers.resume import Resume
 from monai_cl_ext.packing.pack import pack
+from monai_cl_ext.packing.trained_run import trained_run
 from monai_cl_ext.recipes.predict import predict
 from monai_cl_ext.recipes.recipe import TrainingRecipe
 from monai_cl_ext.recipes.train import train
@@ -76,6 +77,8 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 def test_what_it_trained_is_packed(trained, data, tmp_path):
     packed = pack(str(trained), str(tmp_path / "phantom_segmentation")).folder
+    scores = read(packed / "configs" / "metadata.json")["eval_metrics"]
+    assert not trained_run(str(trained)).unscored and 0 <= scores["dice_mean"] <= 1
     images = str(data / "imagesTs") if (data / "imagesTs").is_dir() else str(data / "imagesTr")
     predict(str(trained), images, str(tmp_path / "expected"))
     predict(str(packed), images, str(tmp_path / "found"))
@@ -229,7 +232,7 @@ def test_a_class_that_validation_patients_alone_have_is_named(data, tmp_path, mo
 def test_a_file_that_changed_meanwhile_is_named(trained, data, monkeypatch):
     plan = read(trained / "run.json")
     file = next(iter(plan["sizes"]))
-    changed = {**plan, "sizes": {**plan["sizes"], file: 1}}
+    changed = {**plan, "modality": "MR", "sizes": {**plan["sizes"], file: 1}}  # as plans of before had
     shutil.copy(trained / "run.json", trained / "kept")
     try:
         (trained / "run.json").write_text(json.dumps(changed))

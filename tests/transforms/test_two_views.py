@@ -18,6 +18,7 @@ from monai.transforms import (
     RandGaussianNoised,
     RandLambdad,
     RandRotated,
+    RandSimulateLowResolutiond,
     ScaleIntensityd,
 )
 from operation_cases import noise
@@ -139,7 +140,6 @@ def test_names_and_its_place_in_a_pipeline():
         RandFlipd("image", prob=1.0),
         Compose([RandGaussianNoised("image"), OneOf([RandFlipd("image"), RandRotated(["image", "label"])])]),
         RandPolicyd("image", ViewPolicy([Rotation(10.0)])),
-        RandLambdad("image", torch.flipud),
     ],
 )
 def test_a_transform_that_would_move_the_image_without_its_label_is_refused(transform):
@@ -153,5 +153,11 @@ def test_intensities_of_the_image_alone_may_change():
         RandFlipd(["image", "label"], prob=1.0), RandGaussianNoised("image", prob=1.0), EnsureTyped("image"),
         RandPolicyd("image", gcl_intensity_policy()),
     ]  # fmt: skip
+    TwoViewsd(["image", "label"], RandSimulateLowResolutiond("image"))
     made = TwoViewsd(["image", "label"], Compose(steps))(item)
     assert torch.equal(made["label_1"], item["label"].flip(1, 2)) and not torch.equal(made["image_1"], item["image"])
+
+
+def test_a_function_of_the_callers_is_warned_of():
+    with pytest.warns(UserWarning, match=r"RandLambdad has the keys \['image'\], .*: be sure that it moves no voxel"):
+        TwoViewsd(["image", "label"], RandLambdad("image", torch.sqrt))
