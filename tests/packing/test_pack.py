@@ -46,9 +46,14 @@ def test_its_configs_hold_what_the_training_was_given(packed, trained, given):
 
 @pytest.fixture(scope="module")
 def downloaded(packed, tmp_path_factory):
-    """The folder that MONAI makes of the zipped bundle at an address."""
-    folder, name = tmp_path_factory.mktemp("served"), packed.folder.name
-    shutil.make_archive(str(folder / name), "zip", packed.folder.parent, name)
+    """The packed bundle as others get it."""
+    return download(packed.folder, tmp_path_factory.mktemp("served"))
+
+
+def download(bundle, folder):
+    """The folder that MONAI makes of a zipped bundle at an address."""
+    name = bundle.name
+    shutil.make_archive(str(folder / name), "zip", bundle.parent, name)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/{name}.zip"
@@ -318,9 +323,11 @@ def test_patches_of_volumes_are_packed_too(phantom, tmp_path, monkeypatch):
     scored = evaluated(root, ["volumes"], **settings)
     packed = pack(str(root), str(tmp_path / "volume_segmentation"))
     assert not packed.unscored
+    (tmp_path / "served").mkdir()
+    got = download(packed.folder, tmp_path / "served")
     with monkeypatch.context() as patched:
         refuse_this_package(patched)
-        check_served(scored, served(packed.folder, [], tmp_path / "found", device="cpu", datalist=list(scored)))
+        check_served(scored, served(got, [], tmp_path / "found", device="cpu", datalist=list(scored)))
     workflow = ConfigWorkflow(
         str(packed.folder / "configs" / "train.json"), logging_file=False, bundle_root=str(packed.folder),
         dataset_dir=str(phantom), workflow_type="train", device="cpu", **{"epochs": 1, "batches_per_epoch": 1},
