@@ -58,7 +58,8 @@ class PositionContrastiveLoss(nn.Module):
 
         Raises:
             TypeError: when the positions are no tensor.
-            ValueError: when shapes do not fit, or on the CPU a position is below 0 or above 1.
+            ValueError: when shapes do not fit or, on the CPU, when a position is below 0 or above 1; on CUDA that is an
+                assertion of the device.
         """
         check_embeddings(z1, z2)
         if not isinstance(position, Tensor):
