@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import mmap
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +67,7 @@ class StoredArrays:
         return found
 
     def _mapped(self, number: int, file: str) -> np.ndarray:
-        path = Path(self.folder, self._contents[number].tobytes().hex(), file)
+        path = os.path.join(self.folder, self._contents[number].tobytes().hex(), file)
         try:
             if file not in OF_IMAGES:
                 return np.lib.format.open_memmap(path, mode="c")
@@ -73,8 +75,9 @@ class StoredArrays:
             slices, channels, height, width = self._shapes[number].tolist()
             shape = (slices, channels if file == "image.npy" else 1, height, width)
             dtype = np.dtype(OF_IMAGES[file])
-            offset = path.stat().st_size - math.prod(shape) * dtype.itemsize
-            return np.memmap(path, dtype, mode="c", offset=offset, shape=shape)
+            with open(path, "rb") as opened:
+                content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+            return np.ndarray(shape, dtype, content, len(content) - math.prod(shape) * dtype.itemsize)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"{path}: a prepared volume has left the store ({error}) since the data set was made; make it again, "
