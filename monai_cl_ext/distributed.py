@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from monai_cl_ext.errors import MISTAKES
 
 Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
 
 TIMEOUT = timedelta(hours=24)
 """How long the bundles' processes wait for each other; of nodes that fill a store each, one may take hours longer."""
@@ -73,6 +75,18 @@ def failing_together() -> Iterator[None]:
     first = next((place for place, found in enumerate(errors) if found is not None), None)
     if first is not None:
         raise error if error is not None and first == rank() else errors[first]  # type: ignore[misc]
+
+
+def on_first_process(call: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """A function that every process calls and the first alone runs, such as one that writes; its error all raise."""
+
+    @wraps(call)
+    def together(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        with failing_together():
+            if rank() == 0:
+                call(*args, **kwargs)
+
+    return together
 
 
 def sum_over_processes(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from monai_cl_ext.distributed import rank
+from monai_cl_ext.distributed import on_first_process
 from monai_cl_ext.files import write_text
 
 logger = logging.getLogger(__name__)
@@ -61,11 +61,11 @@ class SaveClassNames(_ClassNames):
         ValueError: when a class has a reserved name (image, patient, class, all, mean).
     """
 
+    @on_first_process
     def __call__(self, engine: Engine) -> None:
         """Writes now."""
-        if rank() == 0:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self.path, json.dumps(self.class_names))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.path, json.dumps(self.class_names))
 
 
 class CheckClassNames(_ClassNames):

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_cl_ext.distributed import failing_together, gather_objects, rank
+from monai_cl_ext.distributed import gather_objects, on_first_process
 from monai_cl_ext.files import write_tensors
 
 KEYS = ("embeddings", "volume", "position", "partition")
@@ -47,7 +47,9 @@ class EmbeddingRecord:
         own = {key: torch.cat(values).cpu() for key, values in self.rows.items() if values}
         parts = [part for part in gather_objects(own) if part]
         self.rows = {}
-        with failing_together():
-            if rank() == 0 and parts:
-                joined = {key: torch.cat([part[key] for part in parts]) for key in KEYS}
-                write_tensors(self.folder / "embeddings.pt", joined)
+        if parts:
+            self._save({key: torch.cat([part[key] for part in parts]) for key in KEYS})
+
+    @on_first_process
+    def _save(self, rows: dict[str, torch.Tensor]) -> None:
+        write_tensors(self.folder / "embeddings.pt", rows)

@@ -15,7 +15,7 @@ from monai.transforms import LoadImage
 from torch import Tensor
 
 from monai_cl_ext.arguments import one_of
-from monai_cl_ext.distributed import gather_objects, rank
+from monai_cl_ext.distributed import gather_objects, on_first_process
 from monai_cl_ext.files import write_tensors
 from monai_cl_ext.handlers.evaluated_volumes import file_name, label_map, volume_names
 
@@ -72,9 +72,10 @@ class OverlayRecord:
         return {"slice": index, "image": maps[0], "label": maps[1], "prediction": maps[2], "spacing": steps}
 
     def _write(self, engine: Engine) -> None:
-        gathered = {name: item for part in gather_objects(self.overlays) for name, item in part.items()}
-        if rank() > 0:
-            return
+        self._save({name: item for part in gather_objects(self.overlays) for name, item in part.items()})
+
+    @on_first_process
+    def _save(self, gathered: dict[str, Any]) -> None:
         names = sorted(gathered)
         overlays = [
             {"volume": name, **gathered[path]} for name, path in zip(volume_names(names), names, strict=True)

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from monai.engines import Workflow
 
-from monai_cl_ext.distributed import failing_together, gather_integers, rank
+from monai_cl_ext.distributed import gather_integers, on_first_process, rank
 from monai_cl_ext.files import load_tensors, remove_leftovers, save_tensors
 from monai_cl_ext.fingerprint import fingerprint
 from monai_cl_ext.finite import not_finite
@@ -113,17 +113,15 @@ class Resume:
         )  # fmt: skip
         engine.add_event_handler(Events.EPOCH_COMPLETED, checkpoint)
 
+    @on_first_process
     def _save(self, state: Mapping[str, Any], name: str, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes a state, then removes those before the one before it, and those that an earlier run left ahead."""
-        with failing_together():
-            if rank() > 0:
-                return
-            path = self.directory / name
-            save_tensors(path, state)
-            states = _states(self.directory)
-            newest = states.index(path) + 1
-            for other in states[: max(0, newest - KEPT)] + states[newest:]:
-                other.unlink(missing_ok=True)
+        path = self.directory / name
+        save_tensors(path, state)
+        states = _states(self.directory)
+        newest = states.index(path) + 1
+        for other in states[: max(0, newest - KEPT)] + states[newest:]:
+            other.unlink(missing_ok=True)
 
     def _newest(self, states: list[Path]) -> tuple[Path, dict[str, Any]]:
         """The newest state that can be read, and its path."""
@@ -185,12 +183,11 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
+@on_first_process
 def _forget(engine: Engine, paths: list[Path]) -> None:
     """Removes the states of an earlier run, so that nothing goes on from them; federated rounds start several times."""
     while paths:
-        path = paths.pop()
-        if rank() == 0:
-            path.unlink(missing_ok=True)
+        paths.pop().unlink(missing_ok=True)
 
 
 def _agree(engine: Engine, epoch: int) -> None:

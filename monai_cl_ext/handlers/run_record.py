@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
 import monai_cl_ext
-from monai_cl_ext.distributed import rank, world_size
+from monai_cl_ext.distributed import on_first_process, rank, world_size
 from monai_cl_ext.engines.batch_record import batch_record
 from monai_cl_ext.event_files import EventFiles
 from monai_cl_ext.files import sha256_of, write_tensors, write_text
@@ -75,24 +75,24 @@ class RunRecord:
         return self.folder / f"run_{self.stage}.json"
 
     def attach(self, engine: Engine) -> None:
-        """Records on the first process."""
-        for event, handler in (
-            (Events.STARTED, self._forget),
-            (Events.EPOCH_STARTED, self._begin),
-            (Events.GET_BATCH_STARTED, self._wait),
-            (Events.GET_BATCH_COMPLETED, self._waited),
-            (Events.ITERATION_COMPLETED, self._count),
-            (Events.ITERATION_COMPLETED(once=1), self._keep_batch),
-            (Events.EPOCH_COMPLETED, self._write),
-            (Events.COMPLETED, self._complete),
-        ):
-            engine.add_event_handler(event, _on_first_process, handler)
+        """Counts and writes on the first process; every process has to attach it."""
+        engine.add_event_handler(Events.STARTED, self._forget)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        if rank() == 0:
+            engine.add_event_handler(Events.GET_BATCH_STARTED, self._wait)
+            engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._waited)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), self._keep_batch)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        engine.add_event_handler(Events.COMPLETED, self._complete)
 
+    @on_first_process
     def _forget(self, engine: Engine) -> None:
         self.started = None
         self.earlier = self._earlier() if engine.state.epoch else {}
         self.events = EventFiles(self.folder, self.earlier.get("event_files", ()))
 
+    @on_first_process
     def _begin(self, engine: Engine) -> None:
         """Begins at the first epoch that is run, since a resumed run that had completed starts and runs none."""
         if self.started is not None:
@@ -140,11 +140,24 @@ class RunRecord:
         batch = engine.state.batch
         self.record["images"] += world_size() * len(batch["image"] if isinstance(batch, Mapping) else batch)
 
+    @on_first_process
     def _keep_batch(self, engine: Engine) -> None:
         if getattr(engine.state, "views", None):
             write_tensors(self.folder / "batch.pt", batch_record(engine))
 
+    @on_first_process
     def _write(self, engine: Engine) -> None:
+        self._update(engine)
+
+    @on_first_process
+    def _complete(self, engine: Engine) -> None:
+        if self.started is not None:
+            self.record |= {"completed": True, "ended": time.time()}
+            if self.weights is not None and self.weights.is_file():
+                self.record["weights_sha256"] = sha256_of(self.weights)
+            self._update(engine)
+
+    def _update(self, engine: Engine) -> None:
         assert self.started is not None and self.events is not None
         seconds = time.perf_counter() - self.started
         self.record |= {
@@ -156,13 +169,6 @@ class RunRecord:
             "event_files": self.events.update(),
         }
         self._save()
-
-    def _complete(self, engine: Engine) -> None:
-        if self.started is not None:
-            self.record |= {"completed": True, "ended": time.time()}
-            if self.weights is not None and self.weights.is_file():
-                self.record["weights_sha256"] = sha256_of(self.weights)
-            self._write(engine)
 
     def _save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -212,11 +218,6 @@ def versions() -> dict[str, str]:
     """Versions of Python, of this package and of what it stands on."""
     modules = {"monai_cl_ext": monai_cl_ext, "monai": monai, "torch": torch, "ignite": ignite, "numpy": np}
     return {"python": platform.python_version(), **{name: module.__version__ for name, module in modules.items()}}
-
-
-def _on_first_process(engine: Engine, handler: Callable[[Engine], None]) -> None:
-    if rank() == 0:
-        handler(engine)
 
 
 def _device_name(device: torch.device) -> str:

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_cl_ext.arguments import one_of
-from monai_cl_ext.distributed import failing_together, rank
+from monai_cl_ext.distributed import on_first_process
 from monai_cl_ext.files import save_tensors
 from monai_cl_ext.networks.trained_blocks import note_trained_blocks
 
@@ -48,20 +48,18 @@ class SaveWeights:
         else:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save_best)
 
+    @on_first_process
     def save_best(self, engine: Engine) -> None:
         """Writes when the engine's best metric is of this epoch."""
-        with failing_together():
-            if engine.state.best_metric_epoch == engine.state.epoch:
-                self._write()
-
-    def save(self, engine: Engine) -> None:
-        """Writes the weights now; every process has to call it."""
-        with failing_together():
+        if engine.state.best_metric_epoch == engine.state.epoch:
             self._write()
 
+    @on_first_process
+    def save(self, engine: Engine) -> None:
+        """Writes the weights now; every process has to call it."""
+        self._write()
+
     def _write(self) -> None:
-        if rank() > 0:
-            return
         weights = self.network.state_dict()
         if self.blocks:
             note_trained_blocks(weights, self.blocks)

@@ -21,8 +21,9 @@ class CauSSL(CrossPseudoSupervision):
     """Causality-inspired semi-supervised learning (Miao et al., ICCV 2023), of cross pseudo-supervision.
 
     What two networks agree on says more, the less they depend on each other. An adversary holds for each convolution
-    the coefficients by which the second network's filters copy the first's best: after every ``every`` steps it takes
-    so many steps of Adam that raise ``losses.FilterIndependenceLoss``, which the first network lowers at every step.
+    the coefficients by which one network's filters copy the other's best: after every ``every`` steps it takes so many
+    steps of Adam that raise ``losses.FilterIndependenceLoss`` in both directions, which both networks lower at every
+    step.
 
     Args:
         network: from images (B, C, *S) to logits (B, classes, *S), the result.
@@ -30,7 +31,7 @@ class CauSSL(CrossPseudoSupervision):
         loss: of the logits and the classes of labeled rows.
         labelled_per_batch: number of labeled rows, which come first.
         consistency_weight: of the cross pseudo-supervision; ramp it up.
-        independence_weight: of the dependence of both networks.
+        independence_weight: of the dependence of each network on the other.
         begin: steps before it counts; with 0 the first ``every`` steps have coefficients that were never fitted.
         every: steps between two turns of the adversary, and its steps in one.
 
@@ -53,7 +54,7 @@ class CauSSL(CrossPseudoSupervision):
         self.independence_weight = weight("independence_weight", independence_weight)
         self.begin = whole_number("begin", begin)
         self.every = positive_integer("every", every)
-        dependence = FilterIndependenceLoss([len(each) for each in filters(network)])
+        dependence = _MutualDependence([len(each) for each in filters(network)])
         dependence(filters(network), filters(second))  # refuses networks that differ
         self.adversary = Adversary(dependence, partial(Adam, lr=2e-2))
 
@@ -80,6 +81,17 @@ class CauSSL(CrossPseudoSupervision):
         for _ in range(self.every):
             self.adversary.learn(lambda dependence: -dependence(own, other))
             self.adversary.step()
+
+
+class _MutualDependence(nn.Module):
+    """The dependence of a first network's filters on a second one's and the reverse, added up."""
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        super().__init__()
+        self.of_first, self.of_second = FilterIndependenceLoss(counts), FilterIndependenceLoss(counts)
+
+    def forward(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+        return self.of_first(first, second) + self.of_second(second, first)
 
 
 def filters(network: nn.Module) -> list[Tensor]:

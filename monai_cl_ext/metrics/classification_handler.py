@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data import PictureDataset
-from monai_cl_ext.distributed import gather_objects, rank
+from monai_cl_ext.distributed import gather_objects, on_first_process
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.metrics.classification import bootstrap_intervals, classification_scores
 from monai_cl_ext.metrics.metric import CLASSIFICATION
@@ -133,9 +133,8 @@ class ClassificationScoresHandler:
                 table.append([name, score, self.class_names[label], int((classes == label).sum()), *row])
         return table
 
+    @on_first_process
     def _write(self, engine: Engine) -> None:
-        if rank() > 0:
-            return
         header = ["classifier", "score", "class", "images", "value", "low", "high"]
         write_rows(self.folder / "metrics.csv", [header, *chain.from_iterable(map(self._scored, self.probabilities))])
         patients = [self.dataset.patients[number] for number in self.dataset.volume.tolist()]

@@ -18,7 +18,7 @@ from monai.data.utils import affine_to_spacing
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.csv_files import write_rows
 from monai_cl_ext.data.alignment import on_image_grid
-from monai_cl_ext.distributed import failing_together, gather_objects, rank, world_size
+from monai_cl_ext.distributed import failing_together, gather_objects, on_first_process, world_size
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.handlers.evaluated_volumes import file_name, label_map, volume_names
 from monai_cl_ext.metrics.metric import SEGMENTATION
@@ -165,9 +165,8 @@ class SegmentationScoresHandler:
         metrics["missed"] = int(sum(row["missed"] for row in every))
         metrics["absent"] = sum(math.isnan(row["dice"]) for row in every)
 
+    @on_first_process
     def _write(self, engine: Engine) -> None:
-        if rank() > 0:
-            return
         table: list[tuple[Any, ...]] = [("volume", "class", *COLUMNS)]
         for volume, rows in zip(volume_names(list(self.rows)), self.rows.values(), strict=True):
             for label, row in zip(self.class_names, rows, strict=True):

@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 import torch.distributed as dist
-from semi_supervised_cases import SUPERVISED, convolutions, gradients, unet, views
+from semi_supervised_cases import SUPERVISED, convolutions, unet, views
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -27,6 +27,15 @@ def coefficients(method):
     return [each.detach().clone() for each in method.adversary.parameters()]
 
 
+def by_hand(first, second, coefficients):
+    """The mean squared cosine of one direction, from the formula."""
+    layers = []
+    for own, other, matrix in zip(first, second, coefficients, strict=True):
+        rows, copies = own.flatten(1), matrix @ other.flatten(1)
+        layers.append(torch.cosine_similarity(rows, copies, dim=1).square().mean())
+    return torch.stack(layers).mean()
+
+
 def test_the_loss_is_that_of_cps_and_from_its_step_on_the_dependence():
     method, (view,) = made(independence_weight=0.9, consistency_weight=0.7), views()
     plain = CrossPseudoSupervision(copy.deepcopy(method.network), copy.deepcopy(method.second), SUPERVISED, 2, 0.7)
@@ -36,22 +45,29 @@ def test_the_loss_is_that_of_cps_and_from_its_step_on_the_dependence():
         assert losses.keys() == expected.keys() and all(torch.equal(losses[key], expected[key]) for key in losses)
     method.iteration = 2
     losses = method([view], {})
-    networks = copy.deepcopy(method.network), copy.deepcopy(method.second)
-    dependence = method.adversary.discriminator(*([each.weight for each in (net[0], net[3])] for net in networks))
+    weights = [[net[0].weight.detach(), net[3].weight.detach()] for net in (method.network, method.second)]
+    dependence = sum(
+        by_hand(*pair, coefficients(method)[part])
+        for pair, part in ((weights, slice(0, 2)), (weights[::-1], slice(2, 4)))
+    )
     torch.testing.assert_close(losses["independence"], dependence)
     torch.testing.assert_close(losses["loss"], expected["loss"] + 0.9 * dependence)
     assert losses["independence"] > 0 and method.predictor is method.network
 
 
-def test_the_dependence_moves_the_convolutions_of_the_first_network_alone():
+@pytest.mark.parametrize("name", ["network", "second"])
+def test_the_dependence_moves_the_convolutions_of_each_network_by_its_own_direction(name):
     method = made(begin=0)
-    losses = method(views(), {})
-    own = torch.autograd.grad(losses["independence"], list(method.network.parameters()), allow_unused=True)
-    named = dict(zip((name for name, _ in method.network.named_parameters()), own, strict=True))
+    network = getattr(method, name)
+    independence = method(views(), {})["independence"]
+    own = torch.autograd.grad(independence, list(network.parameters()), allow_unused=True)
+    named = dict(zip((name for name, _ in network.named_parameters()), own, strict=True))
     assert {name for name, each in named.items() if each is not None and each.any()} == {"0.weight", "3.weight"}
-    expected = CrossPseudoSupervision(method.network, method.second, SUPERVISED, 2, 0.03)(views(), {})["loss"]
-    for one, other in zip(gradients(losses["loss"], method.second), gradients(expected, method.second), strict=True):
-        assert torch.equal(one, other)
+    pair, part = (("network", "second"), slice(0, 2)) if name == "network" else (("second", "network"), slice(2, 4))
+    weights = [[getattr(method, each)[layer].weight for layer in (0, 3)] for each in pair]
+    alone = by_hand(weights[0], [each.detach() for each in weights[1]], coefficients(method)[part])
+    for layer, gradient in zip((0, 3), torch.autograd.grad(alone, weights[0]), strict=True):
+        torch.testing.assert_close(named[f"{layer}.weight"], gradient)
 
 
 def test_turns_of_the_adversary_come_when_they_should():
@@ -68,21 +84,25 @@ def test_turns_of_the_adversary_come_when_they_should():
 def test_a_turn_is_so_many_steps_of_adam_that_raise_the_dependence():
     method = made(every=60)
     weights = [[each.detach() for each in filters(network)] for network in (method.network, method.second)]
-    loss = FilterIndependenceLoss([6, 3])
-    for own, other in zip(loss.coefficients, coefficients(method), strict=True):
+    losses = FilterIndependenceLoss([6, 3]), FilterIndependenceLoss([6, 3])
+    expected = [each for loss in losses for each in loss.parameters()]
+    for own, other in zip(expected, coefficients(method), strict=True):
         own.data = other.clone()
-    start = loss(*weights).item()
-    optimizer = torch.optim.Adam(loss.parameters(), 2e-2)
-    for _ in range(60):
-        optimizer.zero_grad()
-        (-loss(*weights)).backward()
-        optimizer.step()
+    starts, ends = [], []
+    for loss, pair in zip(losses, (weights, weights[::-1]), strict=True):
+        starts.append(loss(*pair).item())
+        optimizer = torch.optim.Adam(loss.parameters(), 2e-2)
+        for _ in range(60):
+            optimizer.zero_grad()
+            (-loss(*pair)).backward()
+            optimizer.step()
+        ends.append(loss(*pair).item())
     networks = copy.deepcopy([method.network.state_dict(), method.second.state_dict()])
     method.iteration = 1
     method.after_step()
-    for one, other in zip(coefficients(method), loss.parameters(), strict=True):
+    for one, other in zip(coefficients(method), expected, strict=True):
         torch.testing.assert_close(one, other.detach(), rtol=0, atol=1e-5)
-    assert loss(*weights).item() > 2 * start
+    assert all(end > 2 * start for start, end in zip(starts, ends, strict=True))
     (state, *_) = method.optimizers["independence"].state.values()
     assert int(state["step"]) == 60
     for before, network in zip(networks, (method.network, method.second), strict=True):
@@ -94,8 +114,8 @@ def test_filters_are_the_output_channels_of_every_convolution():
     assert [tuple(each.shape) for each in filters(network)] == [(5, 2, 3, 3, 3), (4, 5, 2, 2, 2), (6, 4, 1)]
     method = made(unet, begin=0)
     assert method(views(), {})["independence"] > 0
-    assert len(coefficients(method)) == sum(isinstance(each, (nn.Conv2d, nn.ConvTranspose2d))
-                                            for each in method.network.modules())  # fmt: skip
+    convolutions_ = [each for each in method.network.modules() if isinstance(each, (nn.Conv2d, nn.ConvTranspose2d))]
+    assert len(coefficients(method)) == 2 * len(convolutions_)
 
 
 def test_mistakes_are_named():
