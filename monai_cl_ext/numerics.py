@@ -19,6 +19,11 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.to(at_least_float32(logits.dtype)).softmax(1)
 
 
+def joined(*parts: Tensor, dim: int = 0) -> Tensor:
+    """Tensors of any floating dtypes joined along an axis, in float32 at least, whatever autocast says."""
+    return torch.cat([part.to(at_least_float32(part.dtype)) for part in parts], dim=dim)
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """A context without autocast on ``device``; devices that have no autocast, such as "meta", need none."""
     if not torch.amp.is_autocast_available(device.type):

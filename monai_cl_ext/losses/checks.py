@@ -6,10 +6,12 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def check_embeddings(z1: Tensor, z2: Tensor) -> None:
-    """Raises a ValueError unless z1 and z2 are both (B, D)."""
-    if z1.shape != z2.shape or z1.ndim != 2:
-        raise ValueError(f"z1 and z2 must both be (B, D), found {tuple(z1.shape)} and {tuple(z2.shape)}")
+def check_embeddings(**rows: Tensor) -> None:
+    """Raises a ValueError unless all of them, by the names of the arguments, are (B, D) of one shape."""
+    shapes = [tuple(each.shape) for each in rows.values()]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 2:
+        found = ", ".join(f"{name} {shape}" for name, shape in zip(rows, shapes, strict=True))
+        raise ValueError(f"{', '.join(rows)} must all be (B, D) of one shape, found {found}")
 
 
 def check_tag(name: str, tag: Tensor | None, count: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from monai_cl_ext.losses.gcl_regions import place_corners, region_places, releas
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import Rule, both_known, different, same, sample_tags
+from monai_cl_ext.numerics import joined, without_autocast
 
 
 class LocalContrastiveLoss(nn.Module):
@@ -63,8 +65,9 @@ class LocalContrastiveLoss(nn.Module):
         self.negatives = one_of("negatives", negatives, ("all", "released"))
         self.temperature = positive_number("temperature", temperature)
         self.projection = projection
-        self.corners = None if isinstance(regions, int) else _checked_corners(regions)
-        self.places = region_places(regions) if isinstance(regions, int) else []
+        count = int(regions) if isinstance(regions, Integral) else None
+        self.corners = _checked_corners(regions) if count is None else None  # type: ignore[arg-type]
+        self.places = [] if count is None else region_places(count)
         self.regions = len(self.corners or self.places)
         self._pixels: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self.listed: Tensor | None
@@ -85,9 +88,11 @@ class LocalContrastiveLoss(nn.Module):
             ValueError: when shapes do not fit, the regions do not fit the maps, or "ld" lacks partition or volume.
         """
         self._check(f1, f2)
-        vectors = self._vectors(torch.cat([f1, f2]))
+        with without_autocast(f1.device):  # it joins no maps of another half precision than its own
+            maps = torch.cat([f1, f2])
+        vectors = self._vectors(maps)
         if self.strategy == "lr":
-            return self._within_images(torch.cat(vectors.chunk(2), dim=1))
+            return self._within_images(joined(*vectors.chunk(2), dim=1))
         tags = [_required(name, tag, len(f1)) for name, tag in (("partition", partition), ("volume", volume))]
         return self._across_images(vectors, *(tag.repeat(2) for tag in tags))
 
@@ -160,7 +165,9 @@ class LocalContrastiveLoss(nn.Module):
 
 
 def _checked_corners(regions: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
-    corners = [tuple(corner) for corner in regions]
+    corners = [
+        tuple(int(number) if isinstance(number, Integral) else number for number in corner) for corner in regions
+    ]
     numbers = [number for corner in corners for number in corner]
     if {len(corner) for corner in corners} not in ({2}, {3}) or not all(
         isinstance(number, int) and number >= 0 for number in numbers

@@ -12,6 +12,7 @@ from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import matching, same, sample_tags
+from monai_cl_ext.numerics import joined
 
 
 class MoCoLoss(nn.Module):
@@ -39,13 +40,13 @@ class MoCoLoss(nn.Module):
         Raises:
             ValueError: when query and key are not both (B, D), or the queue is not (K, D).
         """
-        check_embeddings(query, key)
+        check_embeddings(query=query, key=key)
         if queue.ndim != 2 or queue.shape[1] != query.shape[1]:
             raise ValueError(f"queue must be (K, {query.shape[1]}) as query and key, found {tuple(queue.shape)}")
         image = sample_tags(len(query), query.device)
         queued = image.new_full((len(queue),), -1)
         tag = torch.cat([image, image, queued])
-        candidates = torch.cat([key.detach(), queue.detach()])
+        candidates = joined(key.detach(), queue.detach())
         rules = same(tag), matching(torch.full_like(tag, -1), tag)
         return contrast(query, *rules, temperature=self.temperature, candidates=candidates)
 
@@ -74,11 +75,10 @@ class MoCoV3Loss(nn.Module):
         Raises:
             ValueError: when they are not all (B, D).
         """
-        check_embeddings(q1, q2)
+        check_embeddings(q1=q1, k2=k2, q2=q2, k1=k1)
         return 2 * self.temperature * (self._one_way(q1, k2) + self._one_way(q2, k1))
 
     def _one_way(self, query: Tensor, key: Tensor) -> Tensor:
-        check_embeddings(query, key)
         image = sample_tags(len(query), query.device)
         gather = RowGather(len(key), key.device)
         rule = same(torch.cat([image, gather(image)]))

@@ -26,9 +26,10 @@ def negative_cosine(prediction: Tensor, target: Tensor, offset: float = 0.0) -> 
     Raises:
         ValueError: when they are not both (B, D).
     """
-    check_embeddings(prediction, target)
+    check_embeddings(prediction=prediction, target=target)
     rows = sum(gather_integers(len(prediction), prediction.device))
     with without_autocast(prediction.device):
         dtype = at_least_float32(prediction.dtype)
-        total = (offset - F.cosine_similarity(prediction.to(dtype), target.detach().to(dtype), dim=1)).sum()
+        directions = [F.normalize(each.to(dtype), dim=1) for each in (prediction, target.detach())]
+        total = (offset - (directions[0] * directions[1]).sum(1)).sum()
     return mean_over_processes(total, total.new_full((), rows, dtype=torch.int64))

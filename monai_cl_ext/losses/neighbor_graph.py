@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from monai_cl_ext.distributed import RowGather
 from monai_cl_ext.losses.kernel import tile_size
 from monai_cl_ext.losses.plain_tensors import plain_tensors
+from monai_cl_ext.numerics import joined
 
 # Cosines in float64 that differ by less are ties: the order of a sum must not distinguish equal rows.
 TIE = 1e-12
@@ -50,7 +51,7 @@ def shared_components(*views: Tensor) -> Tensor:
     """
     gather = RowGather(len(views[0]), views[0].device)
     # view by view over all processes, so that ties fall as in one process
-    labels = nearest_neighbor_components(torch.cat([gather(view.detach()) for view in views]))
+    labels = nearest_neighbor_components(joined(*(gather(view.detach()) for view in views)))
     return labels.view(len(views), sum(gather.counts))[:, gather.own.start : gather.own.stop].flatten()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
@@ -14,6 +13,7 @@ from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import Rules, same, sample_tags
+from monai_cl_ext.numerics import joined
 
 
 class NTXentLoss(nn.Module):
@@ -40,9 +40,9 @@ class NTXentLoss(nn.Module):
         Raises:
             ValueError: when z1 and z2 are not both (B, D).
         """
-        check_embeddings(z1, z2)
+        check_embeddings(z1=z1, z2=z2)
         rules = self.rules({}, sample_tags(len(z1), z1.device), views=2)
-        return self.factor * contrast(torch.cat([z1, z2]), *rules, temperature=self.temperature)
+        return self.factor * contrast(joined(z1, z2), *rules, temperature=self.temperature)
 
     def rules(self, tags: Mapping[str, Tensor], samples: Tensor, views: int) -> Rules:
         """Positive and negative pairs among the rows of all views, view by view.

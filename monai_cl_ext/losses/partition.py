@@ -15,6 +15,7 @@ from monai_cl_ext.losses.forms import Form, joint, pairwise
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import Rule, Rules, both_known, different, matching, same, sample_tags
+from monai_cl_ext.numerics import joined
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class PartitionContrastiveLoss(nn.Module):
         tags = {name: check_tag(name, given[name], len(views[0])) for name in self.tags}
         rules = self.rules(tags, sample_tags(len(views[0]), views[0].device), len(views))
         chosen = STRATEGIES[self.strategy]
-        return chosen.factor * contrast(torch.cat(list(views)), *rules, temperature=self.temperature, form=chosen.form)
+        return chosen.factor * contrast(joined(*views), *rules, temperature=self.temperature, form=chosen.form)
 
     def rules(self, tags: Mapping[str, Tensor], samples: Tensor, views: int) -> Rules:
         """Positive and negative pairs among the rows of all views, view by view.

@@ -15,9 +15,10 @@ from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import Rules, nearer_than, sample_tags
+from monai_cl_ext.numerics import joined
 
 # Positions are quotients: without it, rounding would decide about slices exactly one threshold apart.
-TOLERANCE = 1e-6
+TOLERANCE = 1e-6  # half precision rounds by more, see _tolerance
 
 
 class PositionContrastiveLoss(nn.Module):
@@ -31,8 +32,9 @@ class PositionContrastiveLoss(nn.Module):
         P(a) = {k != a: abs(x_k - x_a) < t}
         l(a) = -mean over p in P(a) of log(e^s_ap / sum over k != a of e^s_ak)
 
-    Distances are compared with t - 1e-6 in float64, so slices exactly one threshold apart are never positive. The
-    paper uses the thresholds 0.1 (CHD) and 0.35 (ACDC).
+    Distances are compared with t - 1e-6 in float64, so slices exactly one threshold apart are never positive; with
+    positions in half precision, with t minus its resolution, 0.001 (float16) or 0.008 (bfloat16). The paper uses the
+    thresholds 0.1 (CHD) and 0.35 (ACDC).
 
     Args:
         threshold: distance under which slices are positive, a fraction of the volume's length, above 0 and at most 1.
@@ -61,7 +63,7 @@ class PositionContrastiveLoss(nn.Module):
             ValueError: when shapes do not fit or, on the CPU, when a position is below 0 or above 1; on CUDA that is an
                 assertion of the device.
         """
-        check_embeddings(z1, z2)
+        check_embeddings(z1=z1, z2=z2)
         if not isinstance(position, Tensor):
             raise TypeError(f"position must be a tensor, found {type(position).__name__}: give torch.as_tensor of it")
         if position.shape not in ((len(z1),), (len(z1), 3)):
@@ -71,7 +73,7 @@ class PositionContrastiveLoss(nn.Module):
             )
         _check_fractions(position)
         rules = self.rules({"position": position}, sample_tags(len(z1), z1.device), views=2)
-        return self.factor * contrast(torch.cat([z1, z2]), *rules, temperature=self.temperature)
+        return self.factor * contrast(joined(z1, z2), *rules, temperature=self.temperature)
 
     def rules(self, tags: Mapping[str, Tensor], samples: Tensor, views: int) -> Rules:
         """Positive and negative pairs among the rows of all views, view by view.
@@ -81,9 +83,15 @@ class PositionContrastiveLoss(nn.Module):
             samples: a number for each sample (B,); not read.
             views: number of views of each slice.
         """
-        position = tags["position"].double()
-        coordinates = [position] if position.ndim == 1 else position.unbind(1)
-        return nearer_than(self.threshold - TOLERANCE, *(along.repeat(views) for along in coordinates)), None
+        position = tags["position"]
+        coordinates = [position.double()] if position.ndim == 1 else position.double().unbind(1)
+        distance = self.threshold - _tolerance(position.dtype)
+        return nearer_than(distance, *(along.repeat(views) for along in coordinates)), None
+
+
+def _tolerance(dtype: torch.dtype) -> float:
+    """More than rounding to the dtype changes the difference of two positions."""
+    return max(TOLERANCE, torch.finfo(dtype).eps) if dtype.is_floating_point else TOLERANCE
 
 
 def _check_fractions(position: Tensor) -> None:

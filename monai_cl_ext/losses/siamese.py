@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from monai_cl_ext.losses.checks import check_embeddings
 from monai_cl_ext.losses.negative_cosine import negative_cosine
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 
@@ -26,6 +27,7 @@ class BYOLLoss(nn.Module):
         Raises:
             ValueError: when they are not all (B, D).
         """
+        check_embeddings(p1=p1, z2=z2, p2=p2, z1=z1)
         return 2 * (negative_cosine(p1, z2, offset=1.0) + negative_cosine(p2, z1, offset=1.0))
 
 
@@ -43,6 +45,7 @@ class SimSiamLoss(nn.Module):
         Raises:
             ValueError: when they are not all (B, D).
         """
+        check_embeddings(p1=p1, z2=z2, p2=p2, z1=z1)
         return (negative_cosine(p1, z2) + negative_cosine(p2, z1)) / 2
 
 
@@ -63,5 +66,6 @@ class SimTripletLoss(nn.Module):
         Raises:
             ValueError: when they are not all (B, D).
         """
+        check_embeddings(p1=p1, z1=z1, p2=p2, z2=z2, p3=p3, z3=z3)
         views = negative_cosine(p1, z2) + negative_cosine(p2, z1)
         return (views + negative_cosine(p1, z3) + negative_cosine(p3, z1)) / 2

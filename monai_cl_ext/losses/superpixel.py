@@ -12,6 +12,7 @@ from monai_cl_ext.losses.checks import check_superpixels
 from monai_cl_ext.losses.kernel import contrast, tile_size
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import different, same
+from monai_cl_ext.numerics import joined
 
 # A tile takes its similarities, as large a buffer, and its rules: 150 MB at this limit, in float32.
 TILE_LIMIT = 2**24
@@ -62,7 +63,7 @@ class SuperpixelContrastiveLoss(nn.Module):
         if f1.shape != f2.shape:
             raise ValueError(f"f1 and f2 must have one shape, found {tuple(f1.shape)} and {tuple(f2.shape)}")
         check_superpixels(f1, superpixels)
-        rows = torch.cat([view.flatten(2)[..., :: self.stride].mT for view in (f1, f2)], dim=1)
+        rows = joined(*(view.flatten(2)[..., :: self.stride].mT for view in (f1, f2)), dim=1)
         superpixel = superpixels.flatten(1)[:, :: self.stride]
         positive = same(superpixel.repeat(1, 2))
         if self.cross_view_only:

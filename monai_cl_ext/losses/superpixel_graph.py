@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of, positive_number
@@ -14,6 +13,7 @@ from monai_cl_ext.losses.neighbor_graph import shared_components
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import same, sample_tags
 from monai_cl_ext.losses.superpixel_map import average_superpixel_map
+from monai_cl_ext.numerics import joined
 
 
 class SuperpixelGraphContrastiveLoss(nn.Module):
@@ -53,7 +53,7 @@ class SuperpixelGraphContrastiveLoss(nn.Module):
         Raises:
             ValueError: when shapes do not fit.
         """
-        check_embeddings(z1, z2)
+        check_embeddings(z1=z1, z2=z2)
         if f1.shape != f2.shape or len(f1) != len(z1):
             raise ValueError(
                 f"f1 and f2 must have one shape, with the {len(z1)} images of z1, found {tuple(f1.shape)} and"
@@ -64,4 +64,4 @@ class SuperpixelGraphContrastiveLoss(nn.Module):
             for features, superpixels in ((f1, superpixels1), (f2, superpixels2))
         ]
         positive = same(shared_components(*maps)) | same(sample_tags(len(z1), z1.device).repeat(2))
-        return self.factor * contrast(torch.cat([z1, z2]), positive, temperature=self.temperature)
+        return self.factor * contrast(joined(z1, z2), positive, temperature=self.temperature)

@@ -58,7 +58,8 @@ class UncertaintyMaskedConsistencyLoss(nn.Module):
                 f"{tuple(student.shape)}, {tuple(teacher.shape)} and {tuple(uncertainty.shape)}"
             )
         dtype = at_least_float32(student.dtype)
-        certain = (uncertainty.detach() < threshold).to(dtype)
+        # not in half precision, which would round the threshold
+        certain = (uncertainty.detach().to(at_least_float32(uncertainty.dtype)) < threshold).to(dtype)
         squares = (student.to(dtype) - teacher.detach().to(dtype)).square() * certain
         total, count = sum_over_processes(torch.stack([squares.sum(), certain.sum()]))
         return total / (2 * count + SMOOTH)

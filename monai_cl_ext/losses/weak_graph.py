@@ -41,7 +41,7 @@ class WeakGraphContrastiveLoss(nn.Module):
         Raises:
             ValueError: when z1 and z2 are not both (B, D).
         """
-        check_embeddings(z1, z2)
+        check_embeddings(z1=z1, z2=z2)
         label1, label2 = shared_components(z1), shared_components(z2)
         half1 = contrast(z1, same(label2), temperature=self.temperature)
         half2 = contrast(z2, same(label1), temperature=self.temperature)

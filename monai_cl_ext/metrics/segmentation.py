@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def segmentation_scores(
     prediction: Tensor | NDArray[Any],
     reference: Tensor | NDArray[Any],
     num_classes: int,
-    spacing: Sequence[float] | None = None,
+    spacing: Sequence[float] | float | None = None,
 ) -> dict[str, Tensor]:
     """Dice, Jaccard and surface distances of each foreground class of one case.
 
@@ -36,7 +37,7 @@ def segmentation_scores(
         prediction, reference: label arrays without batch and channel axis, any number of dimensions, values
             0 ... num_classes - 1 of any dtype.
         num_classes: number of classes, background included.
-        spacing: distance between voxels along each axis; distances come in its unit. None: in voxels.
+        spacing: distance between voxels along each axis, or along all; distances come in its unit. None: in voxels.
 
     Returns:
         ``{"dice", "jaccard", "hd95", "asd"}``, each float64 of shape (num_classes - 1,), for classes 1, 2, ...
@@ -91,7 +92,10 @@ def _boxes(labels: NDArray[np.int64], num_classes: int) -> list[tuple[slice, ...
 
 
 def _labels(name: str, values: Tensor | NDArray[Any], num_classes: int) -> NDArray[np.int64]:
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16
+    array = np.asarray(values)
     if array.size == 0 or array.ndim == 0:
         raise ValueError(f"{name} must be an array of labels, found shape {array.shape}")
     labels = array.astype(np.int64) if np.isfinite(array).all() else None
@@ -105,12 +109,13 @@ def _labels(name: str, values: Tensor | NDArray[Any], num_classes: int) -> NDArr
     return labels
 
 
-def _sampling(spacing: Sequence[float] | None, dimensions: int) -> tuple[float, ...]:
+def _sampling(spacing: Sequence[float] | float | None, dimensions: int) -> tuple[float, ...]:
     if spacing is None:
         return (1.0,) * dimensions
-    if len(spacing) != dimensions:
+    steps: Sequence[float] = (spacing,) * dimensions if isinstance(spacing, Real) else spacing  # type: ignore
+    if len(steps) != dimensions:
         raise ValueError(
-            f"spacing must have one number for each of the {dimensions} axes of the labels, found {len(spacing)}:"
+            f"spacing must have one number for each of the {dimensions} axes of the labels, found {len(steps)}:"
             " labels come without batch and channel axis"
         )
-    return tuple(positive_number("spacing", float(step)) for step in spacing)
+    return tuple(positive_number("spacing", float(step)) for step in steps)

@@ -62,6 +62,20 @@ def test_forward_and_backward_run_on_the_meta_device(name):
 
 
 @NAMES
+@pytest.mark.parametrize("dtype, autocast", [(torch.float16, torch.bfloat16), (torch.bfloat16, torch.float16)])
+def test_one_half_precision_under_autocast_of_the_other_gives_the_loss_of_float32(name, dtype, autocast):
+    call = CALLS[name]
+    views = call.views.to(dtype)
+    expected = call.on("cpu")(*views.float(), *call.tags)
+    with torch.autocast("cpu", autocast):
+        found = call.on("cpu")(*views, *call.tags)
+    # the first two give half precision, and the call of the third takes its softmax in it
+    rounds = name.split()[0] in ("sharpen", "average_superpixel_map", "UncertaintyMaskedConsistencyLoss")
+    rounded = 1e-2 if rounds else 1e-5
+    torch.testing.assert_close(found.float(), expected.float(), rtol=rounded, atol=rounded)
+
+
+@NAMES
 def test_a_tag_on_another_device_is_an_error(name):
     call = CALLS[name]
     if not call.tags or name in ("average_superpixel_map", "PartitionContrastiveLoss gr"):

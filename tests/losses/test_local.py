@@ -3,6 +3,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from contrast_oracles import assert_same
@@ -210,6 +211,12 @@ def test_an_empty_batch_costs_nothing():
 def test_arguments_out_of_range_are_named(arguments, words):
     with pytest.raises(ValueError, match=words):
         LocalContrastiveLoss(**arguments)
+
+
+def test_regions_may_be_integers_of_numpy():
+    corners = np.array([[0, 0], [1, 1]])
+    assert LocalContrastiveLoss(regions=corners).corners == [(0, 0), (1, 1)]
+    assert LocalContrastiveLoss(regions=np.int64(13)).regions == 13
 
 
 @pytest.mark.parametrize("k, count, smallest", [(1, 9, 3), (1, 13, 5), (3, 13, 8), (2, 13, 6)])

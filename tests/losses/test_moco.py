@@ -66,11 +66,11 @@ def test_half_precision_is_computed_in_float32():
 
 def test_other_shapes_are_refused():
     query, queue = torch.rand(4, 5), torch.rand(7, 5)
-    with pytest.raises(ValueError, match=r"must both be \(B, D\), found"):
+    with pytest.raises(ValueError, match=r"must all be \(B, D\) of one shape, found"):
         MoCoLoss()(query, query[:3], queue)
     with pytest.raises(ValueError, match=r"queue must be \(K, 5\) as query and key, found \(7, 4\)"):
         MoCoLoss()(query, query, queue[:, :4])
-    with pytest.raises(ValueError, match=r"must both be \(B, D\), found"):
+    with pytest.raises(ValueError, match=r"must all be \(B, D\) of one shape, found"):
         MoCoV3Loss()(query, query, query, query[:, :3])
 
 

@@ -175,7 +175,7 @@ def test_never_waits_for_the_device(normalize):
 @pytest.mark.parametrize(
     ("changed", "shape", "found"),
     [
-        (0, (3, 4), r"\(B, D\).*\(3, 4\) and \(2, 4\)"),
+        (0, (3, 4), r"\(B, D\).*z1 \(3, 4\), z2 \(2, 4\)"),
         (3, (2, 3, 4, 5), r"f1 and f2.*the 2 images.*\(2, 3, 4, 4\) and \(2, 3, 4, 5\)"),
         (5, (2, 4, 5), r"superpixels.*and \(2, 4, 5\)"),
     ],

@@ -41,6 +41,17 @@ def test_a_voxel_at_the_threshold_is_left_out():
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_threshold_is_not_rounded_to_half_precision(dtype):
+    student, teacher, _ = case()
+    threshold = uncertainty_threshold(10, 10)
+    uncertainty = torch.full_like(student[:, :1], threshold).to(dtype).nextafter(torch.zeros((), dtype=dtype))
+    torch.testing.assert_close(
+        LOSS(student, teacher, uncertainty, threshold), LOSS(student, teacher, uncertainty.double(), threshold)
+    )
+    assert LOSS(student, teacher, torch.tensor(0.6914).to(dtype).expand(student[:, :1].shape), 0.6931) > 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_where_nothing_is_certain_nothing_is_learned(dtype):
     student, teacher, uncertainty = case()
@@ -70,7 +81,7 @@ def test_half_precision_is_computed_in_float32(dtype, autocast):
         found = LOSS(*half, 0.7)
     found.backward()
     wide = [each.detach().double() for each in half]
-    expected = LOSS(wide[0].requires_grad_(), *wide[1:], torch.tensor(0.7, dtype=dtype).item())
+    expected = LOSS(wide[0].requires_grad_(), *wide[1:], 0.7)
     expected.backward()
     assert found.dtype == torch.float32 and student.grad.dtype == dtype
     assert found.item() == pytest.approx(expected.item(), rel=1e-2)

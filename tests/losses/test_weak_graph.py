@@ -149,7 +149,7 @@ def test_never_waits_for_the_device():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match=r"\(B, D\).*\(3, 4\) and \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"\(B, D\).*z1 \(3, 4\), z2 \(2, 4\)"):
         WeakGraphContrastiveLoss()(torch.zeros(3, 4), torch.zeros(2, 4))
     with pytest.raises(ValueError, match="temperature"):
         WeakGraphContrastiveLoss(0)

@@ -106,6 +106,14 @@ def test_directions_and_pooling_on_a_line():
     assert segmentation_scores(reference, prediction, 2, (5.0, 2.0))["hd95"] == scores["hd95"]
 
 
+def test_one_spacing_serves_all_axes_and_bfloat16_holds_labels():
+    prediction, reference = torch.zeros(2, 8, 8)
+    prediction[2:5, 2:5], reference[3:6, 1:6] = 1, 1
+    expected = segmentation_scores(prediction, reference, 2, spacing=(2.0, 2.0))
+    found = segmentation_scores(prediction.bfloat16(), reference.bfloat16(), 2, spacing=2.0)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_empty_masks():
     prediction, reference = torch.zeros(3, 4, dtype=torch.uint8), torch.zeros(3, 4, dtype=torch.uint8)
     prediction[0, 0], reference[1, 1] = 1, 2
