@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from monai.networks.layers.factories import Conv, Norm
+from monai.networks.layers.factories import Conv, Norm, Pad
 from monai.networks.nets import PatchDiscriminator
 from torch import nn
 
@@ -59,7 +59,9 @@ def image_discriminator(image_size: int | Sequence[int], channels: int = 1, spat
     last = start_size(image_size, spatial_dims)
     network = nn.Sequential()
     for before, after in zip((positive_integer("channels", channels), *WIDTHS), WIDTHS, strict=False):
-        network.append(Conv[Conv.CONV, spatial_dims](before, after, kernel_size=5, stride=2, padding=2))
+        # TensorFlow's SAME padding of stride 2 and even sides puts the extra row at the far end
+        network.append(Pad[Pad.CONSTANTPAD, spatial_dims]((1, 2) * spatial_dims, 0.0))
+        network.append(Conv[Conv.CONV, spatial_dims](before, after, kernel_size=5, stride=2))
         network.extend([Norm[Norm.BATCH, spatial_dims](after, eps=1e-3, momentum=0.01), nn.LeakyReLU(0.2)])
     network.append(nn.Flatten())
     for width in (math.prod(last) * WIDTHS[-1], FEATURES):

@@ -74,7 +74,7 @@ def test_ssl4mis_has_12_labeled_and_12_unlabeled_rows_and_the_ramps_of_the_bundl
     assert (
         paper["consistency_weight"] == plain["consistency_weight"] and paper["ramp_up_steps"] == plain["ramp_up_steps"]
     )
-    assert paper.get_parsed_content("ramp_up_steps") in (0, 30_000)
+    assert paper.get_parsed_content("ramp_up_steps") in (0, 36_000 if name == "caussl_segmentation" else 30_000)
 
 
 def test_ssl4mis_turns_and_mirrors():
@@ -97,11 +97,23 @@ def test_ssl4mis_turns_and_mirrors():
 def test_la_sets_network_patches_optimizer_and_schedule(name):
     parser = only_network(name, "paper_la")
     assert parser["epochs"] * parser["batches_per_epoch"] == 6000 and parser["batch_size"] == 4
-    assert parser["image_size"] == [112, 112, 80] and parser["labelled_patients"] == 16
+    assert parser["image_size"] == [112, 112, 80] and parser["labelled_patients"] == 16 and parser["foreground"] == 0
     _, found = rates(parser, 5500)
     assert [found[step] for step in (0, 2499, 2500, 4999, 5000)] == pytest.approx([0.01, 0.01, 1e-3, 1e-3, 1e-4])
     network = parsed(name, "train", "paper_la", **SETTINGS).get_parsed_content("network_def")
     assert type(network) is UAMTVNet and sum(each.numel() for each in network.parameters()) == 9_448_866
+
+
+def test_la_turns_by_quarters_and_always_mirrors():
+    (policy,) = (
+        parsed("mean_teacher_segmentation", "train", "paper_la", **SETTINGS).get_parsed_content("train#views").policies
+    )
+    image = torch.zeros(64, 1, 16, 16, 8)
+    image[..., :4, :8, :3] = 1
+    view = policy({"image": image}, torch.Generator().manual_seed(0))["image"]
+    mirrored = [image[:1].flip(3).rot90(turns, (2, 3)) for turns in range(4)]
+    found = torch.stack([(view - turned).abs().amax(dim=(1, 2, 3, 4)) < 1e-3 for turned in mirrored])
+    assert found.any(0).all() and found.any(1).all()
 
 
 @pytest.fixture(scope="module")
