@@ -13,12 +13,13 @@ POOLED = 2  # positions along an axis that reach the verdict
 
 
 class Evaluator(nn.Module):
-    """The evaluation network of DAN (Zhang et al., MICCAI 2017) as SSL4MIS has it; SASSNet's (Li et al. 2020) in 3D.
+    """The evaluation network of DAN (Zhang et al., MICCAI 2017) as SSL4MIS has it; in 3D near that of SASSNet (2020).
 
-    Maps and image pass a 4x4 convolution each, of stride 2 to ``width`` channels, whose results are added. Three more
-    of 2, 4 and 8 ``width`` channels follow, with LeakyReLU of slope 0.2 and, but after the last, channel dropout of
-    0.5. In 3D the sum passes both as well, in 2D neither. Their average over 2 parts along each axis, where the release
-    takes 256x256 alone, reaches a linear layer. There is no normalization: the verdict on an image is its own.
+    Maps and image pass a 4x4 convolution each, of stride 2 to ``width`` channels, whose results are added. Three
+    more of 2, 4 and 8 ``width`` channels follow, with LeakyReLU of slope 0.2 and, but after the last, channel
+    dropout of 0.5. In 3D the sum passes both as well, in 2D neither. Their average over 2 parts along each axis,
+    where SSL4MIS takes 256x256 alone, reaches a linear layer; SASSNet's release averages its one patch to a single
+    position. There is no normalization: the verdict on an image is its own.
 
     Args:
         map_channels: of the maps that are judged: classes, or signed distances of the foreground classes.
