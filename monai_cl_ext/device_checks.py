@@ -31,6 +31,28 @@ def check_values(holds: Tensor, expected: str, found: Callable[[], str], remedy:
         raise ValueError(f"{expected}, found {found()}: {remedy}")
 
 
+def check_whole(name: str, labels: Tensor, remedy: str) -> None:
+    """Checks that no label lies between classes, as after linear interpolation, as :func:`check_values` does.
+
+    Args:
+        name: of the labels, for the error.
+        labels: of any shape and type.
+        remedy: what to do.
+
+    Raises:
+        ValueError: on the CPU, when one does.
+    """
+    if not labels.is_floating_point():
+        return
+    between = labels != labels.trunc()
+    check_values(
+        ~between.any(),
+        f"{name}: expected class numbers",
+        lambda: f"{labels[between][0].item():g} at {int(between.sum())} voxel(s)",
+        remedy,
+    )
+
+
 def check_classes(name: str, labels: Tensor, num_classes: int, remedy: str) -> None:
     """Checks that all labels are whole numbers from 0 to ``num_classes`` - 1, as :func:`check_values` does.
 

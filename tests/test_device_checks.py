@@ -8,14 +8,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from monai_cl_ext.device_checks import check_values
+from monai_cl_ext.device_checks import check_values, check_whole
 from monai_cl_ext.methods import simtriplet
 from monai_cl_ext.transforms import keep_largest_components, signed_distance
+from monai_cl_ext.transforms.prepare import NEAREST
 
 ASKED = [
     lambda device: keep_largest_components(torch.full((1, 1, 4, 4), 255, device=device), 3),
     lambda device: signed_distance(torch.full((1, 1, 4, 4), 255, device=device), 3),
     lambda device: simtriplet._check_pairs(4, torch.tensor([3, 3, 3, 5], device=device)),
+    lambda device: check_whole("label", torch.full((1, 1, 4, 4), 1.5, device=device), NEAREST),
 ]
 
 
@@ -44,7 +46,7 @@ def test_torch_takes_a_condition_and_a_message():
 
 
 def test_devices_without_values_are_not_asked():
-    for check in ASKED[:2]:
+    for check in (*ASKED[:2], ASKED[3]):
         check("meta")
 
 
@@ -61,7 +63,11 @@ def test_wrong_values_on_a_gpu_end_its_process(number):
     """In a process of its own, since the device is lost to it."""
     script = f"import torch, {__name__} as tests; tests.ASKED[{number}]('cuda'); torch.cuda.synchronize()"
     found = subprocess.run([sys.executable, "-c", script], cwd=sys.path[0], capture_output=True, text=True, check=False)
-    assert found.returncode != 0 and "device-side assert" in found.stderr and "must be" in found.stderr
+    assert (
+        found.returncode != 0
+        and "device-side assert" in found.stderr
+        and ("must be" in found.stderr or "expected" in found.stderr)
+    )
 
 
 @pytest.mark.gpu
@@ -72,5 +78,6 @@ def test_right_values_on_a_gpu_are_asked_without_waiting():
         signed_distance(labels, 3)
         keep_largest_components(labels, 3)
         simtriplet._check_pairs(4, volume)
+        check_whole("label", labels.float(), NEAREST)
     finally:
         torch.cuda.set_sync_debug_mode("default")

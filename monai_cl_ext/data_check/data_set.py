@@ -109,7 +109,8 @@ def class_findings(facts: Sequence[CaseFacts], names: Mapping[int, str], num_cla
         values = sorted({number for _, label in read for number in label.voxels})
         message = (
             f"class {_told(absent, names)} of {num_classes} is in no label, the labels hold {first_names(values, 8)}; "
-            "renumber the classes without gaps (label_values names the value of each), or set num_classes"
+            f"renumber the classes without gaps, by LoadCased(label_values=[{first_names(values, 8)}]) and num_classes "
+            f"{len(values)} (docs/own_data.md), or set num_classes"
         )
         found.append(Finding(WARNING, message))
     every = {one.patient for one, _ in read}

@@ -130,22 +130,23 @@ def write_check(checked: Checked, output: Path) -> Path:
     return write_page(output / "check.html", "data check", f"Check of {checked.folder}", lead, sections)
 
 
-def _patches(suggestion: Suggestion) -> list[tuple[str, Patch | None]]:
+def _patches(suggestion: Suggestion) -> list[tuple[str, Patch]]:
     """What the suggested 3D patches are for."""
-    return [
+    patches = [
         ("3D patches, with the overlay volumes, within the median volume", suggestion.patch),
         ("those of GCL, PCL and SuperCL, half of the shortest volume at most", suggestion.half_patch),
     ]
+    return [(what, patch) for what, patch in patches if patch is not None]
 
 
 def _stored(suggestion: Suggestion) -> str:
     slices, whole = as_size(suggestion.stored_bytes), as_size(suggestion.stored_volume_bytes)
     more, more_whole = as_size(suggestion.superpixel_bytes), as_size(suggestion.supervoxel_bytes)
     free = as_size(free_bytes(default_store()))
+    deep = f"; {whole} for whole volumes in 3D at the spacing of their files, {more_whole} more"
     return (
-        f"{slices} for the prepared slices of all volumes, {more} more with SuperCL's superpixels; {whole} for whole "
-        f"volumes in 3D at the spacing of their files, {more_whole} more; in {visible(default_store())}, where {free} "
-        "are free"
+        f"{slices} for the prepared slices of all volumes, {more} more with SuperCL's superpixels"
+        f"{deep if suggestion.patch else ''}; in {visible(default_store())}, where {free} are free"
     )
 
 

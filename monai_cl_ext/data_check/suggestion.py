@@ -53,7 +53,7 @@ class Suggestion:
         settings: slice_axis, pixdim, image_size and, where there are labels, num_classes; of several channels
             in_channels; of CT window.
         reasons: of each, in a sentence.
-        patch: of 3D, within the median volume.
+        patch: of 3D, within the median volume; None where every volume is one slice, and so is ``half_patch``.
         half_patch: of 3D, at most half of the shortest volume along each axis, for methods that compare places.
         stored_bytes: what the prepared slices of all volumes take on disk.
         stored_volume_bytes: what whole volumes take in 3D, at the spacing of their files.
@@ -109,10 +109,11 @@ def suggest(
         found.add("pixdim", None, f"{some}, so nothing is resampled")
     scales = spacings[:, beside] / np.array(found.settings["pixdim"]) if known else np.ones((len(volumes), 2))
     found.add("image_size", *_image_size(facts, shapes[:, beside], scales, beside))
-    pixdim = np.insert(found.settings["pixdim"], axis, spacing[axis]) if known else spacing
-    lengths = shapes * spacings / pixdim
-    found.patch = Patch(_patch_size(np.median(lengths, axis=0), pixdim), _rounded(pixdim) if known else None)
-    found.half_patch = _half_patch(found.patch, lengths.min(axis=0), pixdim)
+    if (shapes[:, axis] > 1).any():
+        pixdim = np.insert(found.settings["pixdim"], axis, spacing[axis]) if known else spacing
+        lengths = shapes * spacings / pixdim
+        found.patch = Patch(_patch_size(np.median(lengths, axis=0), pixdim), _rounded(pixdim) if known else None)
+        found.half_patch = _half_patch(found.patch, lengths.min(axis=0), pixdim)
     cropped = _not_held(facts, found, scales, beside)
     found.cut = _cut(cropped, facts, found, workers)
     found.stored_bytes, found.stored_volume_bytes = stored_bytes(facts, found.settings), stored_bytes(facts)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from monai.bundle import ConfigParser
 
 PARSED = re.compile(r"@\w+(?:::\w+)+")
 """An id within an id, as MONAI's parser rewrites it."""
+
+Caller = TypeVar("Caller")
 
 
 def config_being_built() -> dict[str, Any] | None:
@@ -19,11 +21,19 @@ def config_being_built() -> dict[str, Any] | None:
     MONAI gives a component its arguments alone. The parser that builds it is among the callers, and it has the config
     files, their overlays and the options of the command line in one.
     """
+    parser = caller_of(ConfigParser)
+    if parser is None:
+        return None
+    return {name: _as_written(value) for name, value in parser.get().items() if name != "_meta_"}
+
+
+def caller_of(kind: type[Caller]) -> Caller | None:
+    """The nearest object of a class of which a method is running; None where there is none."""
     frame = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigParser):
-            return {name: _as_written(value) for name, value in caller.get().items() if name != "_meta_"}
+        if isinstance(caller, kind):
+            return caller
         frame = frame.f_back
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from monai_cl_ext.device_checks import check_whole
 from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
 from monai_cl_ext.methods.method import Method
 from monai_cl_ext.numerics import at_least_float32
@@ -44,14 +45,20 @@ class Supervised(Method):
         """The loss of the view.
 
         Raises:
-            KeyError: when the batch has no such target.
+            KeyError, ValueError: when the batch has no such target, or none of whole classes; see :meth:`target_of`.
         """
         image = views[0]["image"]
         maps = maps_of(self.network(image), image)
         return {"loss": supervised_loss(self.loss, maps, self.target_of(views[0], tags))}
 
     def target_of(self, view: View, tags: Tags) -> Tensor:
-        """The target of a view, int64 class indices or masks in float32 at least; a KeyError where there is none."""
+        """The target of a view, int64 class indices or masks in float32 at least.
+
+        Raises:
+            KeyError: where there is none.
+            ValueError: on the CPU, where class indices lie between classes, as after linear interpolation; on CUDA
+                that is an assertion of the device.
+        """
         found = {**tags, **view}
         if self.target not in found:
             raise KeyError(
@@ -59,5 +66,7 @@ class Supervised(Method):
                 "entries with both, or name another target"
             )
         target = found[self.target]
-        masks = target.ndim > 2 and target.shape[1] > 1
-        return target.to(at_least_float32(target.dtype) if masks else torch.int64)
+        if target.ndim > 2 and target.shape[1] > 1:
+            return target.to(at_least_float32(target.dtype))
+        check_whole(self.target, target, 'resample labels with mode "nearest", as by RandPolicyd(mode=...)')
+        return target.to(torch.int64)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.described_labels import foreground_names
-from monai_cl_ext.data.file_names import existing_folder
+from monai_cl_ext.data.file_names import existing_folder, files_of
 from monai_cl_ext.data.folders import find_cases
+from monai_cl_ext.data.loading import is_picture
 from monai_cl_ext.data_check.facts import WARNING
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.recipes.choices import Choice, data_choices, device_choice
@@ -95,6 +96,7 @@ def _begin(
     given: Mapping[str, Any], cases: list[dict[str, Any]], layout: Mapping[str, str], root: Path, say: Say
 ) -> TrainingPlan:
     """The plan for these cases."""
+    _refuse_pictures(given["data_dir"], cases)
     labelled = labelled_patients(cases)
     if not labelled:
         raise ValueError(
@@ -125,6 +127,18 @@ def _begin(
             "label it in another patient, or give another number as --validation_patients, 0 for none"
         )
     return TrainingPlan(str(root), dict(given), sizes, split, chosen, choices, classes)
+
+
+def _refuse_pictures(data_dir: str, cases: list[dict[str, Any]]) -> None:
+    """Refuses pictures, which ``predict`` does not take, before any is read."""
+    pictures = [file for case in cases for file in files_of(case["image"]) if is_picture(file)]
+    if pictures:
+        raise ValueError(
+            f"{data_dir}: train takes NIfTI volumes, found {len(pictures)} picture(s) such as {pictures[0]}; "
+            "docs/own_data.md#pictures-and-dicom-series has an overlay for pictures with masks, which bundles take: "
+            "python -m monai.bundle run --config_file \"['configs/train.json','configs/isic.json']\"; "
+            "dino_classification is the bundle for photographs that have a class"
+        )
 
 
 def _show(plan: TrainingPlan, training: Training, say: Say) -> None:

@@ -10,12 +10,15 @@ import torch
 from monai.engines import PrepareBatch
 from torch import Tensor
 
+from monai_cl_ext.device_checks import check_whole
 from monai_cl_ext.seeds import EpochGenerator
 from monai_cl_ext.types import Batch, Tags, View
 
 from .plain import plain
 from .policies.channel_wise import channel_wise_policy
 from .policies.policy import MAPS, ViewPolicy
+
+NEAREST = 'resample labels with mode "nearest", in a lazy Compose by overrides={"label": {"mode": "nearest"}}'
 
 
 class PrepareViews(PrepareBatch):
@@ -100,8 +103,8 @@ class PrepareViews(PrepareBatch):
 
         Raises:
             KeyError: when the batch has no image.
-            ValueError: when ``superpixels`` gives no integer map of the image's size, or a label lies between classes,
-                as after linear interpolation.
+            ValueError: when ``superpixels`` gives no integer map of the image's size, or on the CPU a label lies
+                between classes, as after linear interpolation; on CUDA that is an assertion of the device.
         """
         batch = maps_of(batchdata, device, non_blocking, **kwargs)
         if self.superpixels is not None:
@@ -179,23 +182,11 @@ def maps_of(batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> Vie
         raise KeyError(f"the batch holds no 'image', only {sorted(batch)}; name the image key 'image'")
     maps = {name: plain(batch[name]) for name in MAPS if name in batch}
     maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
-    _check_classes(batch.get("label"))
+    if "label" in maps:
+        check_whole("label", maps["label"], NEAREST)
     if not maps["image"].is_floating_point():
         maps["image"] = maps["image"].float()
     return maps
-
-
-def _check_classes(label: Tensor | None) -> None:
-    """Refuses a label map between classes; one on a device is trusted, since looking would wait for the device."""
-    if label is None or not label.is_floating_point() or label.device.type != "cpu":
-        return
-    values = plain(label)
-    between = values != values.round()
-    if between.any():
-        raise ValueError(
-            f"label: expected class numbers, found {values[between][0].item():g} at {int(between.sum())} voxel(s); "
-            'resample labels with mode "nearest", in a lazy Compose by overrides={"label": {"mode": "nearest"}}'
-        )
 
 
 def _own_map(superpixels: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from bad_folders import SHAPE, affine, image_of, label, label_of, save, volume, write_folder
 from monai.bundle import ConfigParser
+from PIL import Image
 from workflows import config, read
 
 from monai_cl_ext.data import (
@@ -36,6 +37,18 @@ def test_settings_follow_the_data(tmp_path):
     assert found.cut == {1: 0.0, 2: 0.0}
     assert found.patch == suggestion.Patch([16, 16, 16], [1.5, 1.5, 8.0])
     assert found.half_patch == suggestion.Patch([16, 16, 16], [1.1, 0.93, 2.0])
+
+
+def test_pictures_have_no_settings_in_3d_and_masks_of_two_gray_values_are_told_how_they_become_classes(tmp_path):
+    for folder, values in (("images", [40, 90]), ("masks", [0, 255])):
+        (tmp_path / folder).mkdir()
+        for number in range(4):
+            pixels = np.random.default_rng(number).choice(values, (40, 24)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"p{number}.png")
+    checked = check_folder(tmp_path / "images", label_dir=str(tmp_path / "masks"))
+    assert checked.suggestion.patch is None and checked.suggestion.half_patch is None
+    assert "3D" not in as_text(checked) and "LoadCased(label_values=[0, 255]) and num_classes 2" in as_text(checked)
+    assert "3D" not in write_check(checked, tmp_path / "check").read_text()
 
 
 def test_the_half_patch_is_within_the_patch_and_leaves_spacing_that_serves():

@@ -50,6 +50,14 @@ def test_labels_of_several_regions_are_refused(name):
 
 
 @NAMES
+def test_labels_between_classes_are_refused(name):
+    method = made(name)
+    given = [{**view, "label": view["label"] / 2} for view in batch(method)]
+    with pytest.raises(ValueError, match="label: expected class numbers, found 0.5 at .* voxel.* mode"):
+        method(given, {})
+
+
+@NAMES
 @pytest.mark.parametrize("labelled", [0, 1.5])
 def test_a_number_of_rows_without_meaning_is_refused(name, labelled):
     with pytest.raises(ValueError, match="labelled_per_batch (is 0|must be an integer of at least 1)"):

@@ -13,7 +13,14 @@ from torch import nn
 
 from monai_cl_ext.engines import MethodTrainer
 from monai_cl_ext.methods import Supervised
-from monai_cl_ext.transforms import PrepareViews, gcl_finetune_policy, identity_policy
+from monai_cl_ext.transforms import (
+    PrepareViews,
+    RandPolicyd,
+    Rotation,
+    ViewPolicy,
+    gcl_finetune_policy,
+    identity_policy,
+)
 
 
 def batches(count: int = 3) -> list[dict[str, torch.Tensor]]:
@@ -68,6 +75,23 @@ def test_a_tag_can_be_the_target():
     views, tags, *_ = PrepareViews([identity_policy()])(batches()[0])
     expected = torch.nn.functional.cross_entropy(net(views[0]["image"]), tags["class"])
     assert torch.equal(method(views, tags)["loss"], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_labels_between_classes_are_refused(dtype):
+    method = Supervised(network(), DiceCELoss(to_onehot_y=True, softmax=True))
+    view = batches()[0]
+    label = view["label"].to(dtype)
+    assert torch.equal(method.target_of({"label": label}, {}), view["label"].long())
+    with pytest.raises(ValueError, match=r"label: expected class numbers, found \d?.?5 at .* voxel.*RandPolicyd"):
+        method([{"image": view["image"], "label": label / 2}], {})
+
+
+def test_labels_that_a_view_policy_of_monai_interpolated_are_refused():
+    item = {"image": torch.rand(1, 32, 32), "label": torch.randint(3, (1, 32, 32))}
+    found = RandPolicyd(["image", "label"], ViewPolicy([Rotation(30.0)])).set_random_state(0)(item)
+    with pytest.raises(ValueError, match="label: expected class numbers"):
+        Supervised(network(), DiceCELoss()).target_of({"label": found["label"][None]}, {})
 
 
 def test_a_batch_without_its_target_is_named():

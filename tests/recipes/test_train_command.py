@@ -290,6 +290,17 @@ def test_two_labeled_patients_are_both_trained_on_and_the_last_weights_taken(few
     assert pretraining["data"]["pre-training"]["patients"] == 6 and (root / "report.html").is_file()
 
 
+def test_pictures_are_refused_before_they_are_read(tmp_path, capsys):
+    for folder in ("images", "masks"):
+        (tmp_path / "png" / folder).mkdir(parents=True)
+        (tmp_path / "png" / folder / "one.png").write_bytes(b"nothing that can be read")
+    with pytest.raises(
+        ValueError, match=r"train takes NIfTI volumes, found 1 picture.*one.png; docs/own_data.md#pict.*bundle run"
+    ):
+        train(str(tmp_path / "png" / "images"), str(tmp_path / "run"), label_dir=str(tmp_path / "png" / "masks"))
+    assert "checking" not in capsys.readouterr().out
+
+
 def test_without_labels_it_says_what_to_give(few, tmp_path):
     labelled_alone(few, 0)
     with pytest.raises(ValueError, match="found 6 volume.*but no label; give the folder of the labels.*--labels"):
