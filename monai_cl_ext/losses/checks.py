@@ -15,12 +15,21 @@ def check_embeddings(**rows: Tensor) -> None:
 
 
 def check_tag(name: str, tag: Tensor | None, count: int) -> Tensor:
-    """The tag; a ValueError unless it is (count,), a TypeError unless it is a tensor."""
+    """The tag; a ValueError unless it is (count,), a TypeError unless it is a tensor of integers."""
     if not isinstance(tag, Tensor):
         raise TypeError(f"{name} must be a tensor ({count},), one number per image, found {type(tag).__name__}")
     if tag.shape != (count,):
         raise ValueError(f"{name} must be one number per image, ({count},), found {tuple(tag.shape)}")
+    refuse_fractions(name, tag)
     return tag
+
+
+def refuse_fractions(name: str, tag: Tensor) -> None:
+    """A TypeError where a tag that is compared for equality is in floating point."""
+    if tag.is_floating_point():
+        raise TypeError(
+            f"{name} must be integers, since they are compared for equality, found {tag.dtype}: give .long() of it"
+        )
 
 
 def check_superpixels(features: Tensor, superpixels: Tensor) -> None:

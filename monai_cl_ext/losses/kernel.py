@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.distributed import RowGather, world_size
 from monai_cl_ext.losses.forms import Form, joint, lowest
 from monai_cl_ext.losses.plain_tensors import plain_tensors
@@ -53,7 +54,7 @@ def contrast(
         z: rows (N, D), or (..., N, D), of any scale; normalized here, in float32 at least whatever autocast says.
         positive: which pairs attract.
         negative: which pairs repel; by default every pair that is not positive.
-        temperature: divides the cosine similarities.
+        temperature: divides the cosine similarities; positive.
         candidates: what the rows (N, D) are contrasted with instead of each other, (M, D), of any scale.
         form: ``joint``, ``pairwise`` or ``groupwise(size)``.
         tile: anchors at a time in each problem; by default as many as suit the device.
@@ -63,9 +64,10 @@ def contrast(
 
     Raises:
         TypeError, ValueError: when a rule's tags are not tensors on the device of the rows, one for each row and
-            candidate; when candidates are not (M, D), or on another device.
+            candidate; when candidates are not (M, D), or on another device; when the temperature is not above 0.
         RuntimeError: in the backward pass, for a second derivative (``create_graph=True``).
     """
+    positive_number("temperature", temperature)
     _check(z, candidates, positive, negative)
     with without_autocast(z.device):
         rows = _normalized(z)

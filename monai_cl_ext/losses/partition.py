@@ -80,7 +80,7 @@ class PartitionContrastiveLoss(nn.Module):
             volume: the slice's volume (B,), unique over all processes; for "gd" alone.
 
         Raises:
-            TypeError: when a tag that the strategy reads is no tensor.
+            TypeError: when a tag that the strategy reads is no tensor of integers.
             ValueError: for another number of views, or shapes that do not fit.
         """
         shapes = {tuple(view.shape) for view in views}

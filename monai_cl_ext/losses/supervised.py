@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_number
 from monai_cl_ext.losses.base_temperature import temperature_factor
+from monai_cl_ext.losses.checks import refuse_fractions
 from monai_cl_ext.losses.kernel import contrast
 from monai_cl_ext.losses.plain_tensors import plain_tensors
 from monai_cl_ext.losses.rules import Rules, same, sample_tags
@@ -34,15 +35,17 @@ class SupervisedContrastiveLoss(nn.Module):
 
         Args:
             z: embeddings (N, D), of any scale; several views of a sample are rows with one label.
-            labels: (N,), compared for equality.
+            labels: integers (N,), compared for equality.
 
         Raises:
+            TypeError: when labels are no tensor of integers.
             ValueError: when there is not one label for each row.
         """
         if not isinstance(labels, Tensor):
             raise TypeError(f"labels must be a tensor (N,), found {type(labels).__name__}: give torch.as_tensor of it")
         if z.ndim != 2 or labels.shape != z.shape[:1]:
             raise ValueError(f"z must be (N, D) and labels (N,), found {tuple(z.shape)} and {tuple(labels.shape)}")
+        refuse_fractions("labels", labels)
         rules = self.rules({"label": labels}, sample_tags(len(z), z.device), views=1)
         return self.factor * contrast(z, *rules, temperature=self.temperature)
 

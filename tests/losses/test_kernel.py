@@ -261,3 +261,9 @@ def test_a_second_derivative_is_refused(form):
     z = rows(11, 5)
     with pytest.raises(RuntimeError, match="first derivatives only, found create_graph=True"):
         torch.autograd.grad(loss_of(z, form), z, create_graph=True)
+
+
+@pytest.mark.parametrize("temperature", [0, -0.1, float("nan"), float("inf")])
+def test_a_temperature_that_is_not_above_0_is_refused(temperature):
+    with pytest.raises(ValueError, match="temperature must be a finite number above 0, found"):
+        contrast(torch.rand(4, 3), same(torch.tensor([0, 0, 1, 1])), temperature=temperature)

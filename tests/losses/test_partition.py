@@ -144,3 +144,10 @@ def test_shapes_that_do_not_fit_are_named():
 def test_unknown_strategy_lists_the_known_ones():
     with pytest.raises(ValueError, match="'gr', 'gd-', 'gd'"):
         PartitionContrastiveLoss("gl")
+
+
+@pytest.mark.parametrize("name", ["partition", "volume"])
+def test_tags_in_floating_point_are_refused(name):
+    tags = {"partition": torch.arange(4), "volume": torch.arange(4)}
+    with pytest.raises(TypeError, match=f"{name} must be integers, since .* equality, found torch.float32"):
+        PartitionContrastiveLoss("gd")([torch.rand(4, 3)] * 3, **{**tags, name: tags[name].float()})

@@ -70,3 +70,8 @@ def test_base_temperature_must_be_positive(base):
 def test_labels_must_be_a_tensor():
     with pytest.raises(TypeError, match=r"labels must be a tensor \(N,\), found ndarray: give torch.as_tensor"):
         SupervisedContrastiveLoss()(torch.zeros(6, 4), np.zeros(6))
+
+
+def test_labels_must_be_integers():
+    with pytest.raises(TypeError, match=r"labels must be integers, since .* equality, found torch.float32"):
+        SupervisedContrastiveLoss()(torch.rand(6, 4), torch.zeros(6))
