@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from monai_cl_ext.device_checks import check_values
+
 
 def check_embeddings(**rows: Tensor) -> None:
     """Raises a ValueError unless all of them, by the names of the arguments, are (B, D) of one shape."""
@@ -15,7 +17,10 @@ def check_embeddings(**rows: Tensor) -> None:
 
 
 def check_tag(name: str, tag: Tensor | None, count: int) -> Tensor:
-    """The tag; a ValueError unless it is (count,), a TypeError unless it is a tensor of integers."""
+    """The tag; a ValueError unless it is (count,), a TypeError unless it is a tensor.
+
+    On the CPU also a ValueError unless it holds whole numbers; on CUDA that is an assertion of the device.
+    """
     if not isinstance(tag, Tensor):
         raise TypeError(f"{name} must be a tensor ({count},), one number per image, found {type(tag).__name__}")
     if tag.shape != (count,):
@@ -25,10 +30,14 @@ def check_tag(name: str, tag: Tensor | None, count: int) -> Tensor:
 
 
 def refuse_fractions(name: str, tag: Tensor) -> None:
-    """A TypeError where a tag that is compared for equality is in floating point."""
+    """Checks that a tag that is compared for equality holds whole numbers, as :func:`check_values` does."""
     if tag.is_floating_point():
-        raise TypeError(
-            f"{name} must be integers, since they are compared for equality, found {tag.dtype}: give .long() of it"
+        fractions = tag != tag.trunc()
+        check_values(
+            ~fractions.any(),
+            f"{name} must be whole numbers, since they are compared for equality",
+            lambda: f"{tag[fractions][0].item():g}",
+            "positions belong to PositionContrastiveLoss",
         )
 
 

@@ -80,8 +80,9 @@ class PartitionContrastiveLoss(nn.Module):
             volume: the slice's volume (B,), unique over all processes; for "gd" alone.
 
         Raises:
-            TypeError: when a tag that the strategy reads is no tensor of integers.
-            ValueError: for another number of views, or shapes that do not fit.
+            TypeError: when a tag that the strategy reads is no tensor.
+            ValueError: for another number of views, shapes that do not fit or, on the CPU, tags that are no whole
+                numbers; on CUDA that is an assertion of the device.
         """
         shapes = {tuple(view.shape) for view in views}
         if len(shapes) != 1 or views[0].ndim != 2:

@@ -35,11 +35,12 @@ class SupervisedContrastiveLoss(nn.Module):
 
         Args:
             z: embeddings (N, D), of any scale; several views of a sample are rows with one label.
-            labels: integers (N,), compared for equality.
+            labels: whole numbers (N,), compared for equality.
 
         Raises:
-            TypeError: when labels are no tensor of integers.
-            ValueError: when there is not one label for each row.
+            TypeError: when labels are no tensor.
+            ValueError: when there is not one label for each row or, on the CPU, when one is no whole number; on CUDA
+                that is an assertion of the device.
         """
         if not isinstance(labels, Tensor):
             raise TypeError(f"labels must be a tensor (N,), found {type(labels).__name__}: give torch.as_tensor of it")

@@ -101,7 +101,7 @@ def test_the_oracle_of_ld_counts_as_the_contract():
 
 def test_ld_of_one_volume_is_lr():
     f = maps(6, 2, 8, 8)
-    assert_same(loss_of(f, volume=torch.zeros(6, dtype=torch.int64)), loss_of(f, "lr"), f)
+    assert_same(loss_of(f, volume=torch.zeros(6)), loss_of(f, "lr"), f)
 
 
 def test_ld_of_an_image_without_partition_is_its_lr():

@@ -147,7 +147,9 @@ def test_unknown_strategy_lists_the_known_ones():
 
 
 @pytest.mark.parametrize("name", ["partition", "volume"])
-def test_tags_in_floating_point_are_refused(name):
-    tags = {"partition": torch.arange(4), "volume": torch.arange(4)}
-    with pytest.raises(TypeError, match=f"{name} must be integers, since .* equality, found torch.float32"):
-        PartitionContrastiveLoss("gd")([torch.rand(4, 3)] * 3, **{**tags, name: tags[name].float()})
+def test_fractions_as_tags_are_refused(name):
+    tags, views = {"partition": torch.arange(4), "volume": torch.arange(4)}, [torch.rand(4, 3)] * 3
+    expected = PartitionContrastiveLoss("gd")(views, **tags)
+    assert torch.equal(PartitionContrastiveLoss("gd")(views, **{**tags, name: tags[name].float()}), expected)
+    with pytest.raises(ValueError, match=f"{name} must be whole numbers, since .* equality, found 0.25: positions"):
+        PartitionContrastiveLoss("gd")(views, **{**tags, name: tags[name] / 4})

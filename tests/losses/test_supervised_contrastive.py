@@ -72,6 +72,6 @@ def test_labels_must_be_a_tensor():
         SupervisedContrastiveLoss()(torch.zeros(6, 4), np.zeros(6))
 
 
-def test_labels_must_be_integers():
-    with pytest.raises(TypeError, match=r"labels must be integers, since .* equality, found torch.float32"):
-        SupervisedContrastiveLoss()(torch.rand(6, 4), torch.zeros(6))
+def test_labels_must_be_whole_numbers():
+    with pytest.raises(ValueError, match=r"labels must be whole numbers, since .* equality, found 0.5"):
+        SupervisedContrastiveLoss()(torch.rand(6, 4), torch.full((6,), 0.5))
