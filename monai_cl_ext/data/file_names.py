@@ -86,3 +86,17 @@ def existing_folder(folder: str | Path, argument: str) -> Path:
         found = "a file" if path.exists() else "a link to nowhere" if path.is_symlink() else "nothing"
         raise FileNotFoundError(f"{argument} {path}: expected a folder, found {found}; check the path")
     return path
+
+
+def refuse_no_cases(data: Sequence[Any]) -> None:
+    """Refuses a list of something else than cases, such as paths.
+
+    Raises:
+        TypeError: names what was found.
+    """
+    for case in data:
+        if not isinstance(case, Mapping):
+            raise TypeError(
+                f'data: expected cases, such as {{"image": PATH, "patient": NAME}}, found {case!r}; find_cases and '
+                "find_pictures list those of a folder"
+            )

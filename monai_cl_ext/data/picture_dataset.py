@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.cores import threads_that_read
+from monai_cl_ext.data.file_names import refuse_no_cases
 from monai_cl_ext.data.picture_files import converted, eight_bits, is_deep, open_picture
 from monai_cl_ext.progress import progress_bar
 
@@ -48,6 +49,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
 
     Raises:
         FileNotFoundError, PermissionError: when a picture is absent or may not be read.
+        TypeError: when ``data`` holds something else than cases.
         ValueError: when there is no picture, or one cannot be read; the message names the file.
         ImportError: when pillow is missing.
     """
@@ -63,6 +65,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
     ) -> None:
         if not data:
             raise ValueError("data: expected at least one picture, found none; check the data folder and the split")
+        refuse_no_cases(data)
         self.size, self.channels = positive_integer("size", size), one_of("channels", channels, (1, 3))
         self.files = [str(case["image"]) for case in data]
         self.patients = sorted({str(case["patient"]) for case in data})

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from monai_cl_ext.cores import threads_that_read
 from monai_cl_ext.data.cropping import warn_of_cut_classes
-from monai_cl_ext.data.file_names import case_name, image_file
+from monai_cl_ext.data.file_names import case_name, image_file, refuse_no_cases
 from monai_cl_ext.data.in_memory import InMemory
 from monai_cl_ext.data.keeper import Arrays, Facts, Keeper
 from monai_cl_ext.data.loading import LoadCased
@@ -138,7 +138,8 @@ def _kept(keeper: Keeper, data: list[Mapping[str, Any]], workers: int, progress:
 
 
 def _refuse_arrays(data: list[Mapping[str, Any]], transform: Transform) -> None:
-    """Refuses volumes in memory where files are read; labels are known by their files in any case."""
+    """Refuses what is no case, and volumes in memory where files are read; labels are known by their files anyhow."""
+    refuse_no_cases(data)
     steps = transform.flatten().transforms if isinstance(transform, Compose) else [transform]
     reads = steps and isinstance(steps[0], (LoadCased, LoadImage, LoadImaged))
     for case in data:

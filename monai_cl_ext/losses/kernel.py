@@ -67,10 +67,9 @@ def contrast(
             candidate; when candidates are not (M, D), or on another device; when the temperature is not above 0.
         RuntimeError: in the backward pass, for a second derivative (``create_graph=True``).
     """
-    positive_number("temperature", temperature)
     _check(z, candidates, positive, negative)
     with without_autocast(z.device):
-        rows = _normalized(z)
+        rows, temperature = _normalized(z), positive_number("temperature", temperature)
         anchors = range(rows.shape[-2])
         if candidates is not None:
             candidates = _normalized(candidates.detach()).to(rows.dtype)

@@ -10,7 +10,10 @@ from monai.losses import DeepSupervisionLoss
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from monai_cl_ext.device_checks import check_classes
 from monai_cl_ext.numerics import at_least_float32
+
+OUTPUTS = "num_classes must count every class of the labels and the background, and so must the network's outputs"
 
 
 def maps_of(result: Tensor | Sequence[Tensor], image: Tensor) -> list[Tensor]:
@@ -39,12 +42,28 @@ def supervised_loss(loss: nn.Module, maps: Sequence[Tensor], *targets: Tensor) -
     """
     weighted = loss if isinstance(loss, DeepSupervisionLoss) else DeepSupervisionLoss(loss)
     if len(maps) == 1:
-        return weighted.loss(maps[0], *targets)
+        return loss_of(weighted.loss, maps[0], *targets)
     losses = [
-        weight * weighted.loss(each.to(at_least_float32(each.dtype)), *(_resized(target, each) for target in targets))
+        weight
+        * loss_of(weighted.loss, each.to(at_least_float32(each.dtype)), *(_resized(target, each) for target in targets))
         for weight, each in zip(weighted.get_weights(len(maps)), maps, strict=True)
     ]
     return torch.stack(losses).sum()
+
+
+def loss_of(loss: nn.Module, logits: Tensor, *targets: Tensor) -> Tensor:
+    """The loss of one map of logits.
+
+    Raises:
+        ValueError: on the CPU, when it fails and a label is no class of the logits.
+    """
+    try:
+        return loss(logits, *targets)
+    except (IndexError, RuntimeError):
+        classes, label = logits.shape[1], targets[0]
+        if label.device.type == "cpu" and not label.is_floating_point() and classes > 1:
+            check_classes("label", label, classes, OUTPUTS)
+        raise
 
 
 def only_map(method: nn.Module, result: Tensor | Sequence[Tensor], image: Tensor) -> Tensor:

@@ -58,8 +58,16 @@ class GCLGlobal(NetworkMethod):
 
         Raises:
             KeyError: when the batch lacks a tag that the strategy reads: the partition, for "gd" the volume, too.
+            ValueError: when images have another size than ``image_size``.
         """
-        embeddings = self.head(self.stages.encode(joined(views))[-1]).chunk(len(views))
+        bottleneck = self.stages.encode(joined(views))[-1]
+        if bottleneck[0].numel() != self.head.in_features:
+            raise ValueError(
+                f"GCLGlobal: found images of {tuple(views[0]['image'].shape[2:])} with a bottleneck of "
+                f"{bottleneck[0].numel()} features, expected those of the image_size that it was built with, "
+                f"{self.head.in_features} features: give it the image_size of the images"
+            )
+        embeddings = self.head(bottleneck).chunk(len(views))
         return {"loss": self.loss(list(embeddings), **{name: tag_of(tags, name) for name in self.loss.tags})}
 
     def rules(self, tags: Tags, samples: Tensor, views: int) -> Rules:

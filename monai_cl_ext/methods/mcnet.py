@@ -10,7 +10,7 @@ from torch import nn
 
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.losses import MutualConsistencyLoss
-from monai_cl_ext.methods.deep_supervision import refuse_deep_supervision
+from monai_cl_ext.methods.deep_supervision import loss_of, refuse_deep_supervision
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks import decoder_variants, stages
 from monai_cl_ext.types import Losses, Tags, View
@@ -56,6 +56,6 @@ class MCNet(SemiSupervised):
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         features = self.stages.encode(rows.image)
         predictions = [each.output(each.decode(features)) for each in (self.stages, *self.decoders)]
-        supervised = torch.stack([self.loss(logits[:count], rows.label) for logits in predictions]).sum()
+        supervised = torch.stack([loss_of(self.loss, logits[:count], rows.label) for logits in predictions]).sum()
         consistency = self.mutual_consistency(predictions)
         return self.weighted(supervised, consistency)

@@ -11,7 +11,8 @@ from monai.networks import one_hot
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import positive_integer, positive_number
-from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
+from monai_cl_ext.device_checks import check_classes
+from monai_cl_ext.methods.deep_supervision import OUTPUTS, maps_of, supervised_loss
 from monai_cl_ext.methods.supervised import Supervised
 from monai_cl_ext.pinned import pinned_copy
 from monai_cl_ext.seeds import EpochGenerator, mix_seed
@@ -63,8 +64,15 @@ class Mixup(Supervised):
 
 
 def one_hot_label(label: Tensor, num_classes: int) -> Tensor:
-    """Labels (B, num_classes, *S) of class indices (B, 1, *S); labels that are it already, and may be soft, stay."""
-    return label if label.shape[1] == num_classes > 1 else one_hot(label, num_classes)
+    """Labels (B, num_classes, *S) of class indices (B, 1, *S); labels that are it already, and may be soft, stay.
+
+    Raises:
+        ValueError: on the CPU, when one is no such class; on CUDA that is an assertion of the device.
+    """
+    if label.shape[1] == num_classes > 1:
+        return label
+    check_classes("label", label, num_classes, OUTPUTS)
+    return one_hot(label, num_classes)
 
 
 def mixed(rows: Tensor, params: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.functional import dropout2d, dropout3d
 
 from monai_cl_ext.arguments import probability
 from monai_cl_ext.losses import MaskedDiceCELoss
-from monai_cl_ext.methods.deep_supervision import only_map, refuse_deep_supervision
+from monai_cl_ext.methods.deep_supervision import loss_of, only_map, refuse_deep_supervision
 from monai_cl_ext.methods.random_boxes import RandomBoxes
 from monai_cl_ext.methods.two_stages import TwoStages
 from monai_cl_ext.networks import stages
@@ -83,10 +83,11 @@ class UniMatch(TwoStages):
         if len(rows.unlabelled) < 2:
             raise ValueError("UniMatch pastes unlabeled images into each other: give 2 of them a batch, found 1")
         if self.warming_up:
-            return {"loss": self.loss(only_map(self, self.network(rows.labelled), rows.labelled), rows.label)}
+            logits = only_map(self, self.network(rows.labelled), rows.labelled)
+            return {"loss": loss_of(self.loss, logits, rows.label)}
         features = self.stages.encode(rows.image)
         logits = self.stages.output(self.stages.decode(features))
-        supervised = self.loss(logits[:count], rows.label)
+        supervised = loss_of(self.loss, logits[:count], rows.label)
         taught = only_map(self, self.teacher(rows.unlabelled), rows.unlabelled)
         confidence, label = probabilities(taught).max(1, keepdim=True)
         confident = (confidence >= self.threshold).to(rows.image.dtype)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from monai_cl_ext.losses import PyramidConsistencyLoss
-from monai_cl_ext.methods.deep_supervision import refuse_deep_supervision
+from monai_cl_ext.methods.deep_supervision import loss_of, refuse_deep_supervision
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks import PyramidHeads, stages
 from monai_cl_ext.types import Losses, Tags, View
@@ -45,6 +45,6 @@ class URPC(SemiSupervised):
         rows, count = self.rows_of(views[0], tags), self.labelled_per_batch
         maps = self.stages.decoder_maps(self.stages.encode(rows.image))
         scales = [self.stages.output(maps[-1]), *self.heads(maps)]
-        supervised = torch.stack([self.loss(logits[:count], rows.label) for logits in scales]).mean()
+        supervised = torch.stack([loss_of(self.loss, logits[:count], rows.label) for logits in scales]).mean()
         consistency = self.pyramid_consistency([logits[count:] for logits in scales])
         return self.weighted(supervised, consistency)

@@ -49,7 +49,8 @@ def make_recipes(methods: Mapping[str, str], folders: Sequence[str] = ()) -> dic
 
     A method is "BUNDLE+overlay", which pre-trains and trains by one bundle, "BUNDLE+overlay > BUNDLE+overlay", which
     pre-trains by the first and trains by the second, or "scratch+overlay", which trains without pre-training by the
-    first bundle that another method trains by; "scratch > BUNDLE" names it.
+    first bundle that another method trains by; "scratch > BUNDLE" names it, and so does a BUNDLE alone that has no
+    stage of pre-training.
 
     Args:
         methods: by name, in their order.
@@ -57,7 +58,8 @@ def make_recipes(methods: Mapping[str, str], folders: Sequence[str] = ()) -> dic
 
     Raises:
         FileNotFoundError: when a bundle or an overlay is absent.
-        ValueError: when a method is no such text, or "scratch" stands without any bundle.
+        ValueError: when a method is no such text, "scratch" stands without any bundle, or the first of two bundles has
+            no pre-training.
     """
     parts = {name: CHAIN.split(text.strip()) for name, text in methods.items()}
     trained = [steps[-1] for steps in parts.values() if steps[-1].split("+")[0] != SCRATCH]
@@ -79,7 +81,7 @@ def make_recipes(methods: Mapping[str, str], folders: Sequence[str] = ()) -> dic
             )
         scratch, *overlays = steps[0].split("+")
         if scratch != SCRATCH:
-            recipes[name] = Recipe(find(steps[0]), find(steps[-1]))
+            recipes[name] = Recipe(_pretraining(name, find(steps[0]), len(steps)), find(steps[-1]))
         elif len(steps) == 2:
             if overlays:
                 raise ValueError(f"{name}: lay the overlays over the bundle that trains, found {methods[name]!r}")
@@ -89,3 +91,12 @@ def make_recipes(methods: Mapping[str, str], folders: Sequence[str] = ()) -> dic
         else:
             recipes[name] = Recipe(None, find(trained[0]).with_overlays(overlays))
     return recipes
+
+
+def _pretraining(method: str, bundle: Bundle, steps: int) -> Bundle | None:
+    """The bundle that pre-trains; None where it has no such stage and trains from scratch itself."""
+    if bundle.pretrain_stages:
+        return bundle
+    if steps > 1:
+        raise ValueError(f"{method}: {bundle.name} has no pre-training; write {SCRATCH} > BUNDLE to train without any")
+    return None

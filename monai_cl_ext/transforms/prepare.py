@@ -103,6 +103,7 @@ class PrepareViews(PrepareBatch):
 
         Raises:
             KeyError: when the batch has no image.
+            TypeError: when one of its maps is no tensor.
             ValueError: when ``superpixels`` gives no integer map of the image's size, or on the CPU a label lies
                 between classes, as after linear interpolation; on CUDA that is an assertion of the device.
         """
@@ -180,6 +181,12 @@ def maps_of(batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> Vie
     """The maps of a batch as plain tensors on the device, "image" in floating point."""
     if "image" not in batch:
         raise KeyError(f"the batch holds no 'image', only {sorted(batch)}; name the image key 'image'")
+    for name in MAPS:
+        if name in batch and not isinstance(batch[name], Tensor):
+            raise TypeError(
+                f"the batch's {name!r} must be a tensor (B, C, *S), found {type(batch[name]).__name__}: give "
+                "torch.as_tensor of it, or batches of a DataLoader"
+            )
     maps = {name: plain(batch[name]) for name in MAPS if name in batch}
     maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
     if "label" in maps:

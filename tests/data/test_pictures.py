@@ -108,3 +108,8 @@ def test_a_file_under_two_classes_or_patients_is_refused_by_both_names(folder):
     (folder / "labels.csv").write_text("image,label,patient\nb10/y.png,ill,p\nb10/../b10/y.png,ill,q\n")
     with pytest.raises(ValueError, match=r"lines 2 and 3 both name .*y\.png', with another class or patient"):
         find_pictures(folder)
+
+
+def test_paths_are_no_cases():
+    with pytest.raises(TypeError, match="data: expected cases, .*found .a.png.; find_cases and find_pictures"):
+        PictureDataset(["a.png"], 16)

@@ -330,3 +330,15 @@ def test_arrays_are_no_files(key, tmp_path):
         del data["label"]
         data["image"][..., 4] = 1
         assert len(dataset([data], Compose([Resized("image", (6, 6, 6))]), slice_axis=2)) == 6
+
+
+@pytest.mark.parametrize("one", ["a.nii.gz", 3])
+def test_paths_are_no_cases(one):
+    with pytest.raises(TypeError, match=f'data: expected cases, such as {{"image": PATH, .*found {one!r}; find_cases'):
+        SliceDataset([one])
+
+
+@pytest.mark.parametrize("name", ["pixdim", "image_size"])
+def test_an_empty_size_says_what_leaves_it(name):
+    with pytest.raises(ValueError, match=rf"{name} must be one number, or one for each axis, found \(\): give None"):
+        volume_transform(**{name: ()})

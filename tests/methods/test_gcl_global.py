@@ -122,3 +122,11 @@ def test_a_batch_of_one_image_has_no_negatives():
     with pytest.raises(ValueError, match="GCLGlobal contrasts the images of a batch with each other and takes two"):
         method(views, tags)
     assert method.eval()(views, tags)["loss"] == 0
+
+
+def test_images_of_another_size_are_refused():
+    method = GCLGlobal(network(), image_size=(48, 48))
+    views = [{"image": torch.rand(4, 1, 32, 32)}] * 3
+    tags = {"partition": torch.arange(4), "volume": torch.zeros(4, dtype=torch.int64)}
+    with pytest.raises(ValueError, match=r"GCLGlobal: found images of \(32, 32\) .*give it the image_size"):
+        method(views, tags)

@@ -58,6 +58,14 @@ def test_labels_between_classes_are_refused(name):
 
 
 @NAMES
+def test_a_class_that_the_network_does_not_have_is_named(name):
+    method = made(name)
+    given = [{**view, "label": torch.full_like(view["label"], 3)} for view in batch(method)]
+    with pytest.raises(ValueError, match="must be classes from 0 to 2, found 3 at"):
+        method(given, {})
+
+
+@NAMES
 @pytest.mark.parametrize("labelled", [0, 1.5])
 def test_a_number_of_rows_without_meaning_is_refused(name, labelled):
     with pytest.raises(ValueError, match="labelled_per_batch (is 0|must be an integer of at least 1)"):

@@ -12,7 +12,7 @@ from monai.networks.nets import BasicUNet
 from torch import nn
 
 from monai_cl_ext.engines import MethodTrainer
-from monai_cl_ext.methods import Supervised
+from monai_cl_ext.methods import Mixup, Supervised
 from monai_cl_ext.transforms import (
     PrepareViews,
     RandPolicyd,
@@ -147,3 +147,25 @@ def test_it_learns_a_threshold():
     optimizer = torch.optim.Adam(net.parameters(), 0.02)
     MethodTrainer(torch.device("cpu"), 1, [copy.copy(batch)] * 40, method, optimizer, views).run()
     assert method(*views(batch)[:2])["loss"].item() < 0.3 * before
+
+
+def test_a_class_that_the_network_does_not_have_is_named():
+    view = batches()[0]
+    view["label"][0, 0, 0, 0] = 3
+    with pytest.raises(ValueError, match=r"label must be classes from 0 to 2, found 3 at 1 voxel.*num_classes"):
+        Supervised(network(), DiceCELoss(to_onehot_y=True, softmax=True))([view], {})
+    net = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 3))
+    with pytest.raises(ValueError, match=r"label must be classes from 0 to 2, found 4 at"):
+        Supervised(net, nn.CrossEntropyLoss(), target="class")([{**view, "class": torch.full((4,), 4)}], {})
+
+
+def test_other_errors_of_a_loss_stay_what_they_are():
+    view = batches()[0]
+    with pytest.raises(RuntimeError, match="target"):
+        Supervised(network(), nn.CrossEntropyLoss())([view], {})
+
+
+def test_mixup_names_a_class_beyond_num_classes():
+    view = batches()[0]
+    with pytest.raises(ValueError, match=r"label must be classes from 0 to 1, found 2 .*num_classes"):
+        Mixup(network(), DiceCELoss(softmax=True), num_classes=2)([view], {})

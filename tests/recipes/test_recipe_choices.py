@@ -133,3 +133,15 @@ def test_classes_of_validation_patients_alone_are_found():
     split = {"train": [{"image": "a"}, {"image": "d"}], "validation": [{"image": "b"}]}
     assert never_trained(split, known) == [2]
     assert never_trained({"train": [{"image": "b"}], "validation": [{"image": "a"}]}, known) == []
+
+
+@pytest.mark.parametrize("bundle", ["unimatch_segmentation", "self_training_segmentation", "supervised_segmentation"])
+def test_a_bundle_without_pre_training_is_a_training_from_scratch(bundle):
+    own, scratch = make_recipes({"own": bundle, "scratch": f"scratch > {bundle}"}).values()
+    assert own == scratch and own.pretraining is None and own.name == bundle
+    assert data_choices(Suggestion(), [], [], own.pretraining) == []
+
+
+def test_a_bundle_without_pre_training_cannot_pre_train():
+    with pytest.raises(ValueError, match="one: bcp_segmentation has no pre-training; write scratch > BUNDLE"):
+        make_recipes({"one": "bcp_segmentation > supervised_segmentation"})

@@ -238,3 +238,10 @@ def test_what_is_no_list_of_policies_is_refused():
         PrepareViews(gcl_policy())
     with pytest.raises(TypeError, match=r"found RandStrongAugmentd: .* strong_policy\(\) in place of"):
         PrepareViews([RandStrongAugmentd("image")])
+
+
+@pytest.mark.parametrize("name", ["image", "label"])
+def test_maps_that_are_no_tensors_are_refused(name):
+    batch = {"image": torch.rand(2, 1, 8, 8), "label": torch.zeros(2, 1, 8, 8)}
+    with pytest.raises(TypeError, match=rf"the batch's '{name}' must be a tensor .*found ndarray: give torch"):
+        PrepareViews([identity_policy()])({**batch, name: batch[name].numpy()})
