@@ -151,7 +151,7 @@ class Commands:
             raise ValueError(f"{len(checked.errors)} error(s) in {data_dir}, so training cannot start; see {page}")
 
     def train(
-        self, data_dir: str, output: str, label_dir: str | None = None, label_suffix: str = "",
+        self, data_dir: str, output: str, labels: str | None = None, label_suffix: str = "",
         patient_pattern: str | None = None, validation_patients: int | None = None, recipe: str | None = None,
     ) -> None:  # fmt: skip
         """Trains on a folder of volumes with labels of a few, with nothing to choose, and writes a bundle and a report.
@@ -162,7 +162,7 @@ class Commands:
         Args:
             data_dir: Folder of NIfTI volumes, also with a dataset.json or as imagesTr and labelsTr.
             output: Folder of the training; the bundle is in OUTPUT/bundle, the report OUTPUT/report.html.
-            label_dir: Folder of labels with the names of their images, where they lie elsewhere.
+            labels: Folder of labels with the names of their images, where they lie elsewhere.
             label_suffix: What a label's name has more than its image's, such as _segmentation.
             patient_pattern: Regular expression whose first group, at the start of a file's name, is the patient.
             validation_patients: Labeled patients to hold back; by default a fifth, and none of fewer than four.
@@ -170,7 +170,7 @@ class Commands:
         """
         from monai_cl_ext.recipes.train import train
 
-        given = {"label_dir": label_dir, "label_suffix": label_suffix, "patient_pattern": patient_pattern}
+        given = {"label_dir": labels, "label_suffix": label_suffix, "patient_pattern": patient_pattern}
         layout: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, "")}
         train(data_dir, output, validation_patients, recipe, **layout)
 

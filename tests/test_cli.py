@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line writes phantoms and answers mistakes in one line."""
 
-import inspect
 import json
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import pytest
 from command_line import run
 from PIL import Image
 
-from monai_cl_ext.cli import Commands
 from monai_cl_ext.data import write_phantom
 
 
@@ -220,9 +218,3 @@ def test_a_folder_that_links_to_itself_is_named(command, monkeypatch, tmp_path):
     name = "--run_dir" if command == ["report"] else "--output" if command != ["views"] else "--data_dir"
     status = run(monkeypatch, *command, f"{name}={tmp_path / 'loop'}")
     assert isinstance(status, str) and "loop" in status and "\n" not in status
-
-
-def test_check_and_train_take_labels_by_the_same_names():
-    check, train = (inspect.signature(command).parameters for command in (Commands.check, Commands.train))
-    assert {"label_dir", "label_suffix", "patient_pattern"} <= check.keys() & train.keys()
-    assert "labels" not in train

@@ -101,7 +101,7 @@ def _begin(
     if not labelled:
         raise ValueError(
             f"{given['data_dir']}: found {len(cases)} volume(s), but no label; give the folder of the labels of some "
-            "of them as --label_dir"
+            "of them as --labels"
         )
     number, reason = validation_patients(len(labelled), given["validation_patients"])
     sizes = sizes_of(cases)

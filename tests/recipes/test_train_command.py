@@ -303,5 +303,5 @@ def test_pictures_are_refused_before_they_are_read(tmp_path, capsys):
 
 def test_without_labels_it_says_what_to_give(few, tmp_path):
     labelled_alone(few, 0)
-    with pytest.raises(ValueError, match="found 6 volume.*but no label; give the folder of the labels.*--label_dir"):
+    with pytest.raises(ValueError, match="found 6 volume.*but no label; give the folder of the labels.*--labels"):
         train(str(few), str(tmp_path / "run"), recipe=TINY)
