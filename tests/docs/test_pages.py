@@ -114,7 +114,7 @@ def test_overlays_build_what_they_say(page, tmp_path):
             path = tmp_path / "overlay.json"
             path.write_text(block.text)
             parser = ConfigParser(ConfigParser.load_config_files([configs / "pretrain_global.json", path]))
-            assert parser["initialize"][-1:] == overlay["+initialize"] and len(parser["initialize"]) == 2
+            assert parser["initialize"][-1:] == overlay["+initialize"] and len(parser["initialize"]) == 3
             continue
         parser = ConfigParser()
         parser.read_config([configs / "pretrain_global.json"])
