@@ -7,6 +7,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from monai_cl_ext.handlers.run_config import caller_of
 ROOMS = ("train", "validate")
 """Ids that only gather others, as ``train#dataset``."""
 
-BESIDE_STAGES = ("evaluate", "multi_gpu_train")
 REFERENCE = re.compile(r"@\w+(?:(?:::|#)\w+)*")
 
 
@@ -37,6 +37,7 @@ def check_options() -> None:
     metadata = config.pop("_meta_", {})
     _refuse_text(config)
     own = {workflow.init_id, workflow.run_id, workflow.final_id}
+    own |= {id_of(each["id"]) for each in (workflow.properties or {}).values()}
     unread = unread_ids(config, own | laid_ids(config, workflow.config_root_path, metadata))
     if "train_stages" in metadata and unread:
         raise ValueError(_message(unread, ids_of(config) - unread, workflow.config_root_path))
@@ -52,7 +53,8 @@ def unread_ids(config: Mapping[str, Any], known: Iterable[str] = ()) -> set[str]
         config: as MONAI laid it together, without the metadata.
         known: ids that may be unread.
     """
-    read = {id_of(name) for name in REFERENCE.findall(json.dumps(config, default=str, skipkeys=True))}
+    text = json.dumps(config, default=str, skipkeys=True, ensure_ascii=False)
+    read = {id_of(name) for name in REFERENCE.findall(text)}
     read |= {"imports", "initialize", "run", "finalize", *known}
     read |= {id_of(each["id"]) for each in TrainProperties.values()}
     read |= {name for settings in DEFAULT_EXP_MGMT_SETTINGS.values() for name in settings["configs"]}
@@ -62,21 +64,23 @@ def unread_ids(config: Mapping[str, Any], known: Iterable[str] = ()) -> set[str]
 
 
 def laid_ids(config: Mapping[str, Any], folder: Path, metadata: Mapping[str, Any]) -> set[str]:
-    """The ids of those files of a bundle that were laid together: of which the configuration has every id.
+    """The ids of those files of a bundle that were laid together: of which the configuration has every id at the top.
 
-    One may be unread where something else replaces what read it, such as ``learning_rate`` beside another optimizer.
+    One may be unread where something else replaces what read it, such as ``learning_rate`` beside another optimizer, or
+    where a study lays an overlay over every stage.
 
     Args:
         config: of the run.
         folder: of the config files.
-        metadata: of the bundle, which names its stages and overlays.
+        metadata: of the bundle, which names the overlays that lie in this package.
     """
-    stages = [*metadata.get("pretrain_stages", ()), *metadata.get("train_stages", ())]
-    names = [*stages, *BESIDE_STAGES, *metadata.get("overlays", ())]
-    own = {name: folder / f"{name}.json" for name in names}
-    files = [path if path.is_file() else shared_overlay(name) for name, path in own.items()]
-    found = [ids_of(json.loads(path.read_text(encoding="utf-8"))) for path in files if path.is_file()]
-    return set().union(*(ids for ids in found if ids <= ids_of(config)))
+    files = [*folder.glob("*.json"), *map(shared_overlay, metadata.get("overlays", ()))]
+    laid: set[str] = set()
+    for path in files:
+        with suppress(OSError, ValueError):  # a file that is not there or no JSON was not laid
+            ids = ids_of(json.loads(path.read_text(encoding="utf-8")))
+            laid |= ids if {name for name in ids if "#" not in name} <= ids_of(config) else set()
+    return laid
 
 
 def ids_of(config: Mapping[str, Any]) -> set[str]:

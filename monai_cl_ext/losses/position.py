@@ -86,6 +86,8 @@ class PositionContrastiveLoss(nn.Module):
         position = tags["position"]
         coordinates = [position.double()] if position.ndim == 1 else position.double().unbind(1)
         distance = self.threshold - _tolerance(position.dtype)
+        if distance <= 0:
+            raise ValueError(f"threshold {self.threshold:g} is below the resolution of {position.dtype}: give float32")
         return nearer_than(distance, *(along.repeat(views) for along in coordinates)), None
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from monai.networks import eval_mode, one_hot
+from monai.networks import eval_mode
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim import Optimizer
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from monai_cl_ext.arguments import weight, whole_number
 from monai_cl_ext.methods.adversary import Adversary
 from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
+from monai_cl_ext.methods.mixup import one_hot_label
 from monai_cl_ext.methods.random_cuts import random_cuts
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks.field_generator import NOISE, FieldGenerator
@@ -114,7 +115,7 @@ class LearnedAugmentation(SemiSupervised):
     def _segment(self, image: Tensor, label: Tensor, field: Tensor | None = None) -> Tensor:
         """The network's loss on images and their labels, which a field changes."""
         maps = maps_of(self.network(image), image)
-        target = one_hot(label, maps[0].shape[1]).to(image.dtype)
+        target = one_hot_label(label, maps[0].shape[1]).to(image.dtype)
         target = target if field is None else self.generator.changed_label(target, field)
         return supervised_loss(self.loss, maps, target)
 

@@ -188,9 +188,9 @@ def maps_of(batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> Vie
                 "torch.as_tensor of it, or batches of a DataLoader"
             )
     maps = {name: plain(batch[name]) for name in MAPS if name in batch}
-    maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
-    if "label" in maps:
+    if "label" in maps:  # where it lies: on the CPU an error names what was found
         check_whole("label", maps["label"], NEAREST)
+    maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
     if not maps["image"].is_floating_point():
         maps["image"] = maps["image"].float()
     return maps

@@ -84,6 +84,9 @@ def test_an_option_that_nothing_reads_is_refused_before_data_are_looked_for(conf
         {"optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.1}},
         {"split": {"pretrain": [], "train": [], "validation": [], "test": []}, "labelled": []},
         {"_desc_": "what a file is for", "weights": "true#layer"},
+        {"view_policy": {"_target_": "monai_cl_ext.transforms.weak_policy"}},  # a study lays it over every stage
+        {"validate": {"dataset": []}},
+        {"größe": 2, "learning_rate": "$0.1 * @größe"},
     ],
 )
 def test_other_options_pass(own, tmp_path):

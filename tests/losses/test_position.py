@@ -136,6 +136,11 @@ def test_never_waits_for_the_device():
     )
 
 
+def test_a_threshold_below_the_resolution_of_the_positions_is_refused():
+    with pytest.raises(ValueError, match="threshold 0.005 is below the resolution of torch.bfloat16: give float32"):
+        PositionContrastiveLoss(0.005)(torch.rand(2, 3), torch.rand(2, 3), torch.rand(2, dtype=torch.bfloat16))
+
+
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"\(B, D\).*z1 \(3, 4\), z2 \(2, 4\)"):
         PositionContrastiveLoss(0.1)(torch.zeros(3, 4), torch.zeros(2, 4), torch.zeros(3))
