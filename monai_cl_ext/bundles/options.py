@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,10 +26,13 @@ REFERENCE = re.compile(r"@\w+(?:(?:::|#)\w+)*")
 
 
 def check_options() -> None:
-    """Checks the configuration of the run that is being initialized; called by its ``initialize``.
+    """Checks the configuration of the run that begins; the first item of its ``run``.
+
+    Of an id that nothing reads in this run, but in another stage of the bundle, it warns: settings are often given to
+    all stages alike.
 
     Raises:
-        ValueError: when the run was given an id that nothing reads, or "true" or "false" as text.
+        ValueError: when the run was given an id that no stage reads, or "true" or "false" as text.
     """
     workflow = caller_of(ConfigWorkflow)
     if workflow is None:
@@ -38,9 +42,17 @@ def check_options() -> None:
     _refuse_text(config)
     own = {workflow.init_id, workflow.run_id, workflow.final_id}
     own |= {id_of(each["id"]) for each in (workflow.properties or {}).values()}
-    unread = unread_ids(config, own | laid_ids(config, workflow.config_root_path, metadata))
-    if "train_stages" in metadata and unread:
-        raise ValueError(_message(unread, ids_of(config) - unread, workflow.config_root_path))
+    files = list(_ids_of_files(workflow.config_root_path, metadata))
+    unread = unread_ids(config, own | laid_ids(config, files))
+    elsewhere = unread & set().union(*files)
+    if "train_stages" not in metadata:
+        return
+    if unread - elsewhere:
+        raise ValueError(_message(unread - elsewhere, ids_of(config) - unread, workflow.config_root_path))
+    if elsewhere:
+        warnings.warn(
+            f"{', '.join(sorted(elsewhere))}: given, but read by other stages of this bundle alone", stacklevel=2
+        )
 
 
 def unread_ids(config: Mapping[str, Any], known: Iterable[str] = ()) -> set[str]:
@@ -63,7 +75,7 @@ def unread_ids(config: Mapping[str, Any], known: Iterable[str] = ()) -> set[str]
     return {name for name in unread if not name.startswith("_") and copies.count(repr(config.get(name))) < 2}
 
 
-def laid_ids(config: Mapping[str, Any], folder: Path, metadata: Mapping[str, Any]) -> set[str]:
+def laid_ids(config: Mapping[str, Any], files: Iterable[set[str]]) -> set[str]:
     """The ids of those files of a bundle that were laid together: of which the configuration has every id at the top.
 
     One may be unread where something else replaces what read it, such as ``learning_rate`` beside another optimizer, or
@@ -71,16 +83,18 @@ def laid_ids(config: Mapping[str, Any], folder: Path, metadata: Mapping[str, Any
 
     Args:
         config: of the run.
-        folder: of the config files.
-        metadata: of the bundle, which names the overlays that lie in this package.
+        files: the ids of each file.
     """
-    files = [*folder.glob("*.json"), *map(shared_overlay, metadata.get("overlays", ()))]
-    laid: set[str] = set()
-    for path in files:
-        with suppress(OSError, ValueError):  # a file that is not there or no JSON was not laid
-            ids = ids_of(json.loads(path.read_text(encoding="utf-8")))
-            laid |= ids if {name for name in ids if "#" not in name} <= ids_of(config) else set()
-    return laid
+    own = ids_of(config)
+    return set().union(*(ids for ids in files if {name for name in ids if "#" not in name} <= own))
+
+
+def _ids_of_files(folder: Path, metadata: Mapping[str, Any]) -> Iterator[set[str]]:
+    """The ids of each config file of a bundle, and of each overlay that its metadata names."""
+    for path in (*folder.glob("*.json"), *map(shared_overlay, metadata.get("overlays", ()))):
+        if path.name != "metadata.json":
+            with suppress(OSError, ValueError):  # it is not there, or no JSON, so it was not laid
+                yield ids_of(json.loads(path.read_text(encoding="utf-8")))
 
 
 def ids_of(config: Mapping[str, Any]) -> set[str]:
@@ -120,6 +134,6 @@ def _message(unread: Iterable[str], known: Iterable[str], folder: Path) -> str:
     close = [match for name in names for match in difflib.get_close_matches(name, sorted(known))]
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     return (
-        f"nothing in this run reads {', '.join(names)}: {meant}Options are the ids at the top of the run's config "
+        f"no stage of this bundle reads {', '.join(names)}: {meant}Options are the ids at the top of the run's config "
         f"files in {folder}; an id of your own has to be referred to, as @{names[0]}"
     )

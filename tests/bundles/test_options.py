@@ -9,7 +9,7 @@ from monai.bundle import ConfigWorkflow
 from workflows import BUNDLES, copy_bundle, message_of, parsed, read
 
 from monai_cl_ext.bundles import bundle_names
-from monai_cl_ext.bundles.options import laid_ids, unread_ids
+from monai_cl_ext.bundles.options import _ids_of_files, laid_ids, unread_ids
 
 POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
 """What overlays with policies read; some bundles' own policies do not."""
@@ -21,9 +21,12 @@ def laid(bundle: str, *configs: str, **settings) -> dict:
     return {name: value for name, value in parser.get().items() if name != "_meta_"}
 
 
-def initialized(root: Path, configs: list[str], **settings) -> None:
+def begun(root: Path, configs: list[str], **settings) -> None:
     files = [f"{root}/configs/{name}.json" for name in configs]
-    ConfigWorkflow(files, logging_file=False, bundle_root=str(root), **settings).initialize()
+    workflow = ConfigWorkflow(files, logging_file=False, bundle_root=str(root), **settings)
+    workflow.parser["run"] = workflow.parser["run"][:1]
+    workflow.initialize()
+    workflow.run()
 
 
 def runs(bundle: str) -> list[list[str]]:
@@ -41,14 +44,15 @@ def test_no_stage_and_no_overlay_is_refused_and_no_stage_has_an_id_that_nothing_
     for configs in runs(bundle):
         unread = unread_ids(laid(bundle, *configs))
         assert len(configs) > 1 or unread <= POLICY, configs
-        assert unread <= laid_ids(laid(bundle, *configs), BUNDLES / bundle / "configs", metadata), configs
+        files = list(_ids_of_files(BUNDLES / bundle / "configs", metadata))
+        assert unread <= laid_ids(laid(bundle, *configs), files), configs
 
 
 @pytest.mark.parametrize("bundle", bundle_names())
 def test_every_stage_checks_its_options_first(bundle):
     metadata = read(bundle, "metadata")
-    for stage in [*metadata["pretrain_stages"], *metadata["train_stages"], "multi_gpu_train"]:
-        assert "check_options()" in read(bundle, stage)["initialize"][0], stage
+    for stage in [*metadata["pretrain_stages"], *metadata["train_stages"], "evaluate"]:
+        assert "check_options()" in read(bundle, stage)["run"][0], stage
 
 
 @pytest.mark.parametrize(
@@ -58,9 +62,7 @@ def test_every_stage_checks_its_options_first(bundle):
         (["train"], {"learningrate": 0.1}, ["learningrate", "did you mean learning_rate"]),
         (["train"], {"train#batch_size": 3}, ["train#batch_size"]),
         (["train", "evaluate"], {"parts": "validation"}, ["parts", "did you mean part"]),
-        (["pretrain"], {"weights": "voco"}, ["weights"]),  # an option of training
-        (["train"], {"part": "validation"}, ["part"]),  # an option of evaluation
-        (["train", "multi_gpu_train"], {"epoch": 3}, ["epoch", "did you mean epochs"]),
+        (["train"], {"epoch": 3}, ["epoch", "did you mean epochs"]),
         (["train"], {"resume": "true"}, ["resume", "'true'", "write True or False"]),
         (["train"], {"validate#dataset#progress": "FALSE"}, ["validate#dataset#progress", "True or False"]),
     ],
@@ -68,7 +70,7 @@ def test_every_stage_checks_its_options_first(bundle):
 def test_an_option_that_nothing_reads_is_refused_before_data_are_looked_for(configs, settings, words, tmp_path):
     root = copy_bundle("simclr_segmentation", tmp_path)
     with pytest.raises(RuntimeError) as raised:
-        initialized(root, configs, **settings, dataset_dir=str(tmp_path / "nowhere"))
+        begun(root, configs, **settings, dataset_dir=str(tmp_path / "nowhere"))
     message = message_of(raised)
     assert "ValueError" in message and all(word in message for word in words), message
 
@@ -92,10 +94,17 @@ def test_an_option_that_nothing_reads_is_refused_before_data_are_looked_for(conf
 def test_other_options_pass(own, tmp_path):
     root = copy_bundle("simclr_segmentation", tmp_path)
     (root / "configs" / "own.json").write_text(json.dumps(own))
-    initialized(root, ["train", "own"])
+    begun(root, ["train", "own"])
+
+
+@pytest.mark.parametrize("configs, option", [(["pretrain"], "weights"), (["train"], "part")])
+def test_an_option_of_another_stage_is_warned_of(configs, option, tmp_path):
+    root = copy_bundle("simclr_segmentation", tmp_path)
+    with pytest.warns(UserWarning, match=f"{option}: given, but read by other stages"):
+        begun(root, configs, **{option: "validation"})
 
 
 def test_a_bundle_of_other_metadata_is_left_alone(tmp_path):
     root = copy_bundle("simclr_segmentation", tmp_path)
     (root / "configs" / "metadata.json").write_text("{}")
-    initialized(root, ["train"], labeled_patients=2)
+    begun(root, ["train"], labeled_patients=2)

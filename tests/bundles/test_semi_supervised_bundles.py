@@ -177,7 +177,8 @@ def test_the_weight_of_unlabeled_rows_follows_its_schedule(name, trained):
     _, flow, method, _ = trained(name)
     expected = flow.parser.get_parsed_content("consistency_weight")
     if name in RAMPED:
-        assert method.consistency_weight == pytest.approx(expected * sigmoid_ramp_up(STEPS - 1, STEPS))
+        steps = flow.parser.get_parsed_content("ramp_up_steps")
+        assert method.consistency_weight == pytest.approx(expected * sigmoid_ramp_up(STEPS - 1, steps))
     else:
         assert method.consistency_weight == expected > 0
 

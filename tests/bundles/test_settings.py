@@ -155,5 +155,5 @@ def test_nodes_wait_until_the_slowest_has_filled_its_store(monkeypatch):
     """Longer than the ten minutes of NCCL and the thirty of gloo."""
     asked = []
     monkeypatch.setattr("torch.distributed.init_process_group", lambda backend, timeout: asked.append(timeout))
-    parsed("simclr_segmentation", "pretrain", "multi_gpu_train").get_parsed_content("initialize#1")
+    parsed("simclr_segmentation", "pretrain", "multi_gpu_train").get_parsed_content("initialize#0")
     assert asked == [timedelta(days=1)]

@@ -239,7 +239,8 @@ def test_the_weights_that_a_run_left_are_known(tmp_path):
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("monai_cl_ext.handlers.run_record.rank", lambda: 1)
+    for module in ("distributed", "handlers.run_record"):
+        monkeypatch.setattr(f"monai_cl_ext.{module}.rank", lambda: 1)
     trainer(tmp_path, RunRecord(tmp_path / "run", "stage")).run()
     assert not (tmp_path / "run").exists()
 
