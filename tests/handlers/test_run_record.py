@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from torch.utils.data import DataLoader
 
@@ -241,7 +241,10 @@ def test_the_weights_that_a_run_left_are_known(tmp_path):
 def test_other_processes_write_nothing(tmp_path, monkeypatch):
     for module in ("distributed", "handlers.run_record"):
         monkeypatch.setattr(f"monai_cl_ext.{module}.rank", lambda: 1)
-    trainer(tmp_path, RunRecord(tmp_path / "run", "stage")).run()
+    engine = Engine(lambda _, batch: batch)
+    engine.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "device", torch.device("cpu")))
+    RunRecord(tmp_path / "run", "stage").attach(engine)
+    engine.run([[0]])
     assert not (tmp_path / "run").exists()
 
 
