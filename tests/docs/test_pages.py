@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import BundleRun, Call, Shell, WrongCommand, is_setting, parsed
+from commands import RUN_ARGUMENTS, BundleRun, Call, Shell, WrongCommand, is_setting, parsed
 from monai.bundle import ConfigParser
 from pages import PAGES, ROOT, Block, blocks, commands, inline
 from workflows import SMALL, copy_bundle, run
@@ -191,7 +191,7 @@ def test_options_and_files_named_in_passing_exist(page):
     for code in inline(page):
         if code.startswith("--"):
             _, options = parsed(code.split(maxsplit=1))
-            for option in options.keys() - own - {"help", "tracking"}:
+            for option in options.keys() - own - RUN_ARGUMENTS - {"help"}:
                 assert any(is_setting(stage, option) for stage in stages), f"{page}: --{option}"
 
 
