@@ -9,6 +9,7 @@ images.
 
 import copy
 from functools import partial
+from statistics import median
 
 import pytest
 import torch
@@ -295,22 +296,23 @@ def shapes(method, images, labels):
 
 @pytest.mark.slow
 def test_distances_teach_dtc_what_noise_is():
-    """Held-out images are as noisy as the unlabeled ones, the labeled ones are clean; means of three seeds.
+    """Held-out images are as noisy as the unlabeled ones, the labeled ones are clean; medians of five seeds.
 
-    0.88 was found for the Dice with the consistency and 0.82 without it; 0.01 and 0.09 of the pixels are apart; the
-    distances' error is 0.06, and 1.0 where no label is learned by them.
+    0.90 was found for the Dice with the consistency and 0.83 without it; 0.01 and 0.09 of the pixels are apart; the
+    distances' error is 0.06, and 1.0 where no label is learned by them. Medians, since the steep step from distances to
+    masks is chaotic: one of these seeds loses the foreground on some processors and learns it on others.
     """
     found = {}
     for weights in ((1.0, 0.3), (0.0, 0.3), (0.0, 0.0)):
         results = []
-        for seed in range(3):
+        for seed in range(5):
             labelled, (unlabelled, held_out) = (
                 discs(2, 100 + seed),
                 (discs(32, start + seed, 0.6) for start in (200, 300)),
             )
             method = DTC(segresnet(seed), SUPERVISED, 2, *weights)
             results.append(shapes(train(method, labelled, unlabelled, 150, seed, falling=True), *held_out))
-        found[weights] = [mean(each) for each in zip(*results, strict=True)]
+        found[weights] = [median(each) for each in zip(*results, strict=True)]
     learned, without, untaught = found.values()
     assert learned[0] > without[0] + 0.03
     assert learned[1] < 0.4 * without[1]
