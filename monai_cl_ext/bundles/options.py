@@ -17,22 +17,26 @@ from monai.bundle.properties import TrainProperties
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from monai_cl_ext.bundles.installed import shared_overlay
-from monai_cl_ext.handlers.run_config import caller_of
+from monai_cl_ext.handlers.run_config import as_written, caller_of
 
 ROOMS = ("train", "validate")
 """Ids that only gather others, as ``train#dataset``."""
 
 REFERENCE = re.compile(r"@\w+(?:(?:::|#)\w+)*")
 
+MISSPELLED = 0.8
+"""Names that difflib finds at least as alike as this are taken for one that was meant."""
+
 
 def check_options() -> None:
     """Checks the configuration of the run that begins; the first item of its ``run``.
 
-    Of an id that nothing reads in this run, but in another stage of the bundle, it warns: settings are often given to
+    Of an id that nothing in this run reads, but another one of the bundle does, it warns: settings are often given to
     all stages alike.
 
     Raises:
-        ValueError: when the run was given an id that no stage reads, or "true" or "false" as text.
+        ValueError: when the run was given an id that no stage reads, or one of an overlay that serves this stage and
+            was not laid over it, or "true" or "false" as text.
     """
     workflow = caller_of(ConfigWorkflow)
     if workflow is None:
@@ -40,26 +44,24 @@ def check_options() -> None:
     config = dict(workflow.parser.get())
     metadata = config.pop("_meta_", {})
     _refuse_text(config)
-    own = {workflow.init_id, workflow.run_id, workflow.final_id}
-    own |= {id_of(each["id"]) for each in (workflow.properties or {}).values()}
-    files = list(_ids_of_files(workflow.config_root_path, metadata))
-    unread = unread_ids(config, own | laid_ids(config, files))
-    elsewhere = unread & set().union(*files)
     if "train_stages" not in metadata:
         return
-    if unread - elsewhere:
-        raise ValueError(_message(unread - elsewhere, ids_of(config) - unread, workflow.config_root_path))
-    if elsewhere:
-        warnings.warn(
-            f"{', '.join(sorted(elsewhere))}: given, but read by other stages of this bundle alone", stacklevel=2
-        )
+    own = {workflow.init_id, workflow.run_id, workflow.final_id}
+    own |= {id_of(each["id"]) for each in (workflow.properties or {}).values()}
+    files, serving = files_of(workflow.config_root_path, metadata), serving_overlays(metadata, config.get("stage"))
+    for name in sorted(unread_ids(config, own) - laid_ids(config, metadata, files)):
+        owners = {file for file, values in files.items() if name in values}
+        if owners and owners <= serving:
+            overlays = " or ".join(sorted(owners))
+            raise ValueError(f"nothing in this run reads {name}: it needs the overlay {overlays}, which was not given")
+        if owners:
+            warnings.warn(f"{name}: given, but nothing in this run reads it", stacklevel=2)
+        else:
+            _check_unknown(name, values_of(config), workflow.config_root_path)
 
 
 def unread_ids(config: Mapping[str, Any], known: Iterable[str] = ()) -> set[str]:
-    """Ids of a configuration that neither another part of it refers to nor MONAI reads itself.
-
-    MONAI replaces ``%id`` by what stands there before anything is run: an object or a list that stands in two places
-    counts as referred to.
+    """Ids of a configuration that neither another part of it refers to by ``@`` nor MONAI reads itself.
 
     Args:
         config: as MONAI laid it together, without the metadata.
@@ -70,38 +72,66 @@ def unread_ids(config: Mapping[str, Any], known: Iterable[str] = ()) -> set[str]
     read |= {"imports", "initialize", "run", "finalize", *known}
     read |= {id_of(each["id"]) for each in TrainProperties.values()}
     read |= {name for settings in DEFAULT_EXP_MGMT_SETTINGS.values() for name in settings["configs"]}
-    unread = {name for name in ids_of(config) if name not in read and name.partition("#")[0] not in read}
-    copies = [repr(part) for part in _parts(config)] if unread else []
-    return {name for name in unread if not name.startswith("_") and copies.count(repr(config.get(name))) < 2}
+    unread = {name for name in values_of(config) if name not in read and name.partition("#")[0] not in read}
+    return {name for name in unread if not name.startswith("_") and name not in ROOMS}
 
 
-def laid_ids(config: Mapping[str, Any], files: Iterable[set[str]]) -> set[str]:
-    """The ids of those files of a bundle that were laid together: of which the configuration has every id at the top.
+def laid_ids(
+    config: Mapping[str, Any], metadata: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]
+) -> set[str]:
+    """Ids of a configuration that are as the files of its bundle have them, which therefore nobody gave.
 
-    One may be unread where something else replaces what read it, such as ``learning_rate`` beside another optimizer, or
-    where a study lays an overlay over every stage.
+    One may be unread where something else replaces what read it, such as ``learning_rate`` beside another optimizer. A
+    file was laid if the configuration has all of its ids at the top, and something else in it as it has it.
 
     Args:
         config: of the run.
-        files: the ids of each file.
+        metadata: of the bundle.
+        files: what :func:`files_of` gives.
     """
-    own = ids_of(config)
-    return set().union(*(ids for ids in files if {name for name in ids if "#" not in name} <= own))
+    serving, values = serving_overlays(metadata, config.get("stage")), values_of(config)
+    kept = [file for name, file in files.items() if name in serving or name not in metadata.get("overlays", {})]
+    found: set[str] = set()
+    for file in kept:
+        same = {name for name, value in file.items() if name in values and as_written(values[name]) == value}
+        whole = values.keys() >= {name for name in file if name.partition("#")[0] not in ROOMS}
+        if whole and len(same) >= min(2, len(file)):
+            found |= same
+    return found
 
 
-def _ids_of_files(folder: Path, metadata: Mapping[str, Any]) -> Iterator[set[str]]:
-    """The ids of each config file of a bundle, and of each overlay that its metadata names."""
-    for path in (*folder.glob("*.json"), *map(shared_overlay, metadata.get("overlays", ()))):
-        if path.name != "metadata.json":
-            with suppress(OSError, ValueError):  # it is not there, or no JSON, so it was not laid
-                yield ids_of(json.loads(path.read_text(encoding="utf-8")))
+def serving_overlays(metadata: Mapping[str, Any], stage: Any) -> set[str]:
+    """Names of the overlays of a bundle that may be laid over a stage."""
+    return {name for name, of in metadata.get("overlays", {}).items() if stage in of.get("stages", [stage])}
 
 
-def ids_of(config: Mapping[str, Any]) -> set[str]:
-    """The ids of a configuration, or of a file that is laid over one; of rooms the ids in them."""
-    whole = [name for name in config if name in ROOMS or name in (f"+{room}" for room in ROOMS)]
-    inside = {f"{name}#{part}" for name in whole for part in config[name]}
-    return {id_of(name) for name in {*config, *inside} - set(whole)}
+def files_of(folder: Path, metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What stands in each config file of a bundle, by its ids: its stages, its evaluation and its overlays."""
+    stages = (
+        *metadata.get("pretrain_stages", ()),
+        *metadata["train_stages"],
+        "evaluate",
+        "multi_gpu_train",
+        "inference",
+    )
+    files = {}
+    for name in (*stages, *metadata.get("overlays", {})):
+        path = folder / f"{name}.json"
+        with suppress(OSError, ValueError):  # not there, or no JSON: it was not laid
+            content = json.loads((path if path.is_file() else shared_overlay(name)).read_text(encoding="utf-8"))
+            files[name] = values_of(content)
+    return files
+
+
+def values_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration holds, or a file that is laid over one, by its ids; of rooms by the ids in them."""
+    values: dict[str, Any] = {}
+    for name, value in config.items():
+        if name.lstrip("+") in ROOMS and isinstance(value, dict):
+            values |= {f"{name.lstrip('+')}#{part}": inside for part, inside in value.items()}
+        else:
+            values[id_of(name)] = value
+    return values
 
 
 def id_of(name: str) -> str:
@@ -110,30 +140,44 @@ def id_of(name: str) -> str:
     return "#".join([top, *below[:1]]) if top in ROOMS else top
 
 
-def _parts(config: Any) -> Iterator[Any]:
-    """All objects and lists in a configuration."""
-    if isinstance(config, (dict, list)):
-        for part in config.values() if isinstance(config, dict) else config:
-            if isinstance(part, (dict, list)):
-                yield part
-                yield from _parts(part)
+def _check_unknown(name: str, values: Mapping[str, Any], folder: Path) -> None:
+    """Refuses an id that is in no file of the bundle, unless it may be one of the user's own that a ``%`` copied.
 
-
-def _refuse_text(config: Mapping[str, Any], within: str = "") -> None:
-    """Refuses "true" and "false" as text, as the command line reads ``--resume true``, and text is true."""
-    for name, value in config.items():
-        if isinstance(value, dict):
-            _refuse_text(value, f"{within}{name}#")
-        elif isinstance(value, str) and value.lower() in ("true", "false") and name != "_disabled_":
-            raise ValueError(f"{within}{name} is the text {value!r}, which is no truth value: write True or False")
-
-
-def _message(unread: Iterable[str], known: Iterable[str], folder: Path) -> str:
-    """Which ids nothing reads, what may have been meant, and where the ids stand."""
-    names = sorted(unread)
-    close = [match for name in names for match in difflib.get_close_matches(name, sorted(known))]
+    MONAI keeps no trace of a ``%``: of what it referred to there are two.
+    """
+    others = {other: value for other, value in values.items() if other != name}
+    elsewhere = {repr(part) for value in others.values() for part in _parts(value)}
+    if not difflib.get_close_matches(name, others, cutoff=MISSPELLED) and any(
+        repr(part) in elsewhere for part in _parts(values[name])
+    ):
+        warnings.warn(f"{name}: nothing in this run reads it, unless it is copied as %{name}", stacklevel=3)
+        return
+    close = difflib.get_close_matches(name, sorted(others))
     meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return (
-        f"no stage of this bundle reads {', '.join(names)}: {meant}Options are the ids at the top of the run's config "
-        f"files in {folder}; an id of your own has to be referred to, as @{names[0]}"
+    raise ValueError(
+        f"no stage of this bundle reads {name}: {meant}Options are the ids at the top of the run's config files in "
+        f"{folder}; an id of your own has to be referred to, as @{name}"
     )
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """A value and all that is in it, but for truth values and None, which are everywhere."""
+    if value is not None and not isinstance(value, bool):
+        yield value
+    if isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _parts(part)
+
+
+def _refuse_text(value: Any, name: str = "") -> None:
+    """Refuses "true" and "false" as text, as the command line reads ``--resume true``, and text is true."""
+    if isinstance(value, dict):
+        for part, inside in value.items():
+            if part != "_disabled_":
+                _refuse_text(inside, f"{name}#{part}" if name else part)
+    elif isinstance(value, list):
+        for position, inside in enumerate(value):
+            if isinstance(inside, (dict, list)):
+                _refuse_text(inside, f"{name}#{position}")
+    elif isinstance(value, str) and value.lower() in ("true", "false"):
+        raise ValueError(f"{name} is the text {value!r}, which is no truth value: write True or False")

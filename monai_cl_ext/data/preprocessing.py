@@ -75,7 +75,7 @@ def beside_slices(name: str, value: float | Sequence[float], slice_axis: int, sp
         ValueError: when ``value`` has another number of numbers, or one that is not above 0; a size must be whole.
     """
     if isinstance(value, Sequence) and not len(value):
-        raise ValueError(f"{name} must be one number, or one for each axis, found {value!r}: give None to leave it")
+        raise ValueError(f"{name} must be one number, or one for each axis, found {value!r}")
     check: Callable[[str, Any], float] = positive_integer if name == "image_size" else positive_number
     numbers = per_axis(name, value, one_of("spatial_dims", spatial_dims, (2, 3)), check)
     return list(numbers) if spatial_dims == 3 else [*numbers[:slice_axis], -1, *numbers[slice_axis:]]

@@ -106,10 +106,11 @@ def class_findings(facts: Sequence[CaseFacts], names: Mapping[int, str], num_cla
     }
     absent = [number for number, owners in patients.items() if not owners]
     if absent and len(absent) < len(patients):
-        values = sorted({number for _, label in read for number in label.voxels})
+        held = sorted({number for _, label in read for number in label.voxels})
+        values = sorted({0, *held})
         message = (
-            f"class {_told(absent, names)} of {num_classes} is in no label, the labels hold {first_names(values, 8)}; "
-            f"renumber the classes without gaps, by LoadCased(label_values=[{first_names(values, 8)}]) and num_classes "
+            f"class {_told(absent, names)} of {num_classes} is in no label, the labels hold {first_names(held, 8)}; "
+            f"renumber the classes without gaps, by LoadCased(label_values={values}) and num_classes "
             f"{len(values)} (docs/own_data.md), or set num_classes"
         )
         found.append(Finding(WARNING, message))

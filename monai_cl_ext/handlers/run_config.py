@@ -24,7 +24,7 @@ def config_being_built() -> dict[str, Any] | None:
     parser = caller_of(ConfigParser)
     if parser is None:
         return None
-    return {name: _as_written(value) for name, value in parser.get().items() if name != "_meta_"}
+    return {name: as_written(value) for name, value in parser.get().items() if name != "_meta_"}
 
 
 def caller_of(kind: type[Caller]) -> Caller | None:
@@ -38,12 +38,12 @@ def caller_of(kind: type[Caller]) -> Caller | None:
     return None
 
 
-def _as_written(value: Any) -> Any:
+def as_written(value: Any) -> Any:
     """A part of a configuration with its references as config files have them: ``@train#dataset``."""
     if isinstance(value, str):
         return PARSED.sub(lambda found: found[0].replace("::", "#"), value)
     if isinstance(value, list):
-        return [_as_written(item) for item in value]
+        return [as_written(item) for item in value]
     if isinstance(value, dict):
-        return {name: _as_written(item) for name, item in value.items()}
+        return {name: as_written(item) for name, item in value.items()}
     return value

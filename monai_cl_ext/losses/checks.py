@@ -37,7 +37,7 @@ def refuse_fractions(name: str, tag: Tensor) -> None:
             ~fractions.any(),
             f"{name} must be whole numbers, since they are compared for equality",
             lambda: f"{tag[fractions][0].item():g}",
-            "positions belong to PositionContrastiveLoss",
+            "positions belong to PositionContrastiveLoss, and a row without a partner takes a number of its own",
         )
 
 

@@ -46,6 +46,10 @@ class PositionContrastiveLoss(nn.Module):
     def __init__(self, threshold: float, temperature: float = 0.1, base_temperature: float | None = None) -> None:
         super().__init__()
         self.threshold = positive_number("threshold", probability("threshold", threshold))
+        if self.threshold <= TOLERANCE:
+            raise ValueError(
+                f"threshold must be above {TOLERANCE:g}, by which positions are rounded, found {threshold:g}"
+            )
         self.temperature = positive_number("temperature", temperature)
         self.factor = temperature_factor(self.temperature, base_temperature)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from monai_cl_ext.losses import BYOLLoss
-from monai_cl_ext.methods.method import joined
+from monai_cl_ext.methods.method import images_of
 from monai_cl_ext.methods.momentum import MomentumMethod
 from monai_cl_ext.networks import mlp_head, stages
 from monai_cl_ext.types import Losses, Tags, View
@@ -44,7 +44,7 @@ class BYOL(MomentumMethod):
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of two views, from 0 to 8; tags are not read."""
-        images = joined(views)
+        images = images_of(views)
         p1, p2 = self.prediction_head(self.project(self.embed(images))).chunk(2)
         z1, z2 = self.teacher(images).chunk(2)
         return {"loss": self.loss(p1, z2, p2, z1)}

@@ -60,9 +60,10 @@ def loss_of(loss: nn.Module, logits: Tensor, *targets: Tensor) -> Tensor:
     try:
         return loss(logits, *targets)
     except (IndexError, RuntimeError):
-        classes, label = logits.shape[1], targets[0]
-        if label.device.type == "cpu" and not label.is_floating_point() and classes > 1:
-            check_classes("label", label, classes, OUTPUTS)
+        classes = logits.shape[1]
+        for label in targets[:1]:
+            if label.device.type == "cpu" and not label.is_floating_point() and classes > 1:
+                check_classes("label", label[label != getattr(loss, "ignore_index", -100)], classes, OUTPUTS)
         raise
 
 

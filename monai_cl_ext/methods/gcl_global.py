@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from monai_cl_ext.losses import PartitionContrastiveLoss
 from monai_cl_ext.losses.rules import Rules
-from monai_cl_ext.methods.method import NetworkMethod, joined
+from monai_cl_ext.methods.method import NetworkMethod, images_of
 from monai_cl_ext.methods.tags import tag_of
 from monai_cl_ext.networks import FlatMLPHead
 from monai_cl_ext.types import Losses, Tags, View
@@ -60,7 +60,7 @@ class GCLGlobal(NetworkMethod):
             KeyError: when the batch lacks a tag that the strategy reads: the partition, for "gd" the volume, too.
             ValueError: when images have another size than ``image_size``.
         """
-        bottleneck = self.stages.encode(joined(views))[-1]
+        bottleneck = self.stages.encode(images_of(views))[-1]
         if bottleneck[0].numel() != self.head.in_features:
             raise ValueError(
                 f"GCLGlobal: found images of {tuple(views[0]['image'].shape[2:])} with a bottleneck of "

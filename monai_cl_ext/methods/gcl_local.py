@@ -9,7 +9,7 @@ from torch import nn
 
 from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.losses import LocalContrastiveLoss
-from monai_cl_ext.methods.method import NetworkMethod, joined
+from monai_cl_ext.methods.method import NetworkMethod, images_of
 from monai_cl_ext.networks import pointwise_head, region_projection
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -72,5 +72,5 @@ class GCLLocal(NetworkMethod):
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of equation 4; views are two, of one geometry; tags are read for "ld" alone."""
-        maps = self.head(self.stages.decode(self.stages.encode(joined(views)), self.blocks))
+        maps = self.head(self.stages.decode(self.stages.encode(images_of(views)), self.blocks))
         return {"loss": self.loss(*maps.chunk(2), tags.get("partition"), tags.get("volume"))}

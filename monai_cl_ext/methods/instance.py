@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from monai_cl_ext.losses.rules import Rules
-from monai_cl_ext.methods.method import NetworkMethod, joined
+from monai_cl_ext.methods.method import NetworkMethod, images_of
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -43,7 +43,7 @@ class InstanceContrast(NetworkMethod):
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The losses of two views."""
-        return self.contrast(self.stages.embed(joined(views)), tags)[0]
+        return self.contrast(self.stages.embed(images_of(views)), tags)[0]
 
     def project(self, embedding: Tensor) -> Tensor:
         """What the head makes of the embeddings."""

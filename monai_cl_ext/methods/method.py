@@ -230,6 +230,6 @@ def _check_rows(method: Method, image: Tensor) -> None:
         )
 
 
-def joined(views: Sequence[View]) -> Tensor:
+def images_of(views: Sequence[View]) -> Tensor:
     """The images of all views, one view below the other."""
     return torch.cat([view["image"] for view in views])

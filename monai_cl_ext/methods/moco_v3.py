@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from monai_cl_ext.losses import MoCoV3Loss
-from monai_cl_ext.methods.method import joined
+from monai_cl_ext.methods.method import images_of
 from monai_cl_ext.methods.momentum import MomentumMethod
 from monai_cl_ext.networks import mlp_head, stages
 from monai_cl_ext.types import Losses, Tags, View
@@ -47,7 +47,7 @@ class MoCoV3(MomentumMethod):
 
     def forward(self, views: Sequence[View], tags: Tags) -> Losses:
         """The loss of two views; tags are not read."""
-        images = joined(views)
+        images = images_of(views)
         q1, q2 = self.prediction_head(self.project(self.embed(images))).chunk(2)
         k1, k2 = self.teacher(images).chunk(2)
         return {"loss": self.loss(q1, k2, q2, k1)}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from monai_cl_ext.losses import SimSiamLoss
-from monai_cl_ext.methods.method import NetworkMethod, joined
+from monai_cl_ext.methods.method import NetworkMethod, images_of
 from monai_cl_ext.networks import mlp_head
 from monai_cl_ext.types import Losses, Tags, View
 
@@ -46,7 +46,7 @@ class SimSiam(NetworkMethod):
 
     def branches(self, views: Sequence[View]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Projections of both views, then their predictions, (B, features) each."""
-        z = self.project(self.embed(joined(views)))
+        z = self.project(self.embed(images_of(views)))
         return *z.chunk(2), *self.prediction_head(z).chunk(2)
 
     def project(self, embedding: Tensor) -> Tensor:

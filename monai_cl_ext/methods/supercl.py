@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from monai_cl_ext.arguments import weight
 from monai_cl_ext.losses import SuperpixelContrastiveLoss, SuperpixelGraphContrastiveLoss
 from monai_cl_ext.methods.instance import InstanceContrast
-from monai_cl_ext.methods.method import Method, joined
+from monai_cl_ext.methods.method import Method, images_of
 from monai_cl_ext.types import Losses, Tags, View
 
 
@@ -85,7 +85,7 @@ class SuperCL(Method):
         Raises:
             ValueError: when views 1 and 2 have no superpixels, and a weight is not 0.
         """
-        features = self.instance.stages.encode(joined(views))
+        features = self.instance.stages.encode(images_of(views))
         map1, map2 = features[self.level].chunk(4)[:2]
         spatial = self.instance.stages.pooled(features[-1]).chunk(2)[1]
         losses, embeddings = self.instance.contrast(spatial, tags)

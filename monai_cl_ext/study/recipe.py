@@ -40,7 +40,7 @@ class Recipe:
 
 
 def from_scratch(method: str) -> bool:
-    """Whether a method, as :func:`make_recipes` reads it, trains without pre-training."""
+    """Whether the text of a method says "scratch"; a bundle without pre-training does not say it."""
     return CHAIN.split(method.strip())[0].split("+")[0] == SCRATCH
 
 

@@ -188,7 +188,7 @@ def maps_of(batch: Batch, device: Any, non_blocking: bool, **kwargs: Any) -> Vie
                 "torch.as_tensor of it, or batches of a DataLoader"
             )
     maps = {name: plain(batch[name]) for name in MAPS if name in batch}
-    if "label" in maps:  # where it lies: on the CPU an error names what was found
+    if "label" in maps and maps["label"].shape[1:2] == (1,):  # classes, checked where they lie
         check_whole("label", maps["label"], NEAREST)
     maps = {name: map_.to(device=device, non_blocking=non_blocking, **kwargs) for name, map_ in maps.items()}
     if not maps["image"].is_floating_point():

@@ -9,7 +9,7 @@ from monai.bundle import ConfigWorkflow
 from workflows import BUNDLES, copy_bundle, message_of, parsed, read
 
 from monai_cl_ext.bundles import bundle_names
-from monai_cl_ext.bundles.options import _ids_of_files, laid_ids, unread_ids
+from monai_cl_ext.bundles.options import files_of, laid_ids, unread_ids
 
 POLICY = {"color", "limits", "mirror_axis", "mirror_probability"}
 """What overlays with policies read; some bundles' own policies do not."""
@@ -44,8 +44,8 @@ def test_no_stage_and_no_overlay_is_refused_and_no_stage_has_an_id_that_nothing_
     for configs in runs(bundle):
         unread = unread_ids(laid(bundle, *configs))
         assert len(configs) > 1 or unread <= POLICY, configs
-        files = list(_ids_of_files(BUNDLES / bundle / "configs", metadata))
-        assert unread <= laid_ids(laid(bundle, *configs), files), configs
+        files = files_of(BUNDLES / bundle / "configs", metadata)
+        assert unread <= laid_ids(laid(bundle, *configs), metadata, files), configs
 
 
 @pytest.mark.parametrize("bundle", bundle_names())
@@ -65,6 +65,10 @@ def test_every_stage_checks_its_options_first(bundle):
         (["train"], {"epoch": 3}, ["epoch", "did you mean epochs"]),
         (["train"], {"resume": "true"}, ["resume", "'true'", "write True or False"]),
         (["train"], {"validate#dataset#progress": "FALSE"}, ["validate#dataset#progress", "True or False"]),
+        (["train"], {"train#handlers#1#epoch_level": "false"}, ["train#handlers#1#epoch_level", "True or False"]),
+        (["train"], {"mixup_alpha": 0.3}, ["mixup_alpha", "needs the overlay mixup"]),
+        (["train"], {"rounds": 3}, ["rounds", "needs the overlay self_training"]),
+        (["train"], {"image_sizes": [96, 96]}, ["image_sizes", "did you mean image_size"]),
     ],
 )
 def test_an_option_that_nothing_reads_is_refused_before_data_are_looked_for(configs, settings, words, tmp_path):
@@ -89,19 +93,39 @@ def test_an_option_that_nothing_reads_is_refused_before_data_are_looked_for(conf
         {"view_policy": {"_target_": "monai_cl_ext.transforms.weak_policy"}},  # a study lays it over every stage
         {"validate": {"dataset": []}},
         {"größe": 2, "learning_rate": "$0.1 * @größe"},
+        {"own_rate": 0.3, "learning_rate": "%own_rate"},
+        {"parts": {"net": {"_target_": "torch.nn.Identity"}}, "network_def": "%parts#net", "initial_network": "@loss"},
+        {"validate": None, "run": ["$monai_cl_ext.bundles.options.check_options()"]},
     ],
 )
 def test_other_options_pass(own, tmp_path):
     root = copy_bundle("simclr_segmentation", tmp_path)
     (root / "configs" / "own.json").write_text(json.dumps(own))
+    (root / "configs" / "cases.json").write_text('[{"image": "a.nii.gz"}]')
     begun(root, ["train", "own"])
 
 
-@pytest.mark.parametrize("configs, option", [(["pretrain"], "weights"), (["train"], "part")])
-def test_an_option_of_another_stage_is_warned_of(configs, option, tmp_path):
+@pytest.mark.parametrize(
+    "bundle, configs, option, value",
+    [
+        ("simclr_segmentation", ["pretrain"], "weights", "heart"),
+        ("simclr_segmentation", ["train"], "part", "validation"),
+        ("simclr_segmentation", ["pretrain"], "mixup_alpha", 0.3),
+        ("gcl_segmentation", ["pretrain_local"], "strategy", "gd"),
+        ("gcl_segmentation", ["pretrain_global"], "mirror_probability", 0.9),
+        ("pcl_segmentation", ["train"], "temperature", 0.2),
+    ],
+)
+def test_an_option_that_another_run_reads_is_warned_of(bundle, configs, option, value, tmp_path):
+    root = copy_bundle(bundle, tmp_path)
+    with pytest.warns(UserWarning, match=f"{option}: given, but nothing in this run reads it"):
+        begun(root, configs, **{option: value})
+
+
+def test_nothing_is_said_of_what_a_replaced_part_read(tmp_path, recwarn):
     root = copy_bundle("simclr_segmentation", tmp_path)
-    with pytest.warns(UserWarning, match=f"{option}: given, but read by other stages"):
-        begun(root, configs, **{option: "validation"})
+    begun(root, ["train"], optimizer={"_target_": "torch.optim.SGD", "params": [], "lr": 0.1})
+    assert not [each for each in recwarn if "nothing in this run reads" in str(each.message)]
 
 
 def test_a_bundle_of_other_metadata_is_left_alone(tmp_path):

@@ -113,6 +113,11 @@ def gap(folder):
         save(label() // 2 * 2, label_of(folder, f"p{number:02}"))
 
 
+def no_background(folder):
+    for number in range(COUNT):
+        save(label() // 2 * 2 + 2, label_of(folder, f"p{number:02}"))
+
+
 def nothing_labeled(folder):
     save(np.zeros(SHAPE, np.uint8), label_of(folder))
 
@@ -143,7 +148,8 @@ KINDS = {
         with_label(np.stack([label()] * 2, axis=-1)), "error", "one channel|three axes", "write|give"
     ),
     "rare class": Kind(rare_class, "warning", r"class 2 \(lesion\) is in 1 of 8", "merge the class", "p07"),
-    "gap": Kind(gap, "warning", r"class 1 \(organ\) of 3 is in no label.*hold 0, 2", "label_values", ""),
+    "gap": Kind(gap, "warning", r"class 1 \(organ\) of 3 is in no label.*hold 0, 2", r"label_values=\[0, 2\]", ""),
+    "no background": Kind(no_background, "warning", r"hold 2, 4;", r"label_values=\[0, 2, 4\]\) and num_classes 3", ""),
     "image with NaN": Kind(with_nan, "error", "1 voxel", "leave out"),
     "constant image": Kind(with_image(np.full(SHAPE, 7, np.int16)), "warning", "one intensity", "check the file"),
     "no volume": Kind(lambda folder: image_of(folder).write_bytes(b"no volume"), "error", "NIfTI", "copy or download"),

@@ -137,6 +137,8 @@ def test_never_waits_for_the_device():
 
 
 def test_a_threshold_below_the_resolution_of_the_positions_is_refused():
+    with pytest.raises(ValueError, match="threshold must be above 1e-06, .* found 1e-07"):
+        PositionContrastiveLoss(1e-7)
     with pytest.raises(ValueError, match="threshold 0.005 is below the resolution of torch.bfloat16: give float32"):
         PositionContrastiveLoss(0.005)(torch.rand(2, 3), torch.rand(2, 3), torch.rand(2, dtype=torch.bfloat16))
 

@@ -75,3 +75,5 @@ def test_labels_must_be_a_tensor():
 def test_labels_must_be_whole_numbers():
     with pytest.raises(ValueError, match=r"labels must be whole numbers, since .* equality, found 0.5"):
         SupervisedContrastiveLoss()(torch.rand(6, 4), torch.full((6,), 0.5))
+    with pytest.raises(ValueError, match=r"found nan: .*a row without a partner takes a number of its own"):
+        SupervisedContrastiveLoss()(torch.rand(2, 4), torch.tensor([1.0, torch.nan]))

@@ -163,6 +163,10 @@ def test_other_errors_of_a_loss_stay_what_they_are():
     view = batches()[0]
     with pytest.raises(RuntimeError, match="target"):
         Supervised(network(), nn.CrossEntropyLoss())([view], {})
+    net = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 3))
+    ignoring = nn.CrossEntropyLoss(torch.ones(2), ignore_index=255)  # a weight too few is the fault, not the 255
+    with pytest.raises(RuntimeError, match="weight"):
+        Supervised(net, ignoring, target="class")([{**view, "class": torch.full((4,), 255)}], {})
 
 
 def test_mixup_names_a_class_beyond_num_classes():

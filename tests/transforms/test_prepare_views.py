@@ -203,6 +203,14 @@ def test_metatensors_whole_numbers_and_memory_format():
     assert image.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_masks_of_several_channels_may_be_soft_and_classes_may_not():
+    masks = torch.rand(4, 3, 8, 8)
+    views = PrepareViews([identity_policy()])
+    assert torch.equal(views({"image": torch.rand(4, 1, 8, 8), "label": masks})[0][0]["label"], masks)
+    with pytest.raises(ValueError, match="label: expected class numbers, found 0"):
+        views({"image": torch.rand(4, 1, 8, 8), "label": masks[:, :1]})
+
+
 def test_every_tensor_that_is_no_map_is_a_tag():
     data = batch() | {"class": torch.arange(6), "position": torch.rand(6, 3), "name": list("abcdef")}
     _, tags, (again,), _ = prepare()(data)
