@@ -4,15 +4,21 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.distributed import on_first_process
 from monai_cl_ext.files import save_tensors
 from monai_cl_ext.networks.trained_blocks import note_trained_blocks
+
+NO_SCORE = (
+    "no label of the validation volumes holds a class, so no epoch is better than another and the weights of the first "
+    "are kept; validate on other patients"
+)
 
 
 class SaveWeights:
@@ -50,8 +56,11 @@ class SaveWeights:
 
     @on_first_process
     def save_best(self, engine: Engine) -> None:
-        """Writes when the engine's best metric is of this epoch."""
+        """Writes when the engine's best metric is of this epoch; warns when there is none, which MONAI calls 0."""
         if engine.state.best_metric_epoch == engine.state.epoch:
+            details = getattr(engine.state, "metric_details", {}).get(engine.state.key_metric_name)
+            if isinstance(details, Tensor) and details.isnan().all():
+                warnings.warn(NO_SCORE, stacklevel=2)
             self._write()
 
     @on_first_process

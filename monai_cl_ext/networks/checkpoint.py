@@ -120,7 +120,7 @@ def unwrapped(content: Any, source: str, wrappings: Sequence[str] = WRAPPINGS) -
         raise ValueError(f"{source}: expected a state_dict, found {type(content).__name__}")
     inner = {key: value for key, value in content.items() if isinstance(value, Mapping)}
     named = [key for key in wrappings if key in inner]
-    if named or len(inner) == 1:
+    if named or (len(inner) == 1 and not any(isinstance(value, Tensor) for value in content.values())):
         return unwrapped(inner[named[0] if named else next(iter(inner))], source, wrappings)
     tensors = OrderedDict((key, value) for key, value in content.items() if isinstance(value, Tensor))
     if hasattr(content, "_metadata"):  # what torch, and note_trained_blocks, keep beside the tensors

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
 
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.networks.image_size import check_image_size
@@ -22,7 +23,7 @@ def on_device(
     spatial_dims: int = 2,
     image_size: int | Sequence[int] | None = None,
 ) -> Module:
-    """The module on a device, channels last.
+    """The module on a device, its kernels for images channels last.
 
     Args:
         module: a network, or a method with one.
@@ -38,7 +39,11 @@ def on_device(
     if image_size is not None:
         check_image_size(getattr(module, "predictor", module), image_size, spatial_dims)
     memory_format = torch.channels_last_3d if spatial_dims == 3 else torch.channels_last
-    return module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+    module.to(device)
+    for tensor in (*module.parameters(), *module.buffers()):
+        if not is_lazy(tensor) and tensor.ndim == spatial_dims + 2:
+            tensor.data = tensor.data.contiguous(memory_format=memory_format)
+    return module
 
 
 def check_dimensions(module: nn.Module, spatial_dims: int) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from monai_cl_ext.data.file_names import image_file
 from monai_cl_ext.data.splits import Case, split_patients
@@ -64,14 +64,13 @@ def training_split(cases: Sequence[Case], validation: int) -> dict[str, list[Cas
     return {**split, "pretrain": pretrain, "train": [case for case in pretrain if case.get("label")]}
 
 
-def never_trained(split: Mapping[str, Sequence[Case]], facts: Sequence[CaseFacts]) -> list[int]:
-    """The classes that labels of validation patients hold and no label that is trained on, sorted.
+def held_classes(cases: Sequence[Case], facts: Sequence[CaseFacts]) -> set[int]:
+    """The classes that the labels of these cases hold, without the background.
 
     Args:
-        split: as from :func:`training_split`.
+        cases: some of those of the check.
         facts: of all cases, as the check found them.
     """
-    held = {one.image: set(one.segmentation.voxels) for one in facts if one.segmentation is not None}
-    parts = {name: [image_file(case) for case in split[name]] for name in ("train", "validation")}
-    train, validation = (set().union(*(held.get(image, set()) for image in images)) for images in parts.values())
-    return sorted(validation - train)
+    images = {image_file(case) for case in cases}
+    labels = [one.segmentation for one in facts if one.image in images and one.segmentation is not None]
+    return {number for label in labels for number in label.voxels} - {0}

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.file_names import case_files
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.files import write_text
 from monai_cl_ext.recipes.choices import Choice
@@ -28,7 +27,7 @@ class TrainingPlan:
     Attributes:
         root: folder of the training, which the bundles' configs name.
         given: the arguments, by name.
-        sizes: bytes of each file of the data set.
+        contents: a hash of each file of the data set.
         split: see ``patients.training_split``.
         recipe: what is run.
         choices: what was chosen for the data.
@@ -37,7 +36,7 @@ class TrainingPlan:
 
     root: str
     given: dict[str, Any]
-    sizes: dict[str, int]
+    contents: dict[str, str]
     split: dict[str, list[Case]]
     recipe: TrainingRecipe
     choices: list[Choice]
@@ -80,7 +79,7 @@ class TrainingPlan:
             )
         return plan
 
-    def refuse_changes(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    def refuse_changes(self, given: Mapping[str, Any], contents: Mapping[str, str]) -> None:
         """Refuses to go on with other arguments or other files.
 
         Raises:
@@ -92,15 +91,9 @@ class TrainingPlan:
                     f"{self.root} was begun with {name} {self.given.get(name)!r}, found {value!r}; give the arguments "
                     "that it was begun with, or another output"
                 )
-        changed = sorted({file for file, _ in self.sizes.items() ^ sizes.items()})
+        changed = sorted({file for file, _ in self.contents.items() ^ contents.items()})
         if changed:
             raise ValueError(
                 f"{self.root} was begun with other files: {len(changed)} of them came, went or changed since, such as "
                 f"{changed[0]}; bring them back, or give another output"
             )
-
-
-def sizes_of(cases: Sequence[Case]) -> dict[str, int]:
-    """Bytes of each file of these cases."""
-    files = [file for case in cases for file in case_files(case)]
-    return {file: Path(file).stat().st_size for file in files}

@@ -14,12 +14,13 @@ from monai_cl_ext.data.described_labels import foreground_names
 from monai_cl_ext.data.file_names import existing_folder, files_of
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.loading import is_picture
+from monai_cl_ext.data.store.content import file_contents
 from monai_cl_ext.data_check.facts import WARNING
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.recipes.choices import Choice, data_choices, device_choice
 from monai_cl_ext.recipes.gate import checked_data
-from monai_cl_ext.recipes.patients import labelled_patients, never_trained, training_split, validation_patients
-from monai_cl_ext.recipes.plan import LOG, TrainingPlan, sizes_of
+from monai_cl_ext.recipes.patients import held_classes, labelled_patients, training_split, validation_patients
+from monai_cl_ext.recipes.plan import LOG, TrainingPlan
 from monai_cl_ext.recipes.recipe import TrainingRecipe, recipe_for
 from monai_cl_ext.recipes.stages import Training
 from monai_cl_ext.screen import Say, logged_to
@@ -73,7 +74,7 @@ def train(
             plan = _begin(given, cases, layout, root, say)
             plan.write()
         else:
-            plan.refuse_changes(given, sizes_of(cases))
+            plan.refuse_changes(given, file_contents(cases))
         training = Training(plan, root)
         _show(plan, training, say)
         if goes_on:
@@ -104,9 +105,17 @@ def _begin(
             "of them as --labels"
         )
     number, reason = validation_patients(len(labelled), given["validation_patients"])
-    sizes = sizes_of(cases)
+    contents = file_contents(cases)
     facts, suggestion = checked_data(given["data_dir"], layout, root / "check", say)
     split = training_split(cases, number)
+    if split["validation"] and not held_classes(split["validation"], facts):
+        reason = (
+            f"the labels of {number} of them, such as {split['validation'][0]['label']}, hold no class and choose no "
+            "weights, so all are trained on and the last weights are taken; nothing tells how good they are"
+        )
+        say(f"{WARNING}: {reason}")
+        number = 0
+        split = training_split(cases, 0)
     unlabelled = sum(not case.get("label") for case in split["pretrain"])
     recipe = given["recipe"]
     own = isinstance(recipe, dict)
@@ -121,12 +130,13 @@ def _begin(
     named = foreground_names(Path(given["data_dir"]))
     classes = [named.get(number, f"class {number}") for number in range(1, suggestion.settings["num_classes"])]
     refuse_reserved(classes)
-    if unseen := [classes[number - 1] for number in never_trained(split, facts) if 0 < number <= len(classes)]:
+    alone = held_classes(split["validation"], facts) - held_classes(split["train"], facts)
+    if unseen := [classes[number - 1] for number in sorted(alone) if number <= len(classes)]:
         say(
             f"{WARNING}: {', '.join(unseen)}: held by validation patients only, so that the training cannot learn it; "
             "label it in another patient, or give another number as --validation_patients, 0 for none"
         )
-    return TrainingPlan(str(root), dict(given), sizes, split, chosen, choices, classes)
+    return TrainingPlan(str(root), dict(given), contents, split, chosen, choices, classes)
 
 
 def _refuse_pictures(data_dir: str, cases: list[dict[str, Any]]) -> None:

@@ -7,12 +7,12 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from monai_cl_ext.data.store.content import file_contents
 from monai_cl_ext.handlers.run_record import versions
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.plan import Plan
@@ -21,27 +21,49 @@ from monai_cl_ext.study.splits import PARTS
 
 
 def data_card(plan: Plan) -> pd.DataFrame:
-    """One row for each part of each split: its patients, its images, and those with each class."""
+    """One row for each part of each split: its patients, its images, and those with each class.
+
+    Raises:
+        ValueError: when a file is refused, or no label of the validation patients of a split holds a class.
+    """
     places = [(fold, part) for fold in range(len(plan.splits)) for part in PARTS]
     parts = [plan.splits[fold][part] for fold, part in places]
     cards = PROBLEMS[plan.problem].cards(parts, plan.classes, plan.settings)
+    for (fold, part), card in zip(places, cards, strict=True):
+        counts = [card[name] for name in (f"volumes with {named}" for named in plan.classes.values()) if name in card]
+        if part == "validation" and counts and not any(counts):
+            raise ValueError(
+                f"split {fold}: no label of its {card['patients']} validation patient(s) holds a class, so they can "
+                "choose neither weights nor learning rates; give more of them, or another --split_seed"
+            )
     return pd.DataFrame(
         [{"fold": fold, "part": part, **card} for (fold, part), card in zip(places, cards, strict=True)]
     )
 
 
-def environment(bundles: Sequence[Bundle]) -> dict[str, Any]:
-    """What is needed to run a study again: versions, the commit of a checkout, the bundles' hashes, the machine."""
+def environment(plan: Plan) -> dict[str, Any]:
+    """What is needed to run a study again: versions, a checkout's commit, hashes of bundles and data, the machine."""
     package = Path(__file__).resolve().parents[2]
     return {
         "versions": {**versions(), "pandas": pd.__version__},
         "commit": _git(package, "rev-parse", "HEAD"),
         "changed_files": _git(package, "status", "--porcelain", "--untracked-files=no"),
-        "bundles": {bundle.folder.name: config_hash(bundle) for bundle in bundles},
+        "bundles": {bundle.folder.name: config_hash(bundle) for bundle in bundles_of(plan)},
+        "files": plan_files(plan),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", ""),
     }
+
+
+def bundles_of(plan: Plan) -> list[Bundle]:
+    """Those that pre-train and those that train, some of them several times."""
+    return [bundle for recipe in plan.recipes.values() for bundle in (recipe.pretraining, recipe.training) if bundle]
+
+
+def plan_files(plan: Plan) -> dict[str, str]:
+    """A hash of each image and label of a study."""
+    return file_contents(case for split in plan.splits for cases in split.values() for case in cases)
 
 
 def config_hash(bundle: Bundle) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.splits import Case, by_patient, draw_patients, labelled_patients, without_labels
+from monai_cl_ext.data.splits import Case, draw_patients, without_labels
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.last_checkpoint import last_inference
 from monai_cl_ext.study.layout import INFERENCE_LAST, folder_name
@@ -67,11 +67,10 @@ def _finetuning(plan: Plan, method: str, fold: int, pretraining: Sequence[Task],
     cells = []
     start = {"pretrained": weights(pretraining[-1], root)} if pretraining else {}
     needed = [task.name for task in pretraining[-1:]]
-    available = len(labelled_patients(by_patient(plan.splits[fold]["train"])))
     for labelled in plan.labelled:
         choices = _choices(plan, method, fold, labelled, start, needed)
         cells += choices
-        for draw in range(plan.draws if labelled < available else 1):  # where all are taken, every draw is the same
+        for draw in range(plan.draws_of(fold, labelled)):
             for seed in range(plan.seeds):
                 name = f"{Kind.FINETUNE}/{folder_name(method)}/labelled_{labelled}_draw_{draw}_seed_{seed}_fold_{fold}"
                 facts = {"method": method, "labelled": labelled, "fold": fold, "draw": draw, "seed": seed}

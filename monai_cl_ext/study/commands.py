@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.csv_files import read_table, write_table
 from monai_cl_ext.files import write_text
 from monai_cl_ext.screen import logged_to
-from monai_cl_ext.study.bundles import Bundle
-from monai_cl_ext.study.card import config_hash, data_card, environment
+from monai_cl_ext.study.card import bundles_of, config_hash, data_card, environment, plan_files
 from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
@@ -93,12 +93,12 @@ class StudyCommands:
             launcher: "local", or "slurm" through submitit.
             slurm: Parameters of submitit for each job: "{timeout_min: 240, gpus_per_node: 1}".
         """
+        one_of("launcher", launcher, ("local", "slurm"))
+        positive_integer("workers", workers)
         root = whole_path(output)
         plan = keep_plan(root, given(arguments))
         cells = tasks(plan, root)
         print(describe(plan, cells, root))
-        if launcher not in ("local", "slurm"):
-            raise ValueError(f"launcher must be 'local' or 'slurm', found {launcher!r}")
         launch = slurm_launcher(root, **(slurm or {})) if launcher == "slurm" else local_launcher(workers)
         with alone(root):
             try:
@@ -140,32 +140,42 @@ def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
         assert kept is not None
         plan = kept
         refuse_unfit_plan(plan, str(path))
-    bundles = [bundle for recipe in plan.recipes.values() for bundle in (recipe.pretraining, recipe.training) if bundle]
     if kept is not None:
-        _refuse_changed_bundles(root / ENVIRONMENT, bundles)
-    else:
-        card, place = data_card(plan), environment(bundles)  # before the folder is made: they may refuse the data
-        root.mkdir(parents=True, exist_ok=True)
+        _refuse_changes(root / ENVIRONMENT, plan)
+        return plan
+    tasks(plan, root)  # like the next line it may refuse the data, before a plan stands in the way of a better one
+    card, place = data_card(plan), environment(plan)
+    root.mkdir(parents=True, exist_ok=True)
+    with alone(root):
+        if path.is_file():
+            raise ValueError(f"another command has made a plan in {root} meanwhile; give another --output")
         write_table(root / CARD, card)
         write_text(root / ENVIRONMENT, json.dumps(place, indent=1))
         write_text(path, plan.to_json())
     return plan
 
 
-def _refuse_changed_bundles(record: Path, bundles: Sequence[Bundle]) -> None:
-    """Cells of two versions of a bundle must not stand in one table."""
+def _refuse_changes(record: Path, plan: Plan) -> None:
+    """Cells of two versions of a bundle, or of a file, must not stand in one table."""
     try:
-        hashes = dict(json.loads(record.read_text(encoding="utf-8"))["bundles"])
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        hashes, files = dict(kept["bundles"]), kept.get("files")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{record} does not tell the bundles of this study ({error!r}); restore it, or give another --output"
         ) from error
-    for bundle in bundles:
+    for bundle in bundles_of(plan):
         if config_hash(bundle) != hashes.get(bundle.folder.name):
             raise ValueError(
                 f"the configs or scripts of {bundle.folder} are not those that {record} tells of: "
                 "they have changed since the study began; restore them, or give another --output"
             )
+    found = plan_files(plan)
+    if changed := sorted(file for file in found if files is not None and found[file] != files.get(file)):
+        raise ValueError(
+            f"{len(changed)} file(s) have changed since {record} was written, such as {changed[0]}: trainings and "
+            "scores of before would stand beside those of now; restore them, or give another --output"
+        )
 
 
 def whole_path(folder: str) -> Path:

@@ -22,6 +22,9 @@ EVAL_LAST, INFERENCE_LAST = "eval_last", "inference_last"
 TASK, DONE, LOG = "task.json", "done", "log.txt"
 """Of a cell: what it runs, that it is done, and what it printed."""
 
+REUSED = ".reused"
+"""Of a cell, behind the name of a run: it was done in another cell, which the file names."""
+
 KEPT = " ^+=_-()[]."
 LONGEST = 150
 """Of the characters of a folder's name; most file systems hold 255 bytes."""

@@ -66,6 +66,7 @@ def refuse_unfit_methods(plan: Plan) -> None:
             if name.split("#")[0] in GIVEN and (group, name) != OF_PRETRAINING:
                 raise ValueError(f"{group}: {name!r} is set by the study itself; leave it out")
     _refuse_settings_of_nothing(plan)
+    _refuse_given_and_chosen_rates(plan)
     for method, recipe in recipes.items():
         _refuse_unknown_settings(plan, method, recipe)
         _refuse_slices_for_volumes(method, recipe)
@@ -94,6 +95,18 @@ def _refuse_settings_of_nothing(plan: Plan) -> None:
             raise ValueError(f"method_settings: no method is {method!r}; expected one of {', '.join(plan.methods)}")
         if not plan.recipes[method].pretrain_stages:
             raise ValueError(f"method_settings: {method} has no pre-training; leave its settings out")
+
+
+def _refuse_given_and_chosen_rates(plan: Plan) -> None:
+    """A rate for all trainings would be none for those that choose theirs."""
+    for group in ("settings", "train_settings"):
+        for method in plan.methods:
+            if "learning_rate" in _groups(plan)[group] and plan.learning_rates(method):
+                option = "pretrained" if plan.recipes[method].pretrain_stages else "scratch"
+                raise ValueError(
+                    f"{group}: learning_rate is given, but {method} chooses among {plan.learning_rates(method)}; leave "
+                    f"it out, or give --{option}_learning_rates [] to train all with the one that is given"
+                )
 
 
 def _refuse_equal_names(bundles: Sequence[Bundle | None]) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from monai_cl_ext.data.splits import by_patient, labelled_patients
 from monai_cl_ext.study.plan_fields import refuse_wrong_fields
 from monai_cl_ext.study.problems import Segmentation
 from monai_cl_ext.study.recipe import Recipe, make_recipes
@@ -97,6 +98,11 @@ class Plan:
     def recipes(self) -> dict[str, Recipe]:
         """The bundles of each method; the errors are those of :func:`recipe.make_recipes`."""
         return make_recipes(self.methods, self.folders)
+
+    def draws_of(self, fold: int, labelled: int) -> int:
+        """The number of draws of labeled patients in a fold; one where all are taken, since every draw is the same."""
+        available = len(labelled_patients(by_patient(self.splits[fold]["train"])))
+        return self.draws if labelled < available else 1
 
     def learning_rates(self, method: str) -> list[float]:
         """From which the training of a method chooses on validation patients; none keeps the bundle's."""

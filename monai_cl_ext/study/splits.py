@@ -65,7 +65,8 @@ def make_splits(
 def read_split(path: str | Path, cases: Sequence[Case]) -> Split:
     """The split of a JSON file: lists of patients or of volumes (file names) under "train", "validation" and "test".
 
-    Without a list "pretrain" the training cases are pre-trained on, and all patients that stand in no list.
+    Without a list "pretrain" the training cases are pre-trained on, and all others but those of patients of whom
+    something is in "validation" or "test".
 
     Raises:
         ValueError: when the file is malformed, or names something that is not among the cases.
@@ -82,8 +83,10 @@ def read_split(path: str | Path, cases: Sequence[Case]) -> Split:
         raise ValueError(f"{path}: the list {missing[0]!r} is empty; name at least one patient")
     split = {part: _named(lists[part], cases, f"{path}, {part}") for part in PARTS if part in lists}
     if "pretrain" not in split:
-        listed = {image_file(case) for part in PARTS[1:] for case in split[part]}
-        split["pretrain"] = [*split["train"], *(case for case in cases if image_file(case) not in listed)]
+        trained = {image_file(case) for case in split["train"]}
+        held_out = {case["patient"] for part in ("validation", "test") for case in split[part]}
+        rest = [case for case in cases if image_file(case) not in trained and case["patient"] not in held_out]
+        split["pretrain"] = [*split["train"], *rest]
     return split
 
 

@@ -180,7 +180,10 @@ def write_task(task: Task, root: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / TASK, task.to_json()
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ValueError(f"{path} describes another cell than this study's; give another output, or remove {folder}")
+        raise ValueError(
+            f"{path} describes another cell than this study's; if the study or a bundle was moved, "
+            f"move it back; else give another output, or remove {folder}"
+        )
     write_text(path, text)
     return folder
 
@@ -234,6 +237,9 @@ def run_task(folder: str | Path, *, handler: TrainingHandler | None = None) -> N
 def choose(root: Path, cells: Mapping[str, str], metric: str) -> str:
     """The value, as a key of ``cells``, whose cell has the highest mean of a metric over patients; the first of equals.
 
+    Raises:
+        ValueError: when no cell has a score.
+
     Args:
         root: folder of the study.
         cells: names of cells by value.
@@ -246,6 +252,11 @@ def choose(root: Path, cells: Mapping[str, str], metric: str) -> str:
         scores = read_scores(root / name / SCORES)
         mean = scores[scores["metric"] == metric].groupby("patient")["value"].mean().mean()
         means[value] = -math.inf if math.isnan(mean) else mean
+    if max(means.values()) == -math.inf:
+        raise ValueError(
+            f"no validation patient has a {metric} under any of {', '.join(means)}, so none can be chosen: give other "
+            "validation patients, whose labels hold a class, or no rates to choose among"
+        )
     return max(means, key=means.__getitem__)
 
 

@@ -15,6 +15,8 @@ from monai_cl_ext.transforms.superpixels.lnsnet_backend import seed_index
 
 SMALL = 1e-16  # that a probability has at least
 
+PIXELS = 4096  # whose distances to all seeds are held at once
+
 
 class SuperpixelClusterLoss(nn.Module):
     """Sharpens the assignment of pixels to seeds, as deep embedded clustering does (LNSNet; Zhu et al., CVPR 2021).
@@ -68,7 +70,10 @@ def nearest_seeds(
         count: of seeds; all where there are fewer.
         device: where they are kept for the steps to come.
     """
-    rows, columns = torch.meshgrid(*(torch.arange(extent) for extent in size), indexing="ij")
     seeds = seed_index(size, cells)
-    apart = (rows.reshape(-1, 1) - seeds // size[1]) ** 2 + (columns.reshape(-1, 1) - seeds % size[1]) ** 2
-    return apart.argsort(dim=1, stable=True)[:, :count].contiguous().to(device)
+    nearest = []
+    for pixels in torch.arange(size[0] * size[1]).reshape(-1, 1).split(PIXELS):
+        apart = (pixels // size[1] - seeds // size[1]) ** 2 + (pixels % size[1] - seeds % size[1]) ** 2
+        of_equals_the_first = apart * len(seeds) + torch.arange(len(seeds))
+        nearest.append(of_equals_the_first.topk(min(count, len(seeds)), largest=False).indices)
+    return torch.cat(nearest).to(device)

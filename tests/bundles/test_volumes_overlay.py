@@ -57,6 +57,14 @@ def test_the_overlays_own_sizes_serve_every_bundle(name):
     assert {*sizes[: len(sizes) - local_crops]} == {(64, 64, 64)}
 
 
+@pytest.mark.parametrize("network", ["network_gcl", "network_pcl", "network_res_enc"])
+def test_networks_of_slices_and_volumes_have_the_dimensions_of_the_run(network):
+    for overlays, dims in (([], 2), (["volumes"], 3)):
+        parser = parsed("simclr_segmentation", "train", *overlays, network)
+        parser["network_def"]["_mode_"] = "callable"
+        assert parser.get_parsed_content("network_def").keywords["spatial_dims"] == dims
+
+
 def test_local_crops_of_flat_patches_are_half_of_each_side_and_no_less_than_a_network_takes():
     for size, expected in (([96, 64, 16], (48, 32, 16)), (48, (24, 24, 24))):
         policies = parsed("dino_segmentation", "pretrain", "volumes", image_size=size).get_parsed_content("policies")

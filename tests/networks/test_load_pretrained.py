@@ -13,6 +13,7 @@ from torch import nn
 
 from monai_cl_ext.handlers import SaveWeights
 from monai_cl_ext.networks import GCLUNet, load_pretrained, stages, with_pretrained
+from monai_cl_ext.networks.checkpoint import unwrapped
 from monai_cl_ext.networks.trained_blocks import note_trained_blocks, noted_trained_blocks
 
 
@@ -364,3 +365,9 @@ def test_torchscript_is_told(tmp_path):
     torch.jit.trace(unet(1).eval(), torch.zeros(1, 1, 32, 32)).save(tmp_path / "model.ts")
     with pytest.raises(ValueError, match=r"model.ts: .* \(it is TorchScript: give the state_dict .* model.pt\)"):
         load_pretrained(unet(), tmp_path / "model.ts")
+
+
+def test_a_mapping_beside_tensors_is_no_wrapping():
+    tensors = {"conv.weight": torch.ones(2), "conv.bias": torch.zeros(2)}
+    assert unwrapped({**tensors, "meta": {"epoch": 3}}, "file").keys() == tensors.keys()
+    assert unwrapped({"meta": {"epoch": torch.ones(1)}}, "file").keys() == {"epoch"}

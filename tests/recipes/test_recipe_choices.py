@@ -10,7 +10,7 @@ from monai_cl_ext.data_check.facts import CaseFacts, ImageFacts, LabelFacts
 from monai_cl_ext.data_check.suggestion import Suggestion
 from monai_cl_ext.recipes import recipe as recipes
 from monai_cl_ext.recipes.choices import data_choices, stage_settings
-from monai_cl_ext.recipes.patients import labelled_patients, never_trained, training_split, validation_patients
+from monai_cl_ext.recipes.patients import held_classes, labelled_patients, training_split, validation_patients
 from monai_cl_ext.recipes.recipe import TrainingRecipe, recipe_for
 from monai_cl_ext.study.bundles import Bundle, find_bundle
 from monai_cl_ext.study.recipe import make_recipes
@@ -124,15 +124,14 @@ def test_the_batches_that_are_wanted_are_those_of_the_bundle(stage, expected, tm
     assert [choice.name for choice in data_choices(suggestion, found, cases, None)] == ["slice_axis"]
 
 
-def test_classes_of_validation_patients_alone_are_found():
+def test_classes_that_labels_hold_are_found():
     def labelled(image: str, *classes: int) -> CaseFacts:
         held = LabelFacts(dict.fromkeys(classes, 5), None, (), [], np.zeros((1, 0)))
         return CaseFacts(image, "label", image, segmentation=held)
 
     known = [labelled("a", 0, 1), labelled("b", 0, 1, 2), labelled("c", 0, 3), CaseFacts("d", None, "d")]
-    split = {"train": [{"image": "a"}, {"image": "d"}], "validation": [{"image": "b"}]}
-    assert never_trained(split, known) == [2]
-    assert never_trained({"train": [{"image": "b"}], "validation": [{"image": "a"}]}, known) == []
+    assert held_classes([{"image": "b"}, {"image": "d"}], known) == {1, 2}
+    assert held_classes([{"image": "d"}], known) == held_classes([], known) == set()
 
 
 @pytest.mark.parametrize("bundle", ["unimatch_segmentation", "self_training_segmentation", "supervised_segmentation"])

@@ -218,11 +218,25 @@ def test_a_folder_that_was_moved_is_to_be_moved_back(trained, data, tmp_path):
 
 
 @pytest.mark.usefixtures("no_report")
+def test_a_validation_patient_whose_label_is_empty_is_trained_on(data, tmp_path, monkeypatch, capsys):
+    def stop(plan, root):
+        assert plan.split["validation"] == []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("monai_cl_ext.recipes.train.held_classes", lambda cases, facts: set())
+    monkeypatch.setattr("monai_cl_ext.recipes.train.Training", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(str(data), str(tmp_path / "run"), recipe=TINY, validation=1)
+    assert "warning: the labels of 1 of them, such as " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_class_that_validation_patients_alone_have_is_named(data, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("monai_cl_ext.recipes.train.never_trained", lambda split, facts: [0, 2])
+    held = iter([{1}, {1, 2}, {1}])
+    monkeypatch.setattr("monai_cl_ext.recipes.train.held_classes", lambda cases, facts: next(held))
     monkeypatch.setattr("monai_cl_ext.recipes.train.Training", stop)
     with pytest.raises(KeyboardInterrupt):
         train(str(data), str(tmp_path / "run"), recipe=TINY)
@@ -231,8 +245,8 @@ def test_a_class_that_validation_patients_alone_have_is_named(data, tmp_path, mo
 
 def test_a_file_that_changed_meanwhile_is_named(trained, data, monkeypatch):
     plan = read(trained / "run.json")
-    file = next(iter(plan["sizes"]))
-    changed = {**plan, "modality": "MR", "sizes": {**plan["sizes"], file: 1}}  # as plans of before had
+    file = next(iter(plan["contents"]))
+    changed = {**plan, "modality": "MR", "contents": {**plan["contents"], file: "other"}}  # as plans of before had
     shutil.copy(trained / "run.json", trained / "kept")
     try:
         (trained / "run.json").write_text(json.dumps(changed))

@@ -41,6 +41,13 @@ def test_a_label_outside_the_plan_is_refused_with_its_file(value, told, tmp_path
         data_card(plan(folder))
 
 
+def test_validation_labels_without_any_class_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "data")
+    save(holding(0) * 0, label_of(folder, "p00"))
+    with pytest.raises(ValueError, match=r"split 0: no label of its 1 validation patient\(s\) holds a class"):
+        data_card(plan(folder))
+
+
 def test_a_warning_of_the_gate_is_passed_on(tmp_path):
     folder = write_folder(tmp_path / "data")
     save(holding(1.005), label_of(folder))

@@ -212,6 +212,8 @@ def test_warnings_follow_the_simulation():
     assert "draws vary more" not in crossed_interval(simulate(13, (12, 50), 2, 0.25)).warning
     assert "two draws" in crossed_interval(calm[:2]).warning
     assert "8 patients" in crossed_interval(calm[:, :8]).warning
+    one_a_fold = crossed_interval(calm[:1], groups=[patient % 5 for patient in range(50)]).warning
+    assert one_a_fold.startswith("one draw or one patient a fold: they are not told apart")
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,11 @@ from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
 from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.study.probe import expected_seconds
+from monai_cl_ext.study.report.cost_records import stage_costs
 from monai_cl_ext.study.reused_training import reuse_training
 from monai_cl_ext.study.scheduler import StudyFailed, alone, run_cells
 from monai_cl_ext.study.scores import read_scores
-from monai_cl_ext.study.task import Kind, Run, Task, is_done, run_task, write_task
+from monai_cl_ext.study.task import Kind, Run, Task, choose, is_done, run_task, write_task
 
 SMALL = {"image_size": [32, 32], "pixdim": [5.0, 5.0], "network_def#features": [4, 8, 8, 8, 8, 4]}
 SHORT = {"epochs": 1, "batches_per_epoch": 2}
@@ -133,6 +134,10 @@ def test_a_plan_survives_its_file(phantom, tmp_path):
         (
             {"stage_settings": {"pretrain_local": {"partitons": 5}}},
             r"stage_settings: pretrain_local: no config of gcl_segmentation \(pretrain_local\) has 'partitons'",
+        ),
+        (
+            {"train_settings": {**SHORT, "learning_rate": 0.01}, "scratch_learning_rates": [0.1]},
+            r"train_settings: learning_rate is given, but scratch chooses among \[0.1\]; leave it out, or give --scr",
         ),
         ({"train_settings": [1]}, "train_settings must be values by config id"),
         ({"methods": {"a": "gcl_segmentation > scratch"}}, "a: expected BUNDLE, or BUNDLE > BUNDLE"),
@@ -307,6 +312,9 @@ def test_a_folder_keeps_one_plan(phantom, tmp_path):
         keep_plan(tmp_path / "study", arguments(phantom, draws=2))
     with pytest.raises(ValueError, match="plan.json does not exist; give --dataset_dir"):
         keep_plan(tmp_path / "other", {})
+    with pytest.raises(ValueError, match="expected at least 7 patient"):
+        keep_plan(tmp_path / "few", arguments(phantom, labelled=[7]))
+    assert not (tmp_path / "few").exists()
     card = pd.read_csv(tmp_path / "study" / "data_card.csv").set_index("part")
     assert (
         card.loc["test", "patients"] == 2
@@ -344,6 +352,31 @@ def study(phantom, tmp_path_factory) -> tuple[list[Task], Path]:
     return cells, root
 
 
+def test_a_file_that_changed_since_the_study_began_is_named(phantom, tmp_path):
+    keep_plan(tmp_path, arguments(phantom))
+    record = json.loads((tmp_path / "environment.json").read_text())
+    file = next(iter(record["files"]))
+    write_text(tmp_path / "environment.json", json.dumps({**record, "files": {**record["files"], file: "of before"}}))
+    with pytest.raises(ValueError, match=rf"1 file\(s\) have changed since .*such as {file}: trainings and scores"):
+        keep_plan(tmp_path, {})
+
+
+@pytest.mark.parametrize(("workers", "launcher"), [(0, "local"), (1.5, "local"), (1, "cluster")])
+def test_workers_and_launchers_that_are_none_are_refused_at_once(workers, launcher, tmp_path):
+    with pytest.raises(ValueError, match="workers|launcher"):
+        StudyCommands().run(str(tmp_path / "study"), workers, launcher)
+    assert not (tmp_path / "study").exists()
+
+
+def test_nothing_is_chosen_where_no_validation_patient_has_a_score(tmp_path):
+    rows = {"method": "a", "patient": ["p1", "p1"], "metric": ["dice", "hd95"], "value": [float("nan"), 3.0]}
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        pd.DataFrame(rows).to_csv(tmp_path / name / "scores.csv", index=False)
+    with pytest.raises(ValueError, match="no validation patient has a dice under any of 0.1, 0.2"):
+        choose(tmp_path, {"0.1": "one", "0.2": "other"}, "dice")
+
+
 def test_a_study_scores_every_volume_once(study):
     cells, root = study
     scores = collect_scores(cells, root)
@@ -377,6 +410,8 @@ def test_the_training_of_the_chosen_rate_is_not_done_twice(study):
     for pattern in ("models/model*.pt", "eval/events*", "train.done"):
         found = {path.name: path.read_bytes() for path in (root / final.name).glob(pattern)}
         assert found and found == {path.name: path.read_bytes() for path in choice.glob(pattern)}
+    assert (root / final.name / "train.reused").read_text() == choice.name
+    assert [cost.name for cost in stage_costs(root, final)] == ["inference", "inference_last"]
 
 
 def test_no_other_draw_takes_a_training_over(phantom, tmp_path):

@@ -47,7 +47,9 @@ def test_a_file_lists_patients_or_volumes(tmp_path):
     path.write_text(json.dumps({"train": ["p00"], "validation": ["p01"], "test": ["p02", "p03_frame01"]}))
     split = read_split(path, cases())
     assert [case["image"] for case in split["test"]] == ["p02_frame01.nii", "p02_frame02.nii", "p03_frame01.nii"]
-    assert patients(split["pretrain"]) == {"p00", *(f"p{number:02d}" for number in range(3, 10))}
+    assert patients(split["pretrain"]) == {"p00", *(f"p{number:02d}" for number in range(4, 10))}
+    path.write_text(json.dumps({"train": ["p00_frame01"], "validation": ["p01"], "test": ["p02"]}))
+    assert "p00_frame02.nii" in [case["image"] for case in read_split(path, cases())["pretrain"]]
     path.write_text(json.dumps({"train": ["p00"], "validation": ["p01"], "test": ["p02"], "pretrain": ["p05"]}))
     assert patients(read_split(path, cases())["pretrain"]) == {"p05"}
 

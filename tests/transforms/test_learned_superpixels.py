@@ -200,6 +200,13 @@ def test_weights_are_known_by_their_content(backend, tmp_path):
 
 
 @each_backend
+def test_weights_for_another_number_of_segments_are_warned_of(backend, tmp_path):
+    save_weights(tmp_path / "weights.pt", backend, {"n_segments": 60}, NETWORKS[backend]())
+    with pytest.warns(UserWarning, match="weights.pt: trained for n_segments 60, found 100"):
+        Superpixel(backend=backend, weights=tmp_path / "weights.pt")
+
+
+@each_backend
 def test_other_weights_in_the_same_file_give_other_maps_in_a_store(backend, tmp_path):
     write_phantom(tmp_path / "data", patients=1, seed=0)
     (image,) = (tmp_path / "data" / "imagesTr").iterdir()

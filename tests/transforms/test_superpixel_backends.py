@@ -144,6 +144,18 @@ def test_a_constant_image_is_cut_into_pieces_or_left_whole(backend):
         check_valid(found, (64, 64), 16)
 
 
+def test_more_objects_than_segments_are_no_single_segment():
+    image = np.kron(np.ones((5, 5)), np.pad(np.ones((34, 34)), 3))[None].astype(np.float32)
+    found = Superpixel(10, backend="felzenszwalb")(image)
+    assert int(found.max()) == 25  # and the ground
+
+
+def test_noise_that_joins_all_superpixels_is_warned_of():
+    noise = torch.rand(1, 64, 48, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="fewer than a quarter of the 40 superpixels .* 'skimage': noise"):
+        Superpixel(40)(noise)
+
+
 @each_backend
 def test_the_range_of_intensities_does_not_matter(backend):
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 64)).astype(np.float32)

@@ -6,12 +6,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.data.file_names import VOLUMES, case_name, files_of
+from monai_cl_ext.data.file_names import VOLUMES, case_files, case_name, files_of
 from monai_cl_ext.data.opening import open_file
 from monai_cl_ext.data.store.folder import KEY_DIGITS
 from monai_cl_ext.files import sha256_of, write_text
@@ -45,6 +45,12 @@ def case_content(case: Mapping[str, Any], memory: Path) -> str:
         parts = [[(_told(path), _content(path, memory)) for path in _belonging(Path(file))] for file in files]
         found += hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:KEY_DIGITS] if parts else ""
     return found
+
+
+def file_contents(cases: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """A hash of each file of these cases, with those of a folder."""
+    files = {str(path): path for case in cases for file in case_files(case) for path in _belonging(Path(file))}
+    return {name: sha256_of(path)[:KEY_DIGITS] for name, path in files.items()}
 
 
 def _told(path: Path) -> str:

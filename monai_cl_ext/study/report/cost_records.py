@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from monai_cl_ext.study.layout import INFERENCE_LAST
+from monai_cl_ext.study.layout import INFERENCE_LAST, REUSED
 from monai_cl_ext.study.report.records import Study
 from monai_cl_ext.study.task import Kind, Task
 from monai_cl_ext.visualize.records import Record
@@ -37,7 +37,7 @@ class StageCost:
 
 
 def stage_costs(root: Path, task: Task) -> list[StageCost]:
-    """The stages of a cell that are done, by their ``<stage>.done`` and, where there is one, ``run_<stage>.json``.
+    """The stages that a cell has done itself, by their ``<stage>.done`` and, where there is one, ``run_<stage>.json``.
 
     Args:
         root: folder of the study.
@@ -47,7 +47,7 @@ def stage_costs(root: Path, task: Task) -> list[StageCost]:
     for run in task.runs:
         name, folder = run.name, root / task.name
         done = folder / f"{name}.done"
-        if done.is_file():
+        if done.is_file() and not (folder / f"{name}{REUSED}").is_file():
             found = next(iter(sorted(folder.rglob(f"run_{name}.json"))), None)
             record = _record(found) if found else {}
             seconds = max(float(done.read_text(encoding="utf-8")), record.get("seconds", 0.0))

@@ -120,7 +120,7 @@ def _missing(study: Study) -> list[str]:
         for method in plan.methods
         for labelled in plan.labelled
         for fold in range(len(plan.splits))
-        for draw in range(plan.draws)
+        for draw in range(plan.draws_of(fold, labelled))
         for seed in range(plan.seeds)
     ]
     missing = [cell for cell in planned if cell not in done]

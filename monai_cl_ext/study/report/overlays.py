@@ -85,7 +85,9 @@ def largest(study: Study, method: str, labelled: int) -> list[Pictured]:
 def _draw(study: Study, found: Pictured) -> Drawing:
     tasks = {name: _cell(study, name, found) for name in (study.reference, found.method)}
     case = next(case for case in tasks[found.method].scored if case["patient"] == found.patient)
-    files = {name: find_predictions([case], study.folder / task.name)[image_file(case)] for name, task in tasks.items()}
+    files = {
+        name: find_predictions(task.scored, study.folder / task.name)[image_file(case)] for name, task in tasks.items()
+    }
     classes = list(study.plan.classes.values())
     axis = int(study.plan.settings.get("slice_axis", 2))
     image, maps, aspect = _slices(case, list(files.values()), axis, len(classes))

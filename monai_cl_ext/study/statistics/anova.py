@@ -25,6 +25,7 @@ class CrossedMean(NamedTuple):
         noise: the part of the noise, which both of them hold.
         draw_freedom: degrees of freedom of ``draws``; 0 where nothing tells how draws vary.
         patient_freedom: degrees of freedom of ``patients``.
+        by_folds: whether the spread of the folds' means stands for draws and patients, which cannot be told apart.
     """
 
     mean: np.ndarray
@@ -33,6 +34,7 @@ class CrossedMean(NamedTuple):
     noise: np.ndarray
     draw_freedom: int
     patient_freedom: int
+    by_folds: bool = False
 
     def standard_error(self) -> np.ndarray:
         """Square root of draws + patients - noise; of the larger of the first two where the sum falls below it."""
@@ -91,5 +93,5 @@ def crossed_mean(folds: Sequence[np.ndarray]) -> CrossedMean:
     draw, patient, noise = (square * f / max(df, 1) for square, f, df in zip(squares, factors, freedom, strict=True))
     if len(folds) > 1 and 0 in freedom[:2]:
         between = np.tensordot(weights**2, (means - mean) ** 2, 1) * len(folds) / (len(folds) - 1)
-        return CrossedMean(mean, between, 0 * mean, 0 * mean, len(folds) - 1, int(freedom[1]))
+        return CrossedMean(mean, between, 0 * mean, 0 * mean, len(folds) - 1, int(freedom[1]), by_folds=True)
     return CrossedMean(mean, draw, patient, noise, int(freedom[0]), int(freedom[1]))

@@ -106,7 +106,9 @@ def _warnings(found: CrossedMean, patients: int, missing: int, cells: int) -> It
     The bounds are those beyond which a 95 % interval held the true mean in less than 94 % of the simulated studies, or
     more than 5.5 % of the simulated tables had a false difference after Holm's correction.
     """
-    if found.draw_freedom == 0:
+    if found.by_folds:
+        yield "one draw or one patient a fold: they are not told apart, and the interval is that of the folds' means"
+    elif found.draw_freedom == 0:
         yield "one draw: the interval holds for other patients, not for other draws of labeled patients"
     elif found.draw_freedom == 1:
         yield "two draws: where draws vary much a 95 % interval covers 91 to 94 %, and Holm's p is too small"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,10 @@ class Backend:
                 " package"
             ) from error
 
-    def learned(self, weights: str | Path) -> nn.Module | None:
+    def learned(self, weights: str | Path, n_segments: int) -> nn.Module | None:
         """The network with its weights, ready for use; None for a backend that is not learned.
+
+        It warns of weights that were trained for another number of segments.
 
         Raises:
             ValueError: when weights are missing, do not fit, or are given to a backend that takes none.
@@ -83,7 +86,9 @@ class Backend:
         if not weights:
             raise ValueError(f"weights: backend {self.name!r} needs a file of them, found none; {remedy(self.name)}")
         network: nn.Module = getattr(self.load(), self.network)()
-        load_weights(Path(weights).expanduser(), self.name, network)
+        trained = load_weights(Path(weights).expanduser(), self.name, network).get("n_segments", n_segments)
+        if trained != n_segments:
+            warnings.warn(f"weights {weights}: trained for n_segments {trained}, found {n_segments}", stacklevel=3)
         return network.eval().requires_grad_(False)
 
     def __call__(self, image: Tensor, n_segments: int, compactness: float, network: nn.Module | None = None) -> Tensor:

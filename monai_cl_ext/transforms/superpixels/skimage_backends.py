@@ -38,7 +38,7 @@ def felzenszwalb(segmentation: Any, image: Tensor, n_segments: int, compactness:
     features = features_of(image)
     picture = (features[0] / 100).movedim(0, -1).double().numpy()
     mean = mean_size(picture.shape[:2], n_segments)
-    best, distance = torch.zeros(picture.shape[:2], dtype=torch.int32), n_segments
+    best, distance = torch.zeros(picture.shape[:2], dtype=torch.int32), math.inf
     for step in range(6):
         scale = mean / (2 * 4**step)
         labels = segmentation.felzenszwalb(picture, scale=scale, sigma=0, min_size=mean // 4, channel_axis=-1)

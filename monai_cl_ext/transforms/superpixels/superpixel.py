@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,20 @@ from monai_cl_ext.files import sha256_of
 from ..plain import plain, settled
 from .backends import BACKENDS
 
+FEW = (
+    "an image has fewer than a quarter of the {} superpixels that were asked of backend {!r}: noise joins those of "
+    "'skimage'; smooth images first, or take another backend, such as 'torch'"
+)
+
 
 class Superpixel(Transform):
     """The superpixel map, or supervoxel map, of one image.
 
     Segments are connected through faces and numbered from 0; the map is deterministic. Colors are compared in Lab, a
-    single channel as a gray picture, whatever its range: ``compactness`` means the same in every backend as in
-    scikit-image's SLIC of RGB pictures. Places are compared in voxels, and the spacing of a MetaTensor is not read:
-    where the axes differ in spacing, resample first (``monai.transforms.Spacing``), or choose ``n_segments`` for the
-    voxels.
+    single channel as a gray picture, whatever its range, and three always as red, green and blue: ``compactness`` means
+    the same in every backend as in scikit-image's SLIC of RGB pictures. Places are compared in voxels, and the spacing
+    of a MetaTensor is not read: where the axes differ in spacing, resample first (``monai.transforms.Spacing``), or
+    choose ``n_segments`` for the voxels.
 
     Args:
         n_segments: approximate number of segments of a map.
@@ -60,7 +66,7 @@ class Superpixel(Transform):
         self.compactness = positive_number("compactness", compactness)
         self.method = one_of("backend", backend, BACKENDS)
         BACKENDS[backend].load()
-        self._network = BACKENDS[backend].learned(weights)
+        self._network = BACKENDS[backend].learned(weights, self.n_segments)
         self.weights = sha256_of(Path(weights).expanduser()) if weights else ""
 
     def __call__(self, img: np.ndarray | Tensor) -> Tensor:
@@ -74,6 +80,8 @@ class Superpixel(Transform):
             raise ValueError("an image has values that are not finite: replace NaN and infinity before superpixels")
         labels = BACKENDS[self.method](values, self.n_segments, self.compactness, self._network)
         labels = labels[None].int().to(values.device)
+        if 4 * (int(labels.max()) + 1) < self.n_segments and values.max() > values.min():
+            warnings.warn(FEW.format(self.n_segments, self.method), stacklevel=2)
         return MetaTensor(labels).copy_meta_from(image) if isinstance(image, MetaTensor) else labels
 
 

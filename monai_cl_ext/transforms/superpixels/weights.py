@@ -39,8 +39,8 @@ def settings_of(file: Path) -> dict[str, Any]:
     return {"backend": content["backend"], **content["settings"]}
 
 
-def load_weights(file: Path, backend: str, network: nn.Module) -> None:
-    """Loads the weights of a backend's network, with ``weights_only=True``.
+def load_weights(file: Path, backend: str, network: nn.Module) -> dict[str, Any]:
+    """Loads the weights of a backend's network, with ``weights_only=True``; gives the settings of their training.
 
     Raises:
         ValueError: when the file is missing, damaged, of another backend or of another network; it names the command
@@ -60,6 +60,7 @@ def load_weights(file: Path, backend: str, network: nn.Module) -> None:
         raise ValueError(
             f"weights {file}: expected the tensors of {type(network).__name__}, found others; {remedy(backend)}"
         ) from error
+    return dict(content["settings"])
 
 
 def remedy(backend: str) -> str:

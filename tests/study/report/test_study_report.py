@@ -3,6 +3,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -262,6 +263,13 @@ def test_one_method_at_one_number_with_one_draw_makes_a_page(tmp_path):
     for said in ("Nothing can be compared: there are scores of gcl alone.", "No diagram of ranks",
                  "No cell tells what it took.", "No overlays: the study has no method to compare"):  # fmt: skip
         assert said in text, said
+
+
+def test_a_draw_of_all_labeled_patients_is_planned_once(tmp_path):
+    plan = replace(make_plan(tmp_path, labelled=(1, 2)), labelled=[1, 4])  # of four
+    assert [plan.draws_of(0, labelled) for labelled in (1, 2, 4)] == [2, 2, 1]
+    folder = write_study(tmp_path / "study", plan, make_scores(plan).query("labelled == 1 or draw == 0"))
+    assert "lack scores" not in " ".join(reservations(read_study(folder)))
 
 
 @pytest.mark.slow
