@@ -62,8 +62,10 @@ def bundles_of(plan: Plan) -> list[Bundle]:
 
 
 def plan_files(plan: Plan) -> dict[str, str]:
-    """A hash of each image and label of a study."""
-    return file_contents(case for split in plan.splits for cases in split.values() for case in cases)
+    """A hash of each image of a study, and of each label that is a file."""
+    files = ("image", "label") if PROBLEMS[plan.problem].maps else ("image",)
+    cases = [case for split in plan.splits for part in split.values() for case in part]
+    return file_contents({key: case[key] for key in files if key in case} for case in cases)
 
 
 def config_hash(bundle: Bundle) -> str:

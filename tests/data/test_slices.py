@@ -339,6 +339,6 @@ def test_paths_are_no_cases(one):
 
 
 @pytest.mark.parametrize("name", ["pixdim", "image_size"])
-def test_an_empty_size_says_what_leaves_it(name):
-    with pytest.raises(ValueError, match=rf"{name} must be one number, or one for each axis, found \(\): give None"):
+def test_an_empty_size_is_refused(name):
+    with pytest.raises(ValueError, match=rf"{name} must be one number, or one for each axis, found \(\)"):
         volume_transform(**{name: ()})
