@@ -130,8 +130,8 @@ def _begin(
     named = foreground_names(Path(given["data_dir"]))
     classes = [named.get(number, f"class {number}") for number in range(1, suggestion.settings["num_classes"])]
     refuse_reserved(classes)
-    alone = held_classes(split["validation"], facts) - held_classes(split["train"], facts)
-    if unseen := [classes[number - 1] for number in sorted(alone) if number <= len(classes)]:
+    unlearned = held_classes(split["validation"], facts) - held_classes(split["train"], facts)
+    if unseen := [classes[number - 1] for number in sorted(unlearned) if number <= len(classes)]:
         say(
             f"{WARNING}: {', '.join(unseen)}: held by validation patients only, so that the training cannot learn it; "
             "label it in another patient, or give another number as --validation_patients, 0 for none"
