@@ -146,12 +146,11 @@ def keep_plan(root: Path, arguments: Mapping[str, Any]) -> Plan:
     tasks(plan, root)  # like the next line it may refuse the data, before a plan stands in the way of a better one
     card, place = data_card(plan), environment(plan)
     root.mkdir(parents=True, exist_ok=True)
-    with alone(root):
-        if path.is_file():
-            raise ValueError(f"another command has made a plan in {root} meanwhile; give another --output")
-        write_table(root / CARD, card)
-        write_text(root / ENVIRONMENT, json.dumps(place, indent=1))
-        write_text(path, plan.to_json())
+    if path.is_file():
+        raise ValueError(f"another command has made a plan in {root} meanwhile; give another --output")
+    write_table(root / CARD, card)
+    write_text(root / ENVIRONMENT, json.dumps(place, indent=1))
+    write_text(path, plan.to_json())
     return plan
 
 
