@@ -14,7 +14,7 @@ from monai_cl_ext.data.described_labels import foreground_names
 from monai_cl_ext.data.file_names import existing_folder, files_of
 from monai_cl_ext.data.folders import find_cases
 from monai_cl_ext.data.loading import is_picture
-from monai_cl_ext.data.store.content import file_contents
+from monai_cl_ext.data.store import file_contents
 from monai_cl_ext.data_check.facts import WARNING
 from monai_cl_ext.handlers.class_names import refuse_reserved
 from monai_cl_ext.recipes.choices import Choice, data_choices, device_choice

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from monai_cl_ext.data.store.content import file_contents
+from monai_cl_ext.data.store import file_contents
 from monai_cl_ext.handlers.run_record import versions
 from monai_cl_ext.study.bundles import Bundle
 from monai_cl_ext.study.plan import Plan

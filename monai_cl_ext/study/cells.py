@@ -33,6 +33,15 @@ def tasks(plan: Plan, root: Path) -> list[Task]:
     return sorted(cells.values(), key=lambda task: task.kind != Kind.PRETRAIN)
 
 
+def pretrain_settings(plan: Plan, method: str, stage: str) -> dict[str, Any]:
+    """Values by config id of a stage of a method's pre-training, the more special ones over the others."""
+    bundle = plan.recipes[method].pretraining
+    assert bundle is not None
+    settings = {"seed": 0, **plan.settings, **plan.pretrain_settings}
+    settings |= {**plan.stage_settings.get(stage, {}), **plan.method_settings.get(method, {})}
+    return bundle.known([stage], settings)
+
+
 def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
     """One cell a stage, named after all that makes it, so that methods with the same beginning share it."""
     bundle, split = plan.recipes[method].pretraining, plan.splits[fold]
@@ -45,18 +54,13 @@ def _pretraining(plan: Plan, method: str, fold: int, root: Path) -> list[Task]:
         own = bundle.known([stage], plan.method_settings.get(method, {}))
         told = [*concerned, *(f"{name}={value}" for name, value in own.items())]
         made_by += [name for name in told if name not in made_by]
-        settings = {
-            **bundle.known([stage], {"seed": 0, **plan.settings, **plan.pretrain_settings}),
-            **bundle.known([stage], plan.stage_settings.get(stage, {})),
-            **own,
-        }
         cases = (without_labels(split["pretrain"]), without_labels(split["validation"]))
         data = _data(plan, bundle, stage, split, *cases)
         if chain:
             data["pretrained"] = weights(chain[-1], root)
         name = folder_name("+".join([bundle.folder.name, *made_by]))
         needs = [chain[-1].name] if chain else []
-        run = Run([stage], settings, data)
+        run = Run([stage], pretrain_settings(plan, method, stage), data)
         place = f"{Kind.PRETRAIN}/{name}/{stage}_fold_{fold}"
         cell = Task(place, str(bundle.folder), concerned, [run], needs, kind=Kind.PRETRAIN, problem=plan.problem)
         chain.append(cell)

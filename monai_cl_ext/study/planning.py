@@ -17,6 +17,7 @@ from monai_cl_ext.study.plan import Plan
 from monai_cl_ext.study.problems import PROBLEMS, problem_of
 from monai_cl_ext.study.recipe import make_recipes
 from monai_cl_ext.study.splits import Split, make_splits, read_split, with_held_out_patients
+from monai_cl_ext.study.superpixel_leaks import refuse_leaking_superpixels
 
 
 def make_plan(
@@ -77,6 +78,7 @@ def make_plan(
     vars(plan)["recipes"] = recipes  # each config is read once
     _refuse_unfit_splits(plan)
     refuse_unfit_methods(plan)
+    refuse_leaking_superpixels(plan)
     return plan
 
 
@@ -132,6 +134,7 @@ def refuse_unfit_plan(plan: Plan, source: str) -> None:
             raise FileNotFoundError(f"{source} names {absent[0]}, which does not exist; bring the {problem.item}s back")
     _refuse_unfit_splits(plan)
     refuse_unfit_methods(plan)
+    refuse_leaking_superpixels(plan)
 
 
 def _refuse_unfit_splits(plan: Plan) -> None:

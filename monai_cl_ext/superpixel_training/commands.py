@@ -11,6 +11,7 @@ import torch
 
 from monai_cl_ext.arguments import as_list
 from monai_cl_ext.data import SliceDataset, default_store, find_cases, superpixel_weights, volume_transform
+from monai_cl_ext.data.store import image_contents
 from monai_cl_ext.superpixel_training.plan import SuperpixelPlan
 from monai_cl_ext.superpixel_training.training import train_superpixels
 
@@ -61,6 +62,7 @@ class SuperpixelCommands:
         slices = SliceDataset(data, transform, slice_axis, partitions=1, store=default_store())
         file = Path(output or superpixel_weights(backend)).expanduser()
         prepared |= {name: list(value) for name, value in prepared.items() if isinstance(value, tuple)}
+        prepared["images"] = sorted(image_contents(data))  # by which a study knows its patients
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if not train_superpixels(slices, plan, file, prepared, where):
             print("there already, by the same training")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -143,5 +144,7 @@ def _same_training(file: Path, found: Mapping[str, Any], wanted: Mapping[str, An
     """Refuses a file of another training, naming what differs."""
     differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
     if differing:
-        told = ", ".join(f"{name} {found.get(name)!r} (now {wanted.get(name)!r})" for name in differing)
+        told = ", ".join(
+            f"{name} {reprlib.repr(found.get(name))} (now {reprlib.repr(wanted.get(name))})" for name in differing
+        )
         raise ValueError(f"{file}: is of a training with {told}; give another --output, or remove that file")

@@ -13,7 +13,7 @@ from typing import Any
 
 from monai_cl_ext.data.file_names import VOLUMES, case_files, case_name, files_of
 from monai_cl_ext.data.opening import open_file
-from monai_cl_ext.data.store.folder import KEY_DIGITS
+from monai_cl_ext.data.store.folder import FILES, KEY_DIGITS, default_store
 from monai_cl_ext.files import sha256_of, write_text
 
 TWO_FILES = (".hdr", ".img", ".mhd", ".nhdr")  # a header whose voxels lie in a file of the same name
@@ -47,10 +47,15 @@ def case_content(case: Mapping[str, Any], memory: Path) -> str:
     return found
 
 
+def image_contents(cases: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The hash of each case's image in the default store, as :func:`case_content` tells it."""
+    return [case_content({"image": case["image"]}, Path(default_store()) / FILES) for case in cases]
+
+
 def file_contents(cases: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """A hash of each file of these cases, with those of a folder."""
+    """A hash of each file of these cases, with those of a folder; the default store remembers it."""
     files = {str(path): path for case in cases for file in case_files(case) for path in _belonging(Path(file))}
-    return {name: sha256_of(path)[:KEY_DIGITS] for name, path in files.items()}
+    return {name: _content(path, Path(default_store()) / FILES) for name, path in files.items()}
 
 
 def _told(path: Path) -> str:
@@ -85,6 +90,6 @@ def _content(path: Path, memory: Path) -> str:
     open_file(path).close()  # refuses what is no file with something in it
     content = sha256_of(path)[:KEY_DIGITS]
     with suppress(OSError):  # a store that cannot be written to is read all the same
-        place.parent.mkdir(exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, content)
     return content

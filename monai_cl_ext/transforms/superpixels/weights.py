@@ -35,7 +35,7 @@ def settings_of(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: when it is no file of such weights.
     """
-    content = _content(file)
+    content = _content(file, "BACKEND")
     return {"backend": content["backend"], **content["settings"]}
 
 
@@ -46,9 +46,7 @@ def load_weights(file: Path, backend: str, network: nn.Module) -> dict[str, Any]
         ValueError: when the file is missing, damaged, of another backend or of another network; it names the command
             that trains them.
     """
-    if not file.is_file():
-        raise ValueError(f"weights {file}: expected a file, found none; {remedy(backend)}")
-    content = _content(file)
+    content = _content(file, backend)
     if content["backend"] != backend:
         raise ValueError(
             f"weights {file}: expected those of backend {backend!r}, found those of {content['backend']!r}; take that"
@@ -71,7 +69,9 @@ def remedy(backend: str) -> str:
     )
 
 
-def _content(file: Path) -> dict[str, Any]:
+def _content(file: Path, backend: str) -> dict[str, Any]:
+    if not file.is_file():
+        raise ValueError(f"weights {file}: expected a file, found none; {remedy(backend)}")
     content = load_tensors(file)
     if not isinstance(content, dict) or set(content) != {"backend", "settings", "state_dict"}:
         raise ValueError(
