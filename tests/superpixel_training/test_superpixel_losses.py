@@ -8,6 +8,7 @@ import torch
 from torch.autograd import gradcheck
 
 from monai_cl_ext.networks import LNSNet
+from monai_cl_ext.superpixel_training import cluster_loss
 from monai_cl_ext.superpixel_training.cells import cell_means, from_cells
 from monai_cl_ext.superpixel_training.cluster_loss import SuperpixelClusterLoss, nearest_seeds
 from monai_cl_ext.superpixel_training.edges import edge_strength
@@ -148,7 +149,10 @@ def test_a_cluster_alone_or_far_apart_has_a_finite_loss_and_gradient():
         assert loss.isfinite() and given.grad.isfinite().all()
 
 
-def test_the_nearest_seeds_are_nearest_and_the_first_of_equals():
+@pytest.mark.parametrize("pixels", [cluster_loss.PIXELS, 5, 1])
+def test_the_nearest_seeds_are_nearest_and_the_first_of_equals(pixels, monkeypatch):
+    monkeypatch.setattr(cluster_loss, "PIXELS", pixels)
+    nearest_seeds.cache_clear()
     size, cells = (6, 7), (2, 3)
     index, found = seed_index(size, cells), nearest_seeds(size, cells, 4)
     assert index.tolist() == [row * 7 + column for row in (1, 4) for column in (1, 3, 5)]
