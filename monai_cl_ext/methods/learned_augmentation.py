@@ -34,7 +34,8 @@ class LearnedAugmentation(SemiSupervised):
         L = L_segmentation + w L_adversarial - reward mean(abs(v)),
 
     with the network: the last term rewards large fields. Some random rows, 5 to 14 of 20, reach the network without a
-    field. In the warm-up the network alone is trained, on labeled images as they are.
+    field. In the warm-up the network alone is trained, on labeled images as they are; the generator's gradients are 0,
+    and ``handlers.DropGradients`` keeps an optimizer from counting these steps.
 
     Args:
         network: from images (B, C, *S) to logits (B, classes, *S).
@@ -110,6 +111,7 @@ class LearnedAugmentation(SemiSupervised):
         with eval_mode(self.generator):
             shown = self.generator(image, noise_for(image)).masked_fill(kept, 0)
             source = self.generator.changed(image, shown)
+        torch.clear_autocast_cache()  # older versions of torch keep copies of weights that have no gradient
         return shown, source, self.generator(source, noise_for(image))
 
     def _segment(self, image: Tensor, label: Tensor, field: Tensor | None = None) -> Tensor:

@@ -52,4 +52,4 @@ class PartitionContrast(InstanceContrast):
 
 def partition_labels(partition: Tensor, samples: Tensor) -> Tensor:
     """The partition of each slice (B,); a slice without one, -1, has a label of its own."""
-    return torch.where(partition < 0, -1 - samples, partition)
+    return torch.where(partition < 0, -1 - samples, partition.long())  # of whole numbers, which float32 would round

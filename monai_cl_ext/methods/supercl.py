@@ -68,6 +68,7 @@ class SuperCL(Method):
                 f"level must index the {depth} maps of the encoder, from {-depth} to {depth - 1}, found {level!r}"
             )
         self.instance, self.collapse_causes = instance, instance.collapse_causes
+        self.contrasts_batch = instance.contrasts_batch
         self.level = level
         self.intra_weight = weight("intra_weight", intra_weight)
         self.inter_weight = weight("inter_weight", inter_weight)

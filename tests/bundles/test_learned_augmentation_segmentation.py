@@ -18,6 +18,7 @@ from monai_cl_ext.networks import DeformationGenerator, IntensityGenerator
 
 NAME = "learned_augmentation_segmentation"
 SMALL = {**SMALL, "batch_size": 4, "labelled_patients": 2}
+WARM_UP = 1  # steps
 STAGES = {"train_deformation": DeformationGenerator, "train_intensity": IntensityGenerator}
 
 
@@ -30,7 +31,10 @@ def phantom(tmp_path_factory) -> Path:
 def trained(tmp_path_factory, phantom):
     """The bundle after all stages, and their workflows."""
     root = copy_bundle(NAME, tmp_path_factory.mktemp(NAME))
-    return root, {stage: run(root, [stage], dataset_dir=str(phantom), **SMALL) for stage in (*STAGES, "train")}
+    settings = {"train": SMALL, **{stage: {**SMALL, "warm_up_steps": WARM_UP} for stage in STAGES}}
+    return root, {
+        stage: run(root, [stage], dataset_dir=str(phantom), **settings[stage]) for stage in (*STAGES, "train")
+    }
 
 
 def test_the_stages_stand_in_metadata_and_have_the_papers_weights():
@@ -72,7 +76,18 @@ def test_the_parts_of_the_loss_and_what_fields_do_are_logged(trained):
             events = EventAccumulator(str(file)).Reload()
             tags |= {tag: len(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
         assert told | {"train_loss", "adversarial", "discriminator", "supervised"} <= set(tags)
-        assert all(tags[tag] == 6 for tag in told)
+        assert all(tags[tag] == 6 - WARM_UP for tag in told)
+
+
+def test_the_optimizer_counts_no_step_of_the_generator_in_the_warm_up(trained):
+    for stage in STAGES:
+        method, optimizer = (trained[1][stage].parser.get_parsed_content(name) for name in ("method", "optimizer"))
+        steps = {
+            name: {int(optimizer.state[each]["step"]) for each in module.parameters()}
+            for name, module in (("network", method.network), ("generator", method.generator))
+        }
+        (whole,) = steps["network"]
+        assert steps["generator"] == {whole - WARM_UP} and whole > WARM_UP
 
 
 def test_the_last_stage_trains_on_the_generators_of_the_others_and_leaves_them_alone(trained):

@@ -96,3 +96,13 @@ def test_a_module_stays_in_the_first_epochs_and_moves_after(epochs, accumulation
     whole = seen[accumulation - 1 :: accumulation]
     assert len(whole) == 6 // accumulation
     assert all(first == (epoch > epochs) and second for epoch, first, second in whole)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_module_stays_in_the_first_steps_of_the_optimizer(accumulation):
+    def handlers(method, optimizer):
+        return [DropGradients(method.first, epochs=0, steps=3)]
+
+    first, second = run([torch.ones(1, 4)] * 4, handlers, epochs=2, accumulation_steps=accumulation)
+    steps = 8 // accumulation
+    assert (first[0], second[0]) == (3 - steps, pytest.approx(-0.1 * steps))

@@ -14,6 +14,7 @@ from monai_cl_ext.losses import (
     WeakGraphContrastiveLoss,
 )
 from monai_cl_ext.methods import PCL, WCL, PartitionContrast, SimCLR
+from monai_cl_ext.methods.partition_contrast import partition_labels
 from monai_cl_ext.metrics import PartitionProbe
 from monai_cl_ext.transforms import PrepareViews, gcl_intensity_policy
 
@@ -154,3 +155,10 @@ def test_a_batch_of_one_image_has_no_negatives_in_training(kind):
     with pytest.raises(ValueError, match=f"{kind.__name__} contrasts the images .* found one image: raise batch_size"):
         method(single, tags)
     assert method.eval()(single, tags)["loss"] == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.float32, torch.float64])
+def test_slices_without_a_partition_differ_on_every_rank(dtype):
+    samples = torch.arange(4) + (7 << 32)  # as rank 7 counts them
+    found = partition_labels(torch.tensor([2, -1, -1, -1], dtype=dtype), samples)
+    assert found.dtype == torch.int64 and found[0] == 2 and len(set(found.tolist())) == 4

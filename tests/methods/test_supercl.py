@@ -121,6 +121,13 @@ def test_three_dimensions():
     assert method.embed(views(3, 16)[0]["image"]).shape == (3, 32)
 
 
+def test_a_batch_of_one_image_has_no_negatives_in_training():
+    method, tags = SuperCL(PCL(network(), features=8)), {name: tag[:1] for name, tag in TAGS.items()}
+    single = [{name: value[:1] for name, value in view.items()} for view in views()]
+    with pytest.raises(ValueError, match="SuperCL contrasts the images .* found one image: raise batch_size"):
+        method(single, tags)
+
+
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match=r"SuperCL takes 4 view\(s\) of an image, found 2"):
         SuperCL(PCL(network()))(views()[:2], TAGS)
