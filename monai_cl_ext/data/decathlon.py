@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.channels import CHANNEL, Volume, refuse_missing_channels
 from monai_cl_ext.data.file_names import case_name, files_of, image_file
-from monai_cl_ext.data.nnunet import channel_files, is_raw, raw_cases
+from monai_cl_ext.data.nnunet import channels_by_name, is_raw, raw_cases
 from monai_cl_ext.names import first_names
 
 DESCRIPTION = "dataset.json"
@@ -75,7 +77,8 @@ def described_cases(path: Path) -> list[tuple[str, dict[str, Any]]]:
             f'{path}: expected a list "training" of {{"image": path, "label": path}}, found none; '
             "repair the file, or remove it to read the folder as plain volumes"
         )
-    cases = [_case(entry, path, f"{name}[{number}]") for name, number, entry in entries]
+    listed = functools.cache(channels_by_name)  # each folder is listed once
+    cases = [_case(entry, path, f"{name}[{number}]", listed) for name, number, entry in entries]
     channels = [len(case["image"]) for _, case in cases if isinstance(case["image"], list)]
     if channels:
         refuse_missing_channels(
@@ -84,7 +87,9 @@ def described_cases(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return _once(cases, path)
 
 
-def _case(entry: Any, description: Path, place: str) -> tuple[str, dict[str, Any]]:
+def _case(
+    entry: Any, description: Path, place: str, listed: Callable[[Path, str], dict[str, list[Path]]]
+) -> tuple[str, dict[str, Any]]:
     named = {"image": entry} if isinstance(entry, str) else entry
     keys = [key for key in ("image", "label") if isinstance(named, dict) and key in named]
     if "image" not in keys or not all(isinstance(named[key], str) and named[key].strip() for key in keys):
@@ -95,7 +100,10 @@ def _case(entry: Any, description: Path, place: str) -> tuple[str, dict[str, Any
     case: dict[str, Any] = {}
     for key in keys:
         path = description.parent / named[key]
-        channels = channel_files(path) if key == "image" and not os.path.lexists(path) else []
+        channels = []
+        if key == "image" and not os.path.lexists(path):
+            name = case_name(path)
+            channels = listed(path.parent, path.name[len(name) :].lower()).get(name, [])
         if not channels and not path.is_file():
             raise FileNotFoundError(f"{path}: listed as {key} in {description}, found no such file; restore it")
         case[key] = Volume("", channels or [path]).image

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,29 +96,26 @@ def _named_cases(folder: Path, label_dir: str | Path | None, label_suffix: str) 
         return described_cases(description)
     if label_dir is not None:
         return _plain_cases(folder, _labels_of(existing_folder(label_dir, "label_dir"), label_suffix))
-    if (folder / IMAGES).is_dir() and not _files_of_folder(folder):
+    if (folder / IMAGES).is_dir() and not files_in(folder, (*VOLUMES, *PICTURES)):
         labels = _labels_of(folder / LABELS, "") if (folder / LABELS).is_dir() else {}
-        test = _files_of_folder(folder / TEST) if (folder / TEST).is_dir() else []
+        test = _files_of(folder / TEST) if (folder / TEST).is_dir() else []
         return _plain_cases(folder / IMAGES, labels, test)
     return _plain_cases(folder, {})
 
 
-def _files_of_folder(folder: Path) -> list[Path]:
-    return files_in(folder, VOLUMES) or files_in(folder, PICTURES)
+def holds_volumes(folder: Path) -> bool:
+    """Whether there is a NIfTI file in a folder or below it, or a ``dataset.json`` that lists volumes."""
+    return description_of(folder) is not None or any(files_in(place, VOLUMES) for place in _folders(folder))
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The volumes of a folder, else those below it, else its pictures."""
+    return files_in(folder, VOLUMES) or _files_below(folder) or files_in(folder, PICTURES)
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """The volumes in folders below one, such as those of patients and sessions; hidden folders are left out."""
-    found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, _ in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if name[0] != "." and name not in NO_DATA)
-        here = os.path.realpath(place)
-        if here in seen:  # a link to a folder above, or a second one
-            folders.clear()
-            continue
-        seen.add(here)
-        found += files_in(Path(place), VOLUMES)
+    """The volumes in folders below one that has none itself, such as those of patients and sessions."""
+    found = [path for place in _folders(folder) for path in files_in(place, VOLUMES)]
     for path in found:
         inner = path.relative_to(folder).parts[:-1]
         if any(map(OF_LABELS.match, inner)):
@@ -127,9 +126,41 @@ def _files_below(folder: Path) -> list[Path]:
     return found
 
 
+def _folders(folder: Path) -> Iterator[Path]:
+    """A folder and those below it, each once; hidden folders are left out."""
+    seen: set[str] = set()
+    for place, folders, _ in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name[0] != "." and name not in NO_DATA)
+        here = os.path.realpath(place)
+        if here in seen:  # a link to a folder above, or a second one
+            folders.clear()
+            continue
+        seen.add(here)
+        yield Path(place)
+
+
+def _warn_of_left_volumes(folder: Path, read: set[str]) -> None:
+    """Warns where volumes lie in a folder and more of them below it, which are not read.
+
+    Args:
+        folder: of the images.
+        read: real paths of all files that are read, labels included.
+    """
+    if not files_in(folder, VOLUMES):
+        return
+    below = [path for place in _folders(folder) if place != folder for path in files_in(place, VOLUMES)]
+    left = [path for path in below if os.path.realpath(path) not in read]
+    if left:
+        warnings.warn(
+            f"{folder}: {len(left)} volume(s) in folders below it are left out, such as {left[0]}, since others lie in "
+            "it directly; move these to a folder of their own to read all, and give a folder of labels as label_dir",
+            stacklevel=4,
+        )
+
+
 def _labels_of(folder: Path, label_suffix: str) -> dict[str, Path]:
     """The labels of a folder by the names of their images."""
-    files = _files_of_folder(folder) or _files_below(folder)
+    files = _files_of(folder)
     named = by_case(path for path in files if case_name(path).endswith(label_suffix))
     if not named:
         raise FileNotFoundError(
@@ -147,26 +178,30 @@ def _plain_cases(
     Label maps among them are labels where there are no others.
     """
     taken = {os.path.realpath(path) for path in labels.values()}  # Path.resolve raises on a link to itself
-    found = [*(_files_of_folder(folder) or _files_below(folder)), *more]
+    found = [*_files_of(folder), *more]
+    _warn_of_left_volumes(folder, taken | {os.path.realpath(path) for path in more})
     files = [path for path in found if os.path.realpath(path) not in taken]
     if not files:
         raise FileNotFoundError(
             f"{folder}: found no .nii or .nii.gz file and no dataset.json, nor a picture; give the "
             "folder that holds the volumes, and for folders of DICOM files a pattern of theirs as series"
         )
-    for inner in {path.parent for path in files}:
-        by_case(path for path in files if path.parent == inner)
+    by_folder: dict[Path, list[Path]] = {}
+    for path in files:
+        by_folder.setdefault(path.parent, []).append(path)
+    for inner in by_folder.values():
+        by_case(inner)
     images, beside = split_labels(without_series(files))
     volumes = volumes_of(images, labels)
     if not labels:
         pairs = pair_beside(volumes, beside)
         return [(volume.name, _case(volume, pairs.get(str(volume.files[0])))) for volume in volumes]
     warn_of_left_labels(beside)
-    names = [volume.name for volume in volumes]
-    twice = next((volume for volume in volumes if volume.name in labels and names.count(volume.name) > 1), None)
+    names = Counter(volume.name for volume in volumes)
+    twice = next((volume for volume in volumes if volume.name in labels and names[volume.name] > 1), None)
     if twice:
         raise ValueError(
-            f"{labels[twice.name]}: {names.count(twice.name)} images have the name of this label, one being "
+            f"{labels[twice.name]}: {names[twice.name]} images have the name of this label, one being "
             f"{twice.files[0]}; give each image a name of its own"
         )
     _refuse_orphans(folder, labels, names)
@@ -177,8 +212,8 @@ def _case(volume: Volume, label: Path | None) -> dict[str, Any]:
     return {"image": volume.image} if label is None else {"image": volume.image, "label": str(label)}
 
 
-def _refuse_orphans(folder: Path, labels: Mapping[str, Path], names: Sequence[str]) -> None:
-    orphans = [str(path) for name, path in labels.items() if name not in set(names)]
+def _refuse_orphans(folder: Path, labels: Mapping[str, Path], names: Container[str]) -> None:
+    orphans = [str(path) for name, path in labels.items() if name not in names]
     if orphans:
         raise ValueError(
             f"{len(orphans)} label(s) without an image of the same name in {folder}: {', '.join(orphans[:3])}; add the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ SERIES = re.compile(r"(?i)(.+)_4d\Z", re.DOTALL)
 
 def without_series(files: Sequence[Path]) -> list[Path]:
     """The files but for those named ``..._4d``, which are warned of; all, where there are no others."""
-    series = [path for path in files if SERIES.match(case_name(path))]
+    series = {path: None for path in files if SERIES.match(case_name(path))}
     others = [path for path in files if path not in series]
     if not series or not others:
         return list(files)
@@ -37,7 +38,7 @@ def split_labels(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
     Where all are named like label maps, all are images, with a warning.
     """
-    labels = [path for path in files if _without(case_name(path), _LABEL) is not None]
+    labels = {path: None for path in files if _without(case_name(path), _LABEL) is not None}
     if labels and len(labels) == len(files):
         warnings.warn(
             f"{first_names(labels)}: named like label maps, and taken as images, since there is no other file; if they "
@@ -45,25 +46,26 @@ def split_labels(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
             stacklevel=5,
         )
         return list(files), []
-    return [path for path in files if path not in set(labels)], labels
+    return [path for path in files if path not in labels], list(labels)
 
 
 def pair_beside(volumes: Sequence[Volume], labels: Sequence[Path]) -> dict[str, Path]:
     """The label of each volume that has one beside it, by the volume's first file; what was done is warned of."""
-    owners: dict[Path, list[Volume]] = {label: _owners(label, volumes) for label in labels}
-    claims = [str(found[0].files[0]) for found in owners.values() if len(found) == 1]
-    paired = {
-        str(found[0].files[0]): label
-        for label, found in owners.items()
-        if len(found) == 1 and claims.count(str(found[0].files[0])) == 1
-    }
+    folders: dict[Path, _Folder] = defaultdict(_Folder)
+    for volume in volumes:
+        folders[volume.files[0].parent].add(volume)
+    owners = {label: folders[label.parent].owners(label) for label in labels}
+    single = {label: str(found[0].files[0]) for label, found in owners.items() if len(found) == 1}
+    claims = Counter(single.values())
+    paired = {image: label for label, image in single.items() if claims[image] == 1}
     if paired:
         warnings.warn(
             f"{len(paired)} file(s) named like label maps, such as {next(iter(paired.values())).name}, are taken as "
             "labels of the images beside them; if they are none, give images and labels folders of their own",
             stacklevel=5,
         )
-    warn_of_left_labels([label for label in labels if label not in set(paired.values())])
+    taken = set(paired.values())
+    warn_of_left_labels([label for label in labels if label not in taken])
     return paired
 
 
@@ -78,13 +80,26 @@ def warn_of_left_labels(labels: Sequence[Path]) -> None:
         )
 
 
-def _owners(label: Path, volumes: Sequence[Volume]) -> list[Volume]:
-    """The volumes beside a label that it may belong to: those of its name or, where there are none, of a longer one."""
-    key = _without(case_name(label), _LABEL) or ""
-    beside = [volume for volume in volumes if volume.files[0].parent == label.parent]
-    same = [volume for volume in beside if key and key in (volume.name, _without(volume.name, _IMAGE))]
-    longer = re.compile(rf"{re.escape(key)}[_.\- ]" if key else "", re.DOTALL)
-    return same or [volume for volume in beside if longer.match(volume.name)]
+class _Folder:
+    """The volumes of one folder: all, by their names, and by what stands before a separator in them."""
+
+    def __init__(self) -> None:
+        self.volumes: list[Volume] = []
+        self.named: dict[str, list[Volume]] = defaultdict(list)
+        self.longer: dict[str, list[Volume]] = defaultdict(list)
+
+    def add(self, volume: Volume) -> None:
+        """One more volume."""
+        self.volumes.append(volume)
+        for name in {volume.name, _without(volume.name, _IMAGE)} - {None}:
+            self.named[str(name)].append(volume)
+        for separator in re.finditer(r"[_.\- ]", volume.name):
+            self.longer[volume.name[: separator.start()]].append(volume)
+
+    def owners(self, label: Path) -> list[Volume]:
+        """The volumes that a label may belong to: those of its name or, where there are none, of a longer one."""
+        key = _without(case_name(label), _LABEL)
+        return self.named.get(key, []) or self.longer.get(key, []) if key else self.volumes
 
 
 def _without(name: str, words: str) -> str | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,13 @@ def raw_cases(folder: Path, content: Mapping[str, Any], source: str) -> list[tup
     return cases + [(volume.name, {"image": volume.image}) for volume in _volumes(folder / TEST, suffixes, expected)]
 
 
-def channel_files(path: Path) -> list[Path]:
-    """The files ``case_0000.nii.gz``, ... of an image that ``dataset.json`` lists as ``case.nii.gz``, in order."""
-    if not path.parent.is_dir():
-        return []
-    name, suffix = case_name(path), path.name[len(case_name(path)) :]
-    beside = [found for found in files_in(path.parent, (suffix.lower(),)) if CHANNEL.match(case_name(found))]
-    return [found for found in beside if case_name(found)[:-5] == name]
+def channels_by_name(folder: Path, suffix: str) -> dict[str, list[Path]]:
+    """The files ``case_0000.nii.gz``, ... of each image that ``dataset.json`` lists as ``case.nii.gz``, in order."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in files_in(folder, (suffix,)) if folder.is_dir() else ():
+        if match := CHANNEL.match(case_name(path)):
+            found[match[1]].append(path)
+    return found
 
 
 def _volumes(folder: Path, suffixes: tuple[str, ...], expected: int | None) -> list[Volume]:

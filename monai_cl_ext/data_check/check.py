@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.arguments import one_of, positive_integer
-from monai_cl_ext.data.any_folder import find_images
+from monai_cl_ext.data.any_folder import find_images, has_table_of_pictures
 from monai_cl_ext.data.described_labels import foreground_names
 from monai_cl_ext.data.loading import LoadCased
-from monai_cl_ext.data.pictures import TABLE
 from monai_cl_ext.data_check.card import card_of
 from monai_cl_ext.data_check.data_set import (
     channel_findings,
@@ -64,7 +63,7 @@ def check_folder(
     if workers is not None:
         positive_integer("workers", workers)
     cases = find_images(data_dir, **layout)
-    if (Path(data_dir) / TABLE).is_file() or any("class_name" in case for case in cases):
+    if any("class_name" in case for case in cases) or (not layout and has_table_of_pictures(Path(data_dir))):
         return _check_pictures(str(data_dir), cases, workers)
     names = foreground_names(Path(data_dir))
     load = LoadCased(KEYS, allow_missing_keys=True, num_classes=num_classes)

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from monai_cl_ext.data.channels import CHANNEL, Volume, named_volumes, refuse_missing_channels
 from monai_cl_ext.data.file_names import VOLUMES, by_case, case_name, files_in
 from monai_cl_ext.data.label_names import split_labels, without_series
+from monai_cl_ext.names import first_names
 
 FIRST = "_0000"  # the first channel, here and where inference.json lists files
 
@@ -26,11 +27,17 @@ def listed_images(images: str, channels: int = 1) -> dict[str, Volume]:
         FileNotFoundError: when there is none.
         ValueError: when two have one name, or an image lacks a channel.
     """
-    path = Path(os.path.realpath(images))
+    path = Path(images).expanduser().absolute()
     if path.is_file() and path.name.lower().endswith(VOLUMES):
         files = [path, *_other_channels(path)]
         return _volumes(files if len(files) == channels else [path], channels)
-    found = split_labels(without_series(files_in(path, VOLUMES)))[0] if path.is_dir() else []
+    found, labels = split_labels(without_series(files_in(path, VOLUMES))) if path.is_dir() else ([], [])
+    if labels:
+        warnings.warn(
+            f"{len(labels)} file(s) named like label maps are not predicted: "
+            f"{first_names(path.name for path in labels)}; give an image of such a name by itself, or rename it",
+            stacklevel=3,
+        )
     if not found:
         empty = "a folder without them (folders in it are not searched; give one of these)"
         held = empty if path.is_dir() else "another file" if path.exists() else "nothing"

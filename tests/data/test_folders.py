@@ -3,10 +3,13 @@
 
 import json
 import os
+import time
+import warnings
 
 import pytest
 
-from monai_cl_ext.data import find_cases
+from monai_cl_ext.data import find_cases, nnunet
+from monai_cl_ext.data.file_names import files_in
 
 
 def touch(folder, *names):
@@ -266,3 +269,42 @@ def test_acdc_has_two_frames_of_each_patient(real_data):
 def test_hippocampus_has_one_volume_of_each_patient(real_data):
     cases = find_cases(real_data / "Task04_Hippocampus")
     assert len(cases) == len({case["patient"] for case in cases}) == 195
+
+
+def test_volumes_below_a_folder_that_holds_some_itself_are_warned_of(tmp_path):
+    touch(tmp_path / "P1", "P1.nii.gz")
+    touch(tmp_path / "P2", "P2.nii.gz")
+    touch(tmp_path, "overview.png")
+    assert [case["patient"] for case in find_cases(tmp_path)] == ["P1", "P2"]
+    touch(tmp_path, "template.nii.gz")
+    with pytest.warns(UserWarning, match=r"2 volume\(s\) in folders below it are left out, such as .*P1.nii.gz, since"):
+        assert [case["patient"] for case in find_cases(tmp_path)] == ["template"]
+
+
+def test_labels_in_a_folder_below_that_of_the_images_are_no_volumes_left_out(tmp_path):
+    touch(tmp_path, "a.nii.gz")
+    touch(tmp_path / "labels", "a.nii.gz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (case,) = find_cases(tmp_path, tmp_path / "labels")
+    assert case["label"] == str(tmp_path / "labels" / "a.nii.gz")
+
+
+def test_each_folder_of_a_description_is_listed_once(tmp_path, monkeypatch):
+    names = [f"case{number}" for number in range(5)]
+    touch(tmp_path / "imagesTr", *(f"{name}_000{channel}.nii.gz" for name in names for channel in range(2)))
+    describe(tmp_path, training=[{"image": f"imagesTr/{name}.nii.gz"} for name in names])
+    listed = []
+    monkeypatch.setattr(
+        nnunet, "files_in", lambda folder, suffixes: listed.append(folder) or files_in(folder, suffixes)
+    )
+    assert [len(case["image"]) for case in find_cases(tmp_path)] == [2] * 5 and len(listed) == 1
+
+
+def test_many_labels_beside_images_are_paired_in_a_moment(tmp_path):
+    names = [f"case{number:04}" for number in range(3000)]
+    touch(tmp_path, *(f"{name}{end}.nii.gz" for name in names for end in ("", "_seg")))
+    begun = time.perf_counter()
+    with pytest.warns(UserWarning, match="3000 .* taken as"):
+        assert sum("label" in case for case in find_cases(tmp_path)) == 3000
+    assert time.perf_counter() - begun < 10  # 0.3 s; each label against each image takes minutes

@@ -203,3 +203,15 @@ def test_real_volumes_raise_one_alarm(real_data, tmp_path):
     (told,) = found(checked, "warning")
     assert "'patient074' and 'patient076' have the same image" in told.message and len(told.files) == 4
     assert checked.suggestion.settings["pixdim"] is None and checked.suggestion.settings["slice_axis"] == 2
+
+
+@pytest.mark.parametrize("table", ["patient,grade\np01,3\n", "image,label\np01.nii.gz,3\n"])
+def test_a_clinical_table_beside_volumes_makes_them_no_pictures(table, tmp_path):
+    folder = write_folder(tmp_path / "data")
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    (folder / "imagesTr").rename(images)
+    (folder / "labelsTr").rename(labels)
+    (images / "labels.csv").write_text(table)
+    for layout in ({"label_dir": str(labels)}, {}):
+        checked = check_folder(images, **layout)
+        assert not checked.errors and len(checked.cases) == COUNT and checked.suggestion

@@ -169,3 +169,20 @@ def test_what_is_missing_is_named(absent, message, bundle, images, tmp_path):
     with pytest.raises(FileNotFoundError, match=message):
         predict(str(run), str(folder), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_label_maps_that_are_passed_over_are_warned_of(bundle, images, tmp_path):
+    first = sorted(images.iterdir())[0]
+    shutil.copy(first, images / f"{first.name.removesuffix('.nii.gz')}_seg.nii.gz")
+    with pytest.warns(
+        UserWarning, match=r"1 file\(s\) named like label maps are not predicted: .*_seg.nii.gz; give an"
+    ):
+        assert predict(str(bundle), str(images), str(tmp_path / "out")) == 3
+
+
+def test_a_link_is_predicted_under_its_own_name(bundle, images, tmp_path):
+    stored = sorted(images.iterdir())[0].rename(tmp_path / "5d41402a")  # as data version control keeps files
+    link = tmp_path / "case1.nii.gz"
+    link.symlink_to(stored)
+    assert predict(str(bundle), str(link), str(tmp_path / "out")) == 1
+    assert (tmp_path / "out" / "case1.nii.gz").is_file()

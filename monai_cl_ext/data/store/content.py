@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,20 @@ def case_content(case: Mapping[str, Any], memory: Path) -> str:
     return found
 
 
+def default_memory() -> Path:
+    """Where the default store remembers hashes."""
+    return Path(default_store()) / FILES
+
+
 def image_contents(cases: Iterable[Mapping[str, Any]]) -> list[str]:
     """The hash of each case's image in the default store, as :func:`case_content` tells it."""
-    return [case_content({"image": case["image"]}, Path(default_store()) / FILES) for case in cases]
+    return [case_content({"image": case["image"]}, default_memory()) for case in cases]
 
 
 def file_contents(cases: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """A hash of each file of these cases, with those of a folder; the default store remembers it."""
     files = {str(path): path for case in cases for file in case_files(case) for path in _belonging(Path(file))}
-    return {name: _content(path, Path(default_store()) / FILES) for name, path in files.items()}
+    return {name: _content(path, default_memory()) for name, path in files.items()}
 
 
 def _told(path: Path) -> str:
@@ -75,20 +80,35 @@ def _belonging(path: Path) -> list[Path]:
 
 
 def _content(path: Path, memory: Path) -> str:
-    """A file's hash: the one remembered for this path, size and time, or that of its bytes."""
+    """A file's hash: the one remembered, or that of its bytes."""
+    return remembered(path, memory, lambda path: sha256_of(path)[:KEY_DIGITS])
+
+
+def remembered(path: Path, memory: Path, computed: Callable[[Path], str], kind: str = "") -> str:
+    """What is computed of a file, once as long as its path, size and time of change stay the same.
+
+    Args:
+        path: of the file, absolute.
+        memory: folder in which hashes are remembered.
+        computed: makes ``KEY_DIGITS`` digits of it.
+        kind: of hash, where it is not that of the file's bytes.
+
+    Raises:
+        FileNotFoundError, PermissionError, OSError: when the file cannot be read.
+    """
     try:
         status = os.stat(path)
     except OSError:
         open_file(path).close()  # says what is wrong
         raise
-    mark = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
+    mark = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}{kind}"
     name = hashlib.sha256(mark.encode()).hexdigest()[:KEY_DIGITS]
     place = memory / name[:2] / name
     with suppress(OSError):
         if len(known := place.read_text("ascii")) == KEY_DIGITS:
             return known
     open_file(path).close()  # refuses what is no file with something in it
-    content = sha256_of(path)[:KEY_DIGITS]
+    content = computed(path)
     with suppress(OSError):  # a store that cannot be written to is read all the same
         place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, content)
