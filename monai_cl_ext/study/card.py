@@ -43,16 +43,23 @@ def data_card(plan: Plan) -> pd.DataFrame:
 
 def environment(plan: Plan) -> dict[str, Any]:
     """What is needed to run a study again: versions, a checkout's commit, hashes of bundles and data, the machine."""
-    package = Path(__file__).resolve().parents[2]
     return {
-        "versions": {**versions(), "pandas": pd.__version__},
-        "commit": _git(package, "rev-parse", "HEAD"),
-        "changed_files": _git(package, "status", "--porcelain", "--untracked-files=no"),
+        **code(),
         "bundles": {bundle.folder.name: config_hash(bundle) for bundle in bundles_of(plan)},
         "files": plan_files(plan),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", ""),
+    }
+
+
+def code() -> dict[str, Any]:
+    """Versions of the packages, and the commit of a checkout with what was changed in it since."""
+    package = Path(__file__).resolve().parents[2]
+    return {
+        "versions": {**versions(), "pandas": pd.__version__},
+        "commit": _git(package, "rev-parse", "HEAD"),
+        "changed_files": _git(package, "status", "--porcelain", "--untracked-files=no"),
     }
 
 

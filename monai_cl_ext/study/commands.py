@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from monai_cl_ext.arguments import one_of, positive_integer
 from monai_cl_ext.csv_files import read_table, write_table
 from monai_cl_ext.files import write_text
 from monai_cl_ext.screen import logged_to
-from monai_cl_ext.study.card import bundles_of, config_hash, data_card, environment, plan_files
+from monai_cl_ext.study.card import bundles_of, code, config_hash, data_card, environment, plan_files
 from monai_cl_ext.study.cells import tasks
 from monai_cl_ext.study.collection import write_tables
 from monai_cl_ext.study.launchers import local_launcher, slurm_launcher
@@ -158,7 +159,7 @@ def _refuse_changes(record: Path, plan: Plan) -> None:
     """Cells of two versions of a bundle, or of a file, must not stand in one table."""
     try:
         kept = json.loads(record.read_text(encoding="utf-8"))
-        hashes, files = dict(kept["bundles"]), kept.get("files")
+        hashes, files, before = dict(kept["bundles"]), kept.get("files"), dict(kept.get("versions", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{record} does not tell the bundles of this study ({error!r}); restore it, or give another --output"
@@ -169,11 +170,26 @@ def _refuse_changes(record: Path, plan: Plan) -> None:
                 f"the configs or scripts of {bundle.folder} are not those that {record} tells of: "
                 "they have changed since the study began; restore them, or give another --output"
             )
+    _warn_of_other_code(record, before, kept.get("commit"))
     found = plan_files(plan)
     if changed := sorted(file for file in found if files is not None and found[file] != files.get(file)):
         raise ValueError(
             f"{len(changed)} file(s) have changed since {record} was written, such as {changed[0]}: trainings and "
             "scores of before would stand beside those of now; restore them, or give another --output"
+        )
+
+
+def _warn_of_other_code(record: Path, versions: Mapping[str, str], commit: str | None) -> None:
+    """Cells of two versions of a package may well be alike, which nobody but the user can know."""
+    now = code()
+    told = {**versions, "commit": commit}
+    found = {**{name: now["versions"].get(name) for name in versions}, "commit": now["commit"]}
+    differing = [f"{name} {told[name]} (now {found[name]})" for name in told if told[name] != found[name]]
+    if differing:
+        warnings.warn(
+            f"{record}: the study was begun with {', '.join(differing)}, and cells of both will stand in one table; go "
+            "on with what it was begun with, or give another --output, unless you know that both train alike",
+            stacklevel=3,
         )
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-import glob
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -84,29 +85,49 @@ def surface_dice(
     return value[0].to(torch.float64)
 
 
-def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
-    """The file of each case below a folder: ``<name>_<postfix>.nii`` or ``.nii.gz``, as MONAI's SaveImage writes it.
+def names_of_predictions(cases: Sequence[Case]) -> dict[str, str]:
+    """The image file of each case by the name under which MONAI's SaveImage keeps its prediction.
 
     Of a name that ends in ``.NII.GZ`` SaveImage takes off ``.GZ`` alone.
 
     Raises:
-        FileNotFoundError: when a case has none.
-        ValueError: when a case has several.
+        ValueError: when two images have one name, of which the later prediction would replace the earlier one.
     """
-    found = {}
-    image_names = (Path(image_file(case)).name for case in cases)
-    names = [create_file_basename("", name, ".", separate_folder=False, makedirs=False) for name in image_names]
-    for case, name in zip(cases, names, strict=True):
-        longer = tuple(f"{other}_" for other in names if other.startswith(f"{name}_"))
-        files = [path for path in predicted(folder, f"{glob.escape(name)}_*.nii*") if not path.name.startswith(longer)]
-        if not files:
-            raise FileNotFoundError(f"{folder}: found no prediction {name}_*.nii.gz; does inference.json save it?")
-        if len(files) > 1:
+    found: dict[str, str] = {}
+    for image in map(image_file, cases):
+        name = create_file_basename("", Path(image).name, ".", separate_folder=False, makedirs=False)
+        other = found.setdefault(name, image)
+        if other != image:
             raise ValueError(
-                f"{folder}: found {len(files)} predictions of {name}: {files[0]}, {files[1]}; expected one"
+                f"{other} and {image} have the same name, by which predictions are kept, so that one would replace the "
+                "other; give each image a name of its own, such as by a folder of links PATIENT.nii.gz"
             )
-        found[image_file(case)] = files[0]
     return found
+
+
+def find_predictions(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
+    """The file of each case below a folder: ``<name>_<postfix>.nii`` or ``.nii.gz``, as MONAI's SaveImage writes it.
+
+    Raises:
+        FileNotFoundError: when a case has none.
+        ValueError: when a case has several, or two cases have one name.
+    """
+    names = names_of_predictions(cases)
+    files: dict[str, list[Path]] = defaultdict(list)
+    for path in predicted(folder, "*_*.nii*"):
+        ends = [match.start() for match in re.finditer("_", path.name)]
+        longest = next((path.name[:end] for end in reversed(ends) if path.name[:end] in names), None)
+        if longest is not None:
+            files[longest].append(path)
+    for name in names:
+        if not files[name]:
+            raise FileNotFoundError(f"{folder}: found no prediction {name}_*.nii.gz; does inference.json save it?")
+        if len(files[name]) > 1:
+            first, second, *_ = files[name]
+            raise ValueError(
+                f"{folder}: found {len(files[name])} predictions of {name}: {first}, {second}; expected one"
+            )
+    return {image: files[name][0] for name, image in names.items()}
 
 
 def read_scores(path: Path) -> pd.DataFrame:

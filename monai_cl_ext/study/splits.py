@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -91,13 +92,15 @@ def read_split(path: str | Path, cases: Sequence[Case]) -> Split:
 
 
 def _named(names: Sequence[str], cases: Sequence[Case], place: str) -> list[Case]:
-    found: list[Case] = []
+    numbers: dict[str, list[int]] = defaultdict(list)  # of the cases of each patient and of each name
+    for number, case in enumerate(cases):
+        for name in {case["patient"], case_name(case["image"])}:
+            numbers[name].append(number)
     for name in names:
-        chosen = [case for case in cases if name in (case["patient"], case_name(case["image"]))]
-        if not chosen:
+        if name not in numbers:
             raise ValueError(f"{place}: {name!r} is neither a patient nor a volume of the {len(cases)} cases found")
-        found += [case for case in chosen if case not in found]
-    return found
+    chosen = dict.fromkeys(number for name in names for number in numbers[name])  # each once
+    return [cases[number] for number in chosen]
 
 
 def with_held_out_patients(split: Mapping[str, Sequence[Case]]) -> Split:

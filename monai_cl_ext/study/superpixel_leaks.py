@@ -42,7 +42,9 @@ def refuse_leaking_superpixels(plan: Plan) -> None:
 def _weights(plan: Plan, method: str) -> list[Path]:
     """The files of weights from which the superpixels of a method's pre-training are made."""
     bundle, found = plan.recipes[method].pretraining, []
-    for stage in bundle.pretrain_stages if bundle else ():
+    if bundle is None:
+        return []
+    for stage in bundle.pretrain_stages:
         config = bundle.parser(stage)
         if WEIGHTS in config:
             parser = ConfigParser(copy.deepcopy(config.get()))

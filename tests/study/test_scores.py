@@ -14,6 +14,7 @@ from monai_cl_ext.csv_files import write_table
 from monai_cl_ext.metrics import segmentation_scores
 from monai_cl_ext.names import well_formed
 from monai_cl_ext.study.paper_compat import paper_compat_scores
+from monai_cl_ext.study.problems import Segmentation
 from monai_cl_ext.study.scores import find_predictions, read_scores, score_predictions
 
 CLASSES = {1: "one", 2: "two"}
@@ -159,3 +160,13 @@ def test_a_volume_whose_name_is_no_utf8_is_scored(tmp_path):
     assert set(scores["volume"]) == set(scores["patient"]) == set(scores["class"]) == {r"no\udce9utf8"}
     write_table(tmp_path / "scores.csv", scores)
     assert len(read_scores(tmp_path / "scores.csv")) == len(scores) == 5
+
+
+def test_names_under_which_one_prediction_would_replace_another_are_refused(tmp_path):
+    cases = [{"image": f"/data/case_{number}/imaging.nii.gz", "patient": f"case_{number}"} for number in range(2)]
+    with pytest.raises(ValueError, match="/data/case_0/imaging.nii.gz and /data/case_1/.* same name, by which predict"):
+        find_predictions(cases, tmp_path)
+    split = {"pretrain": cases, "train": cases, "validation": cases[:1], "test": cases[1:]}
+    Segmentation().refuse_unscored(split, {})  # parts are predicted apart
+    with pytest.raises(ValueError, match="one would replace the other; give each image a name of its own"):
+        Segmentation().refuse_unscored({**split, "test": cases}, {})

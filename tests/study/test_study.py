@@ -361,6 +361,18 @@ def test_a_file_that_changed_since_the_study_began_is_named(phantom, tmp_path):
         keep_plan(tmp_path, {})
 
 
+def test_another_version_of_the_code_is_warned_of(phantom, tmp_path):
+    keep_plan(tmp_path, arguments(phantom))
+    record = json.loads((tmp_path / "environment.json").read_text())
+    for change, told in (
+        ({"commit": "abc"}, "commit abc"),
+        ({"versions": {**record["versions"], "torch": "1"}}, "torch 1"),
+    ):
+        write_text(tmp_path / "environment.json", json.dumps({**record, **change}))
+        with pytest.warns(UserWarning, match=rf"was begun with {told} \(now .*\), and cells of both will stand"):
+            keep_plan(tmp_path, {})
+
+
 @pytest.mark.parametrize(("workers", "launcher"), [(0, "local"), (1.5, "local"), (1, "cluster")])
 def test_workers_and_launchers_that_are_none_are_refused_at_once(workers, launcher, tmp_path):
     with pytest.raises(ValueError, match="workers|launcher"):

@@ -96,7 +96,11 @@ class Segmentation(Problem):
         return len(classes) + 1
 
     def refuse_unscored(self, split: Split, classes: Mapping[int, str]) -> None:
-        """Any labels can be scored."""
+        """Any labels can be scored, of images whose names differ."""
+        from monai_cl_ext.study.scores import names_of_predictions
+
+        for part in ("validation", "test"):
+            names_of_predictions(split[part])
 
     def handed(self, cases: Sequence[Case], classes: Mapping[int, str]) -> list[Case]:
         """As they are."""

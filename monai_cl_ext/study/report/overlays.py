@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
 from monai.transforms.utils import generate_spatial_bounding_box
-from nibabel.filebasedimages import ImageFileError
 
 from monai_cl_ext.data.file_names import image_file
+from monai_cl_ext.data.loading import LoadCased
 from monai_cl_ext.data.splits import Case
+from monai_cl_ext.study.alignment import aligned_labels
 from monai_cl_ext.study.comparison import BEST
 from monai_cl_ext.study.report.records import Study
 from monai_cl_ext.study.scores import find_predictions
@@ -54,7 +54,7 @@ def draw_extremes(study: Study) -> tuple[list[Drawing], str]:
     best = known.loc[known["mean"].idxmax()]
     try:
         drawings = [_draw(study, found) for found in largest(study, str(best["method"]), int(best["labelled"]))]
-    except (FileNotFoundError, ValueError, ImageFileError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         return [], f"No overlays: {error}"
     return drawings, (
         f"Of all mean differences from {study.reference}, that of {best['method']} with "
@@ -121,20 +121,19 @@ def _cell(study: Study, shown: str, found: Pictured) -> Task:
 
 def _slices(case: Case, predictions: list[Path], axis: int, classes: int) -> tuple[np.ndarray, list[np.ndarray], float]:
     """The slice with the largest labeled area: the image (H, W), label and predictions (H, W), step up over across."""
-    image, label = nib.load(image_file(case)), nib.load(case["label"])
-    volumes = [np.asanyarray(file.dataobj) for file in (image, label, *map(nib.load, predictions))]
-    volumes = [volume.reshape(volume.shape[:3] + (-1,))[..., 0] for volume in volumes]  # the first channel
+    image = LoadCased(["image"])({"image": image_file(case)})["image"][0].numpy()  # the first channel
+    aligned = [aligned_labels(case, file, classes + 1) for file in predictions]
+    volumes = [image, aligned[0][1], *(prediction for prediction, _, _ in aligned)]
     if len({volume.shape for volume in volumes}) > 1:
         raise ValueError(f"image, label and predictions of {image_file(case)} have the shapes "
                          f"{', '.join(str(volume.shape) for volume in volumes)}")  # fmt: skip
     moved = [np.moveaxis(volume, axis, 0) for volume in volumes]
     index = int((moved[1] > 0).sum((1, 2)).argmax())
     picture, *maps = (volume[index] for volume in moved)
-    maps = [np.where(labels <= classes, labels, 0).astype(np.uint8) for labels in maps]
     found = np.any(maps, axis=0)[None]
     margin = [math.ceil(MARGIN * size) for size in picture.shape]
     start, end = generate_spatial_bounding_box(found, margin=margin, allow_smaller=True)
     window = tuple(slice(low, high) for low, high in zip(start, end, strict=True)) if found.any() else ()
-    steps = [float(step) for step in label.header.get_zooms()[:3]]
+    steps = list(aligned[0][2])
     del steps[axis]
     return picture[window].astype(np.float32), [labels[window] for labels in maps], steps[1] / steps[0]

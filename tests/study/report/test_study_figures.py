@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from fabricated_study import THREE, make_plan, make_scores, write_cell, write_study
@@ -258,6 +259,20 @@ def test_overlays_are_the_largest_gain_and_loss(study):
     assert {tuple(color) for color in painted[0][painted[0][..., 3] > 0][:, :3].astype(float).round(3).tolist()} == {
         tuple(np.round(to_rgb(label_color(label)), 3).tolist()) for label in (1, 2, 3)
     }
+
+
+def test_a_label_whose_axes_run_the_other_way_is_drawn_where_it_lies(tmp_path):
+    plan = make_plan(tmp_path, labelled=(1,), draws=1)
+    study = read_study(write_study(tmp_path / "study", plan, make_scores(plan)))
+    before = [np.asarray(axes.images[1].get_array()) for axes in draw_extremes(study)[0][0].figure.axes[1:]]
+    for path in (tmp_path / "data").glob("p*_label.nii.gz"):
+        label = nib.load(path)
+        turned = nib.as_closest_canonical(label).as_reoriented(np.array([[0, -1], [1, -1], [2, -1]]))
+        assert not np.array_equal(turned.dataobj, label.dataobj)
+        nib.save(nib.Nifti1Image(np.asarray(turned.dataobj), turned.affine), path)
+    after = [np.asarray(axes.images[1].get_array()) for axes in draw_extremes(study)[0][0].figure.axes[1:]]
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_loss_is_called_a_loss_and_equal_patients_are_drawn_once(study):
