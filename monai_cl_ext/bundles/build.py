@@ -101,6 +101,9 @@ def _metadata(layers: Iterable[Path], header: Config) -> Config:
         metadata[f"{stage}_data_format"] = {"inputs": inputs, "outputs": outputs[stage]}
     for overlay in metadata["overlays"].values():
         several = {BASE: metadata["pretrain_stages"], TRAINING: metadata["train_stages"]}
+        if isinstance(overlay["stages"], str):  # one stage, where a list may name all of a kind
+            overlay["stages"] = [overlay["stages"]]
+            continue
         groups = [several.get(stage, [stage]) for stage in overlay["stages"]]
         overlay["stages"] = [stage for group in groups for stage in group]
     return metadata

@@ -3,6 +3,6 @@
 
 from .embedding import EmbeddingEvaluator
 from .method_trainer import MethodTrainer
-from .schedules import cosine_value, ramp_up_value
+from .schedules import cosine_value, phased_cosine, ramp_up_value
 
-__all__ = ["EmbeddingEvaluator", "MethodTrainer", "cosine_value", "ramp_up_value"]
+__all__ = ["EmbeddingEvaluator", "MethodTrainer", "cosine_value", "phased_cosine", "ramp_up_value"]

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.data.utils import affine_to_spacing
-from monai.transforms import LoadImage
 from torch import Tensor
 
 from monai_cl_ext.arguments import one_of
@@ -26,9 +25,9 @@ class OverlayRecord:
     """Writes ``overlays.pt`` when an evaluation ends: a small picture of each volume with its label and prediction.
 
     For the evaluators that ``SegmentationScoresHandler`` serves: lists of {"image", "label", "pred"}, the last two on
-    the grid of the image's file, which is read once more because the evaluated image has been resampled. Of each volume
-    the slice with the largest labeled area is kept, cut to a square around label and prediction. The volumes of all
-    processes are gathered. A volume whose file has another grid is left out.
+    the grid of the image's file. ``LoadCased`` reads that once more because the evaluated image has been resampled. Of
+    each volume the slice with the largest labeled area is kept, cut to a square around label and prediction. The
+    volumes of all processes are gathered. A volume whose file has another grid is left out.
 
     The file holds {"class_names": [...], "overlays": [{"volume", "slice", "image", "label", "prediction", "spacing"}]}
     with uint8 maps (H, W), the image scaled from the slice's 1st to 99th percentile, and "volume" as in metrics.csv.
@@ -44,7 +43,9 @@ class OverlayRecord:
         self.slice_axis = one_of("slice_axis", slice_axis, (0, 1, 2))
         self.class_names = None if class_names is None else list(class_names)
         self.overlays: dict[str, dict[str, Any]] = {}
-        self.load = LoadImage(image_only=True, ensure_channel_first=True)
+        from monai_cl_ext.data import LoadCased  # not above: training needs none of what reads data
+
+        self.load = LoadCased(["image"])
 
     def attach(self, engine: Engine) -> None:
         """Draws after each iteration and writes when the evaluation completes."""
@@ -55,7 +56,7 @@ class OverlayRecord:
     def _draw(self, engine: Engine) -> None:
         for item in engine.state.output:
             name = file_name(item)
-            image = self.load(name)
+            image = self.load({"image": name})["image"]
             label, prediction = (label_map(item, key).cpu() for key in ("label", "pred"))
             if image.shape[1:] == label.shape == prediction.shape and label.ndim == 3:
                 steps = affine_to_spacing(image.affine, r=3).tolist()

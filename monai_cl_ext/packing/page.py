@@ -116,6 +116,11 @@ def _usage(metadata: Mapping[str, Any], kind: Kind) -> str:
             "python -m monai.bundle run --config_file configs/inference.json --dataset_dir DIR --output_dir OUT",
             "python -m monai.bundle run --config_file \"['configs/train.json','configs/evaluate.json']\" "
             "--dataset_dir DIR --output_dir OUT",
+            *(
+                f"python -m monai.bundle run --config_file configs/{stage}.json --dataset_dir DIR "
+                f"--output_dir OUT/{stage} --ckpt_dir OUT/models"
+                for stage in metadata["train_stages"][:-1]
+            ),
             "python -m monai.bundle run --config_file configs/train.json --dataset_dir DIR --output_dir OUT "
             f"--ckpt_dir OUT/models --pretrained models/model.pt{kind.whole}",
             "```",

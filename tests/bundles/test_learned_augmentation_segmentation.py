@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle of learned augmentation: its three stages on a phantom, what each leaves, resume, and what is served."""
 
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -111,6 +112,21 @@ def test_the_last_stage_without_the_others_says_what_is_missing(phantom, tmp_pat
     with pytest.raises(RuntimeError) as raised:
         workflow(copy_bundle(NAME, tmp_path), ["train"], dataset_dir=str(phantom), **SMALL)
     assert "model_train_deformation.pt" in message_of(raised)
+
+
+def test_an_evaluation_needs_no_generator(trained, phantom, tmp_path):
+    for file in ("model_train_deformation.pt", "model_train_intensity.pt"):
+        assert (trained[0] / "models" / file).is_file()
+    root = copy_bundle(NAME, tmp_path)
+    (root / "models").mkdir(exist_ok=True)
+    shutil.copy(trained[0] / "models" / "model.pt", root / "models")
+    parser = parsed(NAME, "train", "evaluate", bundle_root=str(root), dataset_dir=str(phantom), **SMALL)
+    parser.get_parsed_content("run")  # as monai.bundle run does, which asks for no property of a training
+    assert (root / "eval" / "metrics.csv").is_file()
+
+
+def test_mixup_is_for_the_stage_that_mixes():
+    assert read(NAME, "metadata")["overlays"]["mixup"]["stages"] == ["train"]
 
 
 def test_mixup_comes_on_top():

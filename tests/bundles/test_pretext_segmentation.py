@@ -152,8 +152,8 @@ def test_self_training_sees_all_pretraining_patients_and_labels_those_without_la
     assert set(dataset.unlabelled.patients) == {case["patient"] for case in split["pretrain"]} - labelled
     assert len(dataset) == len(dataset.labelled) + len(dataset.unlabelled)
     assert dataset.predicted.shape == (len(dataset.unlabelled), 1, 32, 32) and dataset.predicted.max() < 4
-    period = flow.parser.get_parsed_content("lr_scheduler").T_0
-    assert period == SMALL["batches_per_epoch"]
+    (factor,) = flow.parser.get_parsed_content("lr_scheduler").lr_lambdas
+    assert [factor(phase * SMALL["batches_per_epoch"]) for phase in range(5)] == [1, 1, 1, 1, pytest.approx(0)]
     run(
         root, ["train", "evaluate", "self_training"], **settings
     )  # a study lays a method's overlays over this stage too

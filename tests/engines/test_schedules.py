@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.handlers import ParamSchedulerHandler
 
-from monai_cl_ext.engines import cosine_value, ramp_up_value
+from monai_cl_ext.engines import cosine_value, phased_cosine, ramp_up_value
 from monai_cl_ext.losses import sigmoid_ramp_up
 
 
@@ -116,3 +116,12 @@ def test_a_ramp_up_goes_on_after_a_resume():
 def test_negative_steps_of_a_ramp_up_are_refused():
     with pytest.raises(ValueError, match="must be at least 0"):
         ramp_up_value(1, value=0.1, steps=-1)
+
+
+@pytest.mark.parametrize("phases, phase_steps, steps", [(4, 7, 30), (4, 7, 28), (2, 1, 5), (1, 9, 9)])
+def test_each_phase_is_a_cosine_of_its_own_and_the_last_takes_the_rest(phases, phase_steps, steps):
+    rest = steps - (phases - 1) * phase_steps
+    expected = np.concatenate([array(1.0, 0.0, length) for length in [phase_steps] * (phases - 1) + [rest]])
+    found = [phased_cosine(made, phases=phases, phase_steps=phase_steps, steps=steps) for made in range(steps)]
+    np.testing.assert_allclose(found, expected, atol=1e-15)
+    assert phased_cosine(steps, phases=phases, phase_steps=phase_steps, steps=steps) == pytest.approx(0, abs=1e-15)

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
+from PIL import Image
 
+from monai_cl_ext.data import LoadCased
 from monai_cl_ext.handlers import EmbeddingRecord, OverlayRecord
 
 
@@ -81,3 +83,17 @@ def test_a_volume_on_another_grid_is_left_out(tmp_path):
     outputs = [[{"image": image, "label": other, "pred": other}]]
     evaluator(outputs, OverlayRecord(str(tmp_path / "run")))
     assert torch.load(tmp_path / "run" / "overlays.pt", weights_only=True)["overlays"] == []
+
+
+def test_a_volume_that_is_a_folder_of_pictures_is_drawn(tmp_path):
+    folder = tmp_path / "patient"
+    folder.mkdir()
+    pictures = np.random.default_rng(0).integers(0, 255, (6, 20, 30), dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    image = LoadCased(["image"])({"image": str(folder)})["image"]
+    label = torch.zeros(1, *image.shape[1:])
+    label[0, 4:9, 6:11, 2] = 1
+    evaluator([[{"image": image, "label": label, "pred": label}]], OverlayRecord(str(tmp_path / "run")))
+    (overlay,) = torch.load(tmp_path / "run" / "overlays.pt", weights_only=True)["overlays"]
+    assert overlay["slice"] == 2 and overlay["label"].sum() == 25
