@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -77,3 +77,19 @@ def as_list(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [item.strip() for item in value.strip("[]() ").split(",") if item.strip()]
     return list(value) if isinstance(value, Sequence) else [value]
+
+
+def named_values(name: str, value: Any) -> dict[str, Any]:
+    """The values of an option by their names; none where it was not given.
+
+    Raises:
+        ValueError: when it is no mapping, such as text that Fire could not read.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"{name}: expected values by name such as {{epochs: 15, folder: '/data'}}, found {value!r}; texts with "
+            "other signs than letters and digits need quotes of their own"
+        )
+    return {str(key): item for key, item in value.items()}

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import fire
 from fire.decorators import SetParseFns
 from fire.parser import DefaultParseValue
 
+from monai_cl_ext.arguments import named_values
 from monai_cl_ext.errors import mistake
 
 GROUPS = ("bundle", "store", "study", "superpixels")  # commands that have commands of their own
@@ -215,7 +217,7 @@ class Commands:
 
     def slurm_script(
         self, bundle: str, config: str = "pretrain", nodes: int = 2, gpus_per_node: int = 8, cpus_per_gpu: int = 8,
-        hours: int = 24, options: Any = None, settings: Any = None,
+        hours: int = 24, options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """Prints a batch script of Slurm that runs a stage of a bundle on several nodes; give it to sbatch.
 
@@ -227,12 +229,13 @@ class Commands:
             cpus_per_gpu: Cores of each process.
             hours: After which Slurm ends the job; submitted again, it goes on where it stopped.
             options: More options of sbatch, such as {partition: gpu}.
-            settings: Of monai.bundle run, such as {dataset_dir: /data, epochs: 200}.
+            settings: Of monai.bundle run, such as {dataset_dir: '/data', epochs: 200}.
         """
         from monai_cl_ext.slurm import Allocation, batch_script
 
-        allocation = Allocation(nodes, gpus_per_node, cpus_per_gpu, hours, options or {})
-        print(batch_script(bundle, [str(name) for name in _listed(config)], allocation, settings), end="")
+        allocation = Allocation(nodes, gpus_per_node, cpus_per_gpu, hours, named_values("options", options))
+        configs = [str(name) for name in _listed(config)]
+        print(batch_script(bundle, configs, allocation, named_values("settings", settings)), end="")
 
     def store(self) -> Any:
         """The store of prepared volumes: store list, store remove.
@@ -301,7 +304,8 @@ def _prepare(commands: object, arguments: list[str]) -> None:
     kinds = {name: str(parameter.annotation) for name, parameter in known.items()}
     texts = {name: str for name, kind in kinds.items() if kind in ("str", "str | None")}
     lists = {name: _texts for name, kind in kinds.items() if "Sequence[str]" in kind}
-    SetParseFns(**texts, **lists)(command.__func__)
+    flags = {name: partial(_flag, name) for name, kind in kinds.items() if kind == "bool"}
+    SetParseFns(**texts, **lists, **flags)(command.__func__)
     for place, argument in enumerate(arguments[1:], start=2):
         option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
         if argument.startswith("--") and option and option not in known:
@@ -311,6 +315,13 @@ def _prepare(commands: object, arguments: list[str]) -> None:
             following = arguments[place : place + 1]
             if not following or following[0].startswith("--"):
                 raise ValueError(f"{argument}: found no text behind it; give one")
+
+
+def _flag(name: str, value: str) -> bool:
+    """Fire would read false, no and off as texts, which count as true."""
+    if value not in ("True", "False"):
+        raise ValueError(f"--{name}: expected True or False, found {value!r}; write it with a capital letter")
+    return value == "True"
 
 
 def _texts(value: str) -> Any:

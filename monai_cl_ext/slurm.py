@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ def batch_script(
             raise FileNotFoundError(f"{file}: found no such config; give a bundle's folder and names of its configs")
     cores = allocation.gpus_per_node * allocation.cpus_per_gpu
     options = {
-        "job-name": f"{folder.name}_{configs[0]}",
+        "job-name": re.sub(r"\W", "_", f"{folder.name}_{configs[0]}"),
         "nodes": allocation.nodes,
         "ntasks-per-node": 1,
         "gpus-per-node": allocation.gpus_per_node,

@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,30 @@ def test_mistakes_end_in_one_line_and_write_nothing(options, message, monkeypatc
     status = run(monkeypatch, "phantom", "--output", tmp_path / "data", *options)
     assert isinstance(status, str) and message in status and "\n" not in status
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("text", ["false", "no", "0", "true"])
+def test_flags_are_true_or_false_with_a_capital_letter(text, monkeypatch, tmp_path):
+    status = run(monkeypatch, "phantom", "--output", tmp_path / "data", "--patients=1", f"--channel_files={text}")
+    assert (
+        status == f"monai-cl: --channel_files: expected True or False, found '{text}'; write it with a capital letter"
+    )
+    assert run(monkeypatch, "phantom", "--output", tmp_path / "data", "--patients=1", "--channel_files=False") == 0
+    assert run(monkeypatch, "phantom", "--output", tmp_path / "more", "--patients=1", "--channel_files") == 0
+    assert [len(list(tmp_path.glob(f"{name}/imagesTr/*_0000.nii.gz"))) for name in ("data", "more")] == [0, 1]
+
+
+def test_values_by_name_that_fire_cannot_read_are_named(monkeypatch, capsys):
+    bundle = str(Path(__file__).parents[1] / "bundles" / "gcl_segmentation")
+    for name in ("settings", "options"):
+        status = run(monkeypatch, "slurm_script", bundle, "--config=train", f"--{name}={{folder: /data}}")
+        assert (
+            f"{name}: expected values by name such as {{epochs: 15, folder: '/data'}}, found '{{folder: /data}}'"
+            in status
+        )
+    capsys.readouterr()
+    assert run(monkeypatch, "slurm_script", bundle, "--config=train", "--settings={dataset_dir: '/data'}") == 0
+    assert "--dataset_dir /data" in capsys.readouterr().out
 
 
 @pytest.mark.slow

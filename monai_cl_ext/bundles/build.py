@@ -124,4 +124,5 @@ def _readme(page: str, layers: Iterable[Path], name: str, metadata: Config) -> s
     cited = [textwrap.fill(f"[{number}] {text}.", 120) for number, text in enumerate(metadata["references"], start=1)]
     parts["references"] = "\n\n".join(["## References", *cited])
     text = re.sub(r"(?m)^<!-- (\w+) -->$", lambda found: parts[found[1]], page)
+    text = text.replace("{first_stage}", [*metadata["pretrain_stages"], "train"][0])
     return text.replace("{bundle}", name).replace("{stage}", ["train", *metadata["pretrain_stages"]][-1])

@@ -82,6 +82,7 @@ class MixedSlices(Dataset[dict[str, Any]]):
         """One row with its label or the ignored one.
 
         Raises:
+            IndexError: when there is no such row.
             RuntimeError: in a worker of a loader that was started before the last labels were given, and has not them.
         """
         if self._round != int(self._last_round):
@@ -90,6 +91,9 @@ class MixedSlices(Dataset[dict[str, Any]]):
                 f"{int(self._last_round)} were given since; set persistent_workers=False, so that each epoch starts "
                 "workers of its own"
             )
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        index %= len(self)
         if index < len(self.labelled):
             return self.labelled[index]
         index -= len(self.labelled)

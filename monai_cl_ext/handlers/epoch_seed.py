@@ -41,5 +41,7 @@ class EpochSeed:
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
         random.seed(seed)
+        if getattr(engine.state.dataloader, "_iterator", None) is not None:
+            torch.empty((), dtype=torch.int64).random_()  # persistent workers: a new iterator would draw this number
         for target in self.targets:
             target.set_epoch(engine.state.epoch)

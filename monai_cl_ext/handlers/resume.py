@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from monai.engines import Workflow
 
-from monai_cl_ext.distributed import gather_integers, on_first_process, rank
+from monai_cl_ext.distributed import gather_integers, on_first_process, rank, world_size
 from monai_cl_ext.files import load_tensors, remove_leftovers, save_tensors
 from monai_cl_ext.fingerprint import fingerprint
 from monai_cl_ext.finite import not_finite
@@ -27,7 +27,7 @@ class _Facts:
     """What a resumed run must agree with, and the best metrics so far."""
 
     def __init__(self, settings: Mapping[str, Any], evaluator: Workflow | None) -> None:
-        self.settings = fingerprint(dict(settings))
+        self.settings = fingerprint({**settings, "processes": world_size()})
         self.evaluator = evaluator
 
     def state_dict(self) -> dict[str, Any]:
@@ -43,6 +43,7 @@ class _Facts:
                 setattr(self.evaluator.state, name, value)
 
     def differences(self, found: Mapping[str, Any]) -> list[str]:
+        found = {"processes": self.settings["processes"], **found}  # states of before do not tell it
         return [
             f"{name}: was {_short(found.get(name))}, is {_short(self.settings.get(name))}"
             for name in sorted({*self.settings, *found})

@@ -66,6 +66,11 @@ class BCP(TwoStages):
             ValueError: when it does not hold as many unlabeled rows as labeled ones.
         """
         rows = self.rows_of(views[0], tags)
+        if len(rows.unlabelled) != len(rows.labelled):
+            raise ValueError(
+                f"BCP pastes each of {len(rows.labelled)} labeled rows into an unlabeled one and needs as many of "
+                f"these, found {len(rows.unlabelled)}: give the sampler equal numbers, an even batch_size"
+            )
         outside = self.boxes(rows.labelled)
         if self.warming_up:
             image, label = rows.labelled.roll(1, 0), rows.label.roll(1, 0)
@@ -73,11 +78,6 @@ class BCP(TwoStages):
             outside = outside.expand_as(rows.label)
             supervised = supervised_loss(self.loss, maps, rows.label, outside)
             return {"loss": supervised + supervised_loss(self.loss, maps, label, 1 - outside)}
-        if len(rows.unlabelled) != len(rows.labelled):
-            raise ValueError(
-                f"BCP pastes each of {len(rows.labelled)} labeled rows into an unlabeled one and needs as many of "
-                f"these, found {len(rows.unlabelled)}: give the sampler equal numbers, an even batch_size"
-            )
         pseudo = self.pseudo_labels(rows.unlabelled)
         unlabelled = rows.unlabelled.roll(1, 0)  # another partner in each direction, as in the paper
         inwards = torch.lerp(rows.labelled, rows.unlabelled, outside)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from monai_cl_ext.arguments import one_of, positive_integer
+from monai_cl_ext.arguments import named_values, one_of, positive_integer
 from monai_cl_ext.csv_files import read_table, write_table
 from monai_cl_ext.files import write_text
 from monai_cl_ext.screen import logged_to
@@ -96,11 +96,12 @@ class StudyCommands:
         """
         one_of("launcher", launcher, ("local", "slurm"))
         positive_integer("workers", workers)
+        parameters = named_values("slurm", slurm)
         root = whole_path(output)
         plan = keep_plan(root, given(arguments))
         cells = tasks(plan, root)
         print(describe(plan, cells, root))
-        launch = slurm_launcher(root, **(slurm or {})) if launcher == "slurm" else local_launcher(workers)
+        launch = slurm_launcher(root, **parameters) if launcher == "slurm" else local_launcher(workers)
         with alone(root):
             try:
                 run_cells(cells, root, launch, len(cells) if launcher == "slurm" else workers)

@@ -13,12 +13,11 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from monai_cl_ext.metrics.metric import METRICS, Metric
+from monai_cl_ext.study.plan_fields import BEST
 from monai_cl_ext.study.statistics import Estimate, cohen_dz, complete_folds, crossed_interval, permutation_p_value
 
 KEYS = ["method", "labelled", "fold", "draw", "seed", "volume", "patient", "class", "metric"]
 """Columns of ``scores`` that say what a row is about; "value" and "missed" say what was found."""
-BEST = "best"
-"""As a reference: the method of the best mean at each number of labeled patients."""
 
 
 def rows_of(scores: pd.DataFrame, metric: str) -> pd.DataFrame:

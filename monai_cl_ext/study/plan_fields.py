@@ -11,6 +11,8 @@ from monai_cl_ext.study.problems import PROBLEMS
 from monai_cl_ext.study.splits import PARTS
 
 LONGEST_NAME = 100
+BEST = "best"
+"""As a reference of comparisons: the method of the best mean at each number of labeled patients; no method's name."""
 
 
 def refuse_wrong_fields(plan: Any) -> None:
@@ -55,6 +57,7 @@ def _methods(value: Any) -> bool:
         isinstance(value, dict)
         and bool(value)
         and all(_texts(name) and len(name) <= LONGEST_NAME and _texts(bundle) for name, bundle in value.items())
+        and BEST not in value
     )
 
 
@@ -91,7 +94,7 @@ NESTED = (
     "a mapping from names to such mappings as pretrain_settings",
 )
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "methods": (_methods, f"a mapping from names of at most {LONGEST_NAME} characters to bundles"),
+    "methods": (_methods, f"a mapping from names of at most {LONGEST_NAME} characters, but {BEST!r}, to bundles"),
     "labelled": (lambda value: bool(value) and _list_of(_whole)(value), "numbers of patients of at least 1"),
     "draws": (_whole, "an integer of at least 1"),
     "seeds": (_whole, "an integer of at least 1"),

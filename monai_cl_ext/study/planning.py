@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cl_ext.arguments import as_list, positive_integer, positive_number
+from monai_cl_ext.arguments import as_list, named_values, positive_integer, positive_number
 from monai_cl_ext.data.file_names import files_of, image_file
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.leaks import refuse_leaks
@@ -37,7 +37,7 @@ def make_plan(
     Args:
         dataset_dir: Folder of volumes with labels of some, see data.find_cases; for bundles of classification of
             photographs, see data.find_pictures.
-        methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+strategy_gr}";
+        methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+no_local+strategy_gr}";
             "supercl_segmentation > pcl_segmentation" pre-trains by one bundle and trains by the other.
         labelled: Numbers of labeled patients: "[1,2,8]".
         draws: Random draws of the labeled patients; the same ones serve every method.
@@ -107,11 +107,8 @@ def study_settings(
         "settings": settings, "pretrain_settings": pretrain_settings, "stage_settings": stage_settings,
         "method_settings": method_settings, "train_settings": train_settings,
     }  # fmt: skip
-    for name, group in groups.items():
-        if group is not None and not isinstance(group, Mapping):
-            raise ValueError(f"{name} must be values by config id such as '{{epochs: 15}}', found {group!r}")
     return {
-        **{name: {str(key): value for key, value in (group or {}).items()} for name, group in groups.items()},
+        **{name: named_values(name, group) for name, group in groups.items()},
         "scratch_learning_rates": [positive_number("learning rate", rate) for rate in as_list(scratch_learning_rates)],
         "pretrained_learning_rates": [
             positive_number("learning rate", rate) for rate in as_list(pretrained_learning_rates)

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +61,20 @@ _COUNTER = _StepCounter()  # of this process
 
 
 def _begin(made: Any, threads: int, log: Path) -> None:
-    """Prepares a process of the pool."""
+    """Prepares a process of the pool, which ends with the one that made it, however that ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _COUNTER.made = made
     torch.set_num_threads(threads)
     with log.open("a", encoding="utf-8") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _run(folder: Path) -> None:

@@ -59,8 +59,8 @@ def _draw(stage: str, tag: str, curves: dict[str, tuple[Record, Curve]]) -> Draw
         marker = "o" if len(values) <= 20 else None
         lines += axes.plot(steps, values, style, color=color, marker=marker, markersize=3.5, linewidth=1.6)
     record = next(iter(curves.values()))[0]
-    last = max(curve[-1][0] for _, curve in curves.values())
-    axes.set_xlabel("epoch" if last <= record["max_epochs"] else "iteration")
+    by_epoch = all(curve[-1][0] <= found["max_epochs"] for found, curve in curves.values())
+    axes.set_xlabel("epoch" if by_epoch else "iteration")
     axes.set_ylabel(value_name)
     axes.xaxis.get_major_locator().set_params(integer=True)
     partitions = record["settings"].get("partitions")

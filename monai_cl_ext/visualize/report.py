@@ -107,9 +107,10 @@ def evaluated_runs(runs: list[Run]) -> list[tuple[Run, list[Record]]]:
 
 
 def unit_of(runs: list[Run]) -> str:
-    """The unit of distances: mm, or voxels where an evaluation did not use the spacing."""
+    """The unit of distances: mm, or voxels where evaluations did not use the spacing."""
     settings = [run.stages["evaluate"]["settings"] for run in runs if "evaluate" in run.stages]
-    return "mm" if all(found.get("use_spacing", True) for found in settings) else "voxels"
+    units = dict.fromkeys("mm" if found.get("use_spacing", True) else "voxels" for found in settings)
+    return " or ".join(units) or "mm"
 
 
 def from_scratch(run: Run) -> bool:

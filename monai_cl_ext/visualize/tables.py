@@ -63,22 +63,34 @@ def data_table(runs: list[Run]) -> Table:
 
 
 def leak(runs: list[Run]) -> list[str]:
-    """A sentence on whether test patients were trained on, where both are known."""
-    trained: set[str] = set()
-    tested: set[str] = set()
-    for run in runs:
-        for record in run.stages.values():
-            for part, card in record["data"].items():
-                if part == "test":
-                    tested |= set(card["patient_of_volume"])
-                elif part != "validation":
-                    trained |= set(card["patient_of_volume"])
+    """A sentence on whether test patients were trained on, where both are known.
+
+    Runs that test may be of different splits, such as folds, so the patients of each are held against those that it
+    trained on itself, and against those of the runs that test nobody, from whose weights it may have begun.
+    """
+    parts = [_trained_and_tested(run) for run in runs]
+    before = {patient for trained, tested in parts if not tested for patient in trained}
+    trained = {patient for found, _ in parts for patient in found}
+    tested = {patient for _, found in parts for patient in found}
     if not tested or not trained:
         return []
-    both = sorted(trained & tested)
+    both = sorted({patient for own, found in parts for patient in found & (own | before)})
     if both:
         return [f"Warning: {len(both)} of {len(tested)} test patients were trained on: {', '.join(both)}."]
     return [f"None of the {len(tested)} test patients was trained on."]
+
+
+def _trained_and_tested(run: Run) -> tuple[set[str], set[str]]:
+    """The patients that the stages of a run trained on, and those that they tested."""
+    trained: set[str] = set()
+    tested: set[str] = set()
+    for record in run.stages.values():
+        for part, card in record["data"].items():
+            if part == "test":
+                tested |= set(card["patient_of_volume"])
+            elif part != "validation":
+                trained |= set(card["patient_of_volume"])
+    return trained, tested
 
 
 def settings_tables(runs: list[Run]) -> list[Table]:

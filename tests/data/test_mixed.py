@@ -159,3 +159,11 @@ def test_processes_share_a_steps_rows(monkeypatch):
 def test_wrong_arguments_are_named(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         TwoStreamBatchSampler(*arguments)
+
+
+def test_rows_are_counted_from_the_end_too(mixed):
+    assert torch.equal(mixed[-1]["image"], mixed[len(mixed) - 1]["image"]) and mixed[-1]["label"].min() == 255
+    assert torch.equal(mixed[-len(mixed)]["image"], mixed[0]["image"])
+    for index in (-len(mixed) - 1, len(mixed)):
+        with pytest.raises(IndexError, match=f"row {index} of {len(mixed)}"):
+            mixed[index]

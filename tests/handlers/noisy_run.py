@@ -44,7 +44,7 @@ class Broken(Exception):
     pass
 
 
-def make(folder, resume, epochs=4, rate=0.05, width=4, seed=0, states=None):
+def make(folder, resume, epochs=4, rate=0.05, width=4, seed=0, states=None, **loading):
     torch.manual_seed(7)
     method = Noisy(width)
     optimizer = torch.optim.Adam(method.parameters(), lr=rate)
@@ -52,7 +52,7 @@ def make(folder, resume, epochs=4, rate=0.05, width=4, seed=0, states=None):
     images = torch.rand(12, 1, 12, 12, generator=generator)
     data = [{"image": image, "volume": 0, "position": 0.5, "partition": 0} for image in images]
     views = PrepareViews([gcl_policy()], seed=seed)
-    loader = DataLoader(data, batch_size=4, sampler=RandomSampler(data, replacement=True, num_samples=12))
+    loader = DataLoader(data, batch_size=4, sampler=RandomSampler(data, replacement=True, num_samples=12), **loading)
     handlers = [
         EpochSeed(seed, [views]),
         FiniteLoss(),

@@ -6,6 +6,8 @@ import torch
 from ignite.engine import Events
 from noisy_run import Broken, break_off, make, same, weights
 
+from monai_cl_ext.handlers import resume as resume_module
+
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path):
     whole = make(tmp_path / "whole", resume=False)
@@ -93,3 +95,24 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
         engine.run()
     assert [path.name for path in (tmp_path / "resume").iterdir()] == ["resume_checkpoint_1.pt"]
     assert not (tmp_path / "final.pt").exists()
+
+
+def test_workers_that_persist_change_nothing(tmp_path):
+    persistent = {"num_workers": 1, "persistent_workers": True}
+    whole = make(tmp_path / "whole", resume=False)
+    whole.run()
+    for name, loading in (("fresh", {}), ("persistent", persistent)):
+        engine = make(tmp_path / name, resume=False, **loading)
+        break_off(engine, epoch=3)
+        with pytest.raises(Broken):
+            engine.run()
+        resumed = make(tmp_path / name, resume=True, **persistent)
+        resumed.run()
+        assert same(weights(resumed), weights(whole))
+
+
+def test_another_number_of_processes_is_refused(tmp_path, monkeypatch):
+    make(tmp_path, resume=False, epochs=1).run()
+    monkeypatch.setattr(resume_module, "world_size", lambda: 2)
+    with pytest.raises(ValueError, match="processes: was 1, is 2"):
+        make(tmp_path, resume=True, epochs=1)

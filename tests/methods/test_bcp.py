@@ -122,7 +122,8 @@ def test_each_step_has_a_box_of_its_own_and_each_epoch_draws_anew():
 
 
 @pytest.mark.parametrize("rows", [5, 7])
-def test_other_numbers_of_unlabeled_rows_are_refused(rows):
-    method = made(warm_up_steps=0)
+@pytest.mark.parametrize("warm_up_steps", [0, 9])
+def test_other_numbers_of_unlabeled_rows_are_refused(rows, warm_up_steps):
+    method = made(warm_up_steps=warm_up_steps)
     with pytest.raises(ValueError, match=f"BCP pastes each of 3 labeled rows .* found {rows - 3}: give the sampler"):
         method(views(rows, SIZE, dtype=torch.float64), {})

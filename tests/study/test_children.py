@@ -75,3 +75,39 @@ def test_nothing_computes_on_after_the_study(running, kind):
     gone, alive = psutil.wait_procs(cells, timeout=10)
     assert not alive and time.monotonic() - began < 15
     assert study.returncode and not list(Path(root).glob("*/done"))
+
+
+POOL = """
+import sys
+from pathlib import Path
+from monai_cl_ext.study.pool import run_in_pool
+from monai_cl_ext.study.task import Run, Task
+
+if __name__ == "__main__":
+    root = Path(sys.argv[1])
+    settings = {"epochs": 1, "batches_per_epoch": 1}
+    cells = [Task(name, str(root / "plain"), [], [Run(["train"], settings)]) for name in ("a", "b")]
+    (root / "study").mkdir()
+    run_in_pool(cells, root / "study")
+"""
+ASLEEP = {**SLOW, "epochs": 1, "batches_per_epoch": 1, "run": SLOW["run"][1:]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_waits_on_after_a_pool(kind, tmp_path):
+    bundle = Bundle(write_plain_bundle(tmp_path))
+    bundle.path("train").write_text(json.dumps(ASLEEP))
+    (tmp_path / "pool.py").write_text(POOL)
+    study = subprocess.Popen([sys.executable, str(tmp_path / "pool.py"), str(tmp_path)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "study").glob("*/pid"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    children = psutil.Process(study.pid).children(recursive=True)
+    assert len(children) >= 3  # the server of forks, and two workers
+    os.kill(study.pid, kind)
+    study.wait(timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=15)
+    for process in alive:
+        process.kill()
+    assert not alive

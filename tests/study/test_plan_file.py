@@ -113,3 +113,11 @@ def test_a_record_of_bundles_that_is_damaged_is_named(study):
         (study / "environment.json").write_text(text)
         with pytest.raises(ValueError, match=r"environment.json (does not tell|tells of)"):
             keep_plan(study, {})
+
+
+def test_no_method_is_called_as_comparisons_call_the_best_one(study):
+    content = json.loads((study / "plan.json").read_text())
+    content["methods"] = {"best": next(iter(content["methods"].values()))}
+    (study / "plan.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="methods must be a mapping from names of at most 100 characters, but 'best'"):
+        Plan.read(study / "plan.json")

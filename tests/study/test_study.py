@@ -139,7 +139,7 @@ def test_a_plan_survives_its_file(phantom, tmp_path):
             {"train_settings": {**SHORT, "learning_rate": 0.01}, "scratch_learning_rates": [0.1]},
             r"train_settings: learning_rate is given, but scratch chooses among \[0.1\]; leave it out, or give --scr",
         ),
-        ({"train_settings": [1]}, "train_settings must be values by config id"),
+        ({"train_settings": [1]}, "train_settings: expected values by name"),
         ({"methods": {"a": "gcl_segmentation > scratch"}}, "a: expected BUNDLE, or BUNDLE > BUNDLE"),
         ({"methods": {"a": "gcl_segmentation > pcl_segmentation > x"}}, "a: expected BUNDLE, or BUNDLE > BUNDLE"),
     ],

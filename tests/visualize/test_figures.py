@@ -11,6 +11,7 @@ from figure_checks import check_names, check_room
 from matplotlib.colors import to_rgb
 
 from monai_cl_ext.visualize import (
+    curves,
     draw_curves,
     draw_embeddings,
     draw_overlays,
@@ -185,3 +186,10 @@ def test_curves_are_those_of_the_event_files(runs):
     assert values[0] == pytest.approx(np.mean([1 / step for step in range(1, 7)])) and steps[0] == 3
     dice = drawings["train"][1]
     assert [text.get_text() for text in dice.figure.legends[0].get_texts()] == ["pretrained", "scratch"]
+
+
+@pytest.mark.parametrize("epochs", [(15, 30), (30, 15)])
+def test_curves_of_runs_of_different_lengths_count_epochs(epochs, tmp_path):
+    record = {"max_epochs": epochs[0], "settings": {}}, {"max_epochs": epochs[1], "settings": {}}
+    shown = {str(n): (record[n], [(epoch, 0.5) for epoch in range(1, epochs[n] + 1)]) for n in range(2)}
+    assert curves._draw("train", "mean_dice", shown).figure.axes[0].get_xlabel() == "epoch"

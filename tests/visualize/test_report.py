@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import fabricated
 import pytest
@@ -17,6 +18,7 @@ from workflows import SMALL, copy_bundle, run
 
 from monai_cl_ext.data import write_phantom
 from monai_cl_ext.visualize import find_runs, write_report
+from monai_cl_ext.visualize.report import unit_of
 from monai_cl_ext.visualize.training_sections import training_sections
 
 
@@ -192,3 +194,23 @@ def test_a_real_run_of_the_bundle_fills_every_section(tmp_path):
     assert names == {"batch.pt", "embeddings.pt", "metrics.csv", "overlays.pt", "run_evaluate.json",
                      "run_pretrain_global.json", "run_train.json", "config_pretrain_global.json", "config_train.json",
                      "config_evaluate.json"}  # fmt: skip
+
+
+def test_folds_leak_nothing_into_each_other(tmp_path):
+    for name, trained, tested in (("fold0", ["a", "b"], ["c"]), ("fold1", ["b", "c"], ["a"])):
+        (tmp_path / name).mkdir()
+        record = fabricated.record(
+            "train", 1.0, {}, {"training": fabricated.card(trained), "test": fabricated.card(tested)}
+        )
+        (tmp_path / name / "run_train.json").write_text(json.dumps(record))
+    assert "None of the 2 test patients was trained on." in write_report(tmp_path).read_text()
+    (tmp_path / "pretrained").mkdir()
+    record = fabricated.record("pretrain", 0.0, {}, {"training": fabricated.card(["a", "d"])})
+    (tmp_path / "pretrained" / "run_pretrain.json").write_text(json.dumps(record))
+    assert "Warning: 1 of 2 test patients were trained on: a." in write_report(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("spacing, unit", [([True], "mm"), ([False], "voxels"), ([True, False], "mm or voxels")])
+def test_distances_of_both_units_are_told_so(spacing, unit):
+    runs = [SimpleNamespace(stages={"evaluate": {"settings": {"use_spacing": used}}}) for used in spacing]
+    assert unit_of(runs) == unit
