@@ -37,7 +37,7 @@ def make_plan(
     Args:
         dataset_dir: Folder of volumes with labels of some, see data.find_cases; for bundles of classification of
             photographs, see data.find_pictures.
-        methods: "[scratch,gcl_segmentation+strategy_gr]", or with names: "{G^R: gcl_segmentation+no_local+strategy_gr}";
+        methods: "[scratch,gcl_segmentation]", or with names: "{G^R: gcl_segmentation+no_local+strategy_gr}";
             "supercl_segmentation > pcl_segmentation" pre-trains by one bundle and trains by the other.
         labelled: Numbers of labeled patients: "[1,2,8]".
         draws: Random draws of the labeled patients; the same ones serve every method.
