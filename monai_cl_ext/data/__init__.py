@@ -18,6 +18,7 @@ from monai_cl_ext.data.pictures import classes_of, find_pictures
 from monai_cl_ext.data.preprocessing import beside_slices, volume_transform
 from monai_cl_ext.data.sampler import PartitionBatchSampler
 from monai_cl_ext.data.scaling import intensity_scaling
+from monai_cl_ext.data.slice_batches import SliceBatchSampler
 from monai_cl_ext.data.slices import SliceDataset
 from monai_cl_ext.data.spacing import AxisSpacingd
 from monai_cl_ext.data.splits import draw_patients, split_by_patient, split_patients, unlabelled_cases
@@ -35,6 +36,7 @@ __all__ = [
     "PhantomVolume",
     "PictureDataset",
     "RandomPatches",
+    "SliceBatchSampler",
     "SliceDataset",
     "TwoStreamBatchSampler",
     "beside_slices",

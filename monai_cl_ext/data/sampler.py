@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 
 from monai_cl_ext import distributed
 from monai_cl_ext.arguments import positive_integer
+from monai_cl_ext.data.steps import steps_without_repeats
 from monai_cl_ext.names import first_names
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class PartitionBatchSampler(Sampler[list[int]]):
         self._check_enough()
         generator = np.random.default_rng((self.seed, self.epoch))
         # Every process makes the plan of all, so that nothing has to be exchanged.
-        drawn = self._volume_order(len(self), generator)
+        drawn = steps_without_repeats(len(self.volumes), self._volumes_per_step(), len(self), generator)
         uniform = generator.random((*drawn.shape, self.partitions))
         slices = self._slices[self._first[drawn] + (uniform * self._count[drawn]).astype(np.int64)]
         mine = distributed.rank() * self.volumes_per_batch
@@ -129,19 +130,6 @@ class PartitionBatchSampler(Sampler[list[int]]):
                 "which may meet in a batch"
             )
         return "\n".join(lines)
-
-    def _volume_order(self, steps: int, generator: np.random.Generator) -> np.ndarray:
-        """Volumes of every step of all processes, (steps, volumes a step), no volume twice in a row."""
-        size, total = self._volumes_per_step(), len(self.volumes)
-        order = np.empty(0, dtype=np.int64)
-        while len(order) < steps * size:
-            # A step may take the end of one permutation and the start of the next: the start avoids what the end holds.
-            end = order[len(order) - len(order) % size :]
-            fresh = generator.permutation(np.setdiff1d(np.arange(total), end))
-            start = fresh[: -len(order) % size]
-            rest = generator.permutation(np.setdiff1d(np.arange(total), start))
-            order = np.concatenate([order, start, rest])
-        return order[: steps * size].reshape(steps, size)
 
     def _volumes_per_step(self) -> int:
         return self.volumes_per_batch * distributed.world_size()

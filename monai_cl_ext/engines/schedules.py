@@ -35,19 +35,21 @@ def cosine_value(
     return end + (start - end) * (1 + cos(pi * progress)) / 2
 
 
-def phased_cosine(made: int, *, phases: int, phase_steps: int, steps: int) -> float:
-    """Half a cosine from 1 to 0 in each phase of a run, the factor of a learning rate for ``LambdaLR``.
+def phased_cosine(made: int, *, epochs: int, batches_per_epoch: int, rounds: int) -> float:
+    """Half a cosine from 1 to 0 in each phase of ``methods.SelfTraining``, the factor that ``LambdaLR`` takes.
 
     Args:
         made: number of the steps made.
-        phases: their number.
-        phase_steps: steps of each phase but the last, which has the rest.
-        steps: of the whole run.
+        epochs: of the whole run; those left over by equal phases belong to the last one.
+        batches_per_epoch: steps of an epoch.
+        rounds: phases after the first.
     """
-    phase = min(made // phase_steps, phases - 1)
-    begin = phase * phase_steps
-    length = steps - begin if phase == phases - 1 else phase_steps
-    return cosine_value(made - begin + 1, start=1.0, end=0.0, steps=length)
+    length = epochs // (rounds + 1) * batches_per_epoch
+    phase = min(made // length, rounds)
+    begin = phase * length
+    return cosine_value(
+        made - begin + 1, start=1.0, end=0.0, steps=length if phase < rounds else epochs * batches_per_epoch - begin
+    )
 
 
 def ramp_up_value(current_step: int, *, value: float, steps: int, begin: int = 0) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ class OverlayRecord:
     def _draw(self, engine: Engine) -> None:
         for item in engine.state.output:
             name = file_name(item)
-            image = self.load({"image": name})["image"]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the evaluation has told what is odd about it
+                image = self.load({"image": name})["image"]
             label, prediction = (label_map(item, key).cpu() for key in ("label", "pred"))
             if image.shape[1:] == label.shape == prediction.shape and label.ndim == 3:
                 steps = affine_to_spacing(image.affine, r=3).tolist()

@@ -118,10 +118,12 @@ def test_negative_steps_of_a_ramp_up_are_refused():
         ramp_up_value(1, value=0.1, steps=-1)
 
 
-@pytest.mark.parametrize("phases, phase_steps, steps", [(4, 7, 30), (4, 7, 28), (2, 1, 5), (1, 9, 9)])
-def test_each_phase_is_a_cosine_of_its_own_and_the_last_takes_the_rest(phases, phase_steps, steps):
-    rest = steps - (phases - 1) * phase_steps
-    expected = np.concatenate([array(1.0, 0.0, length) for length in [phase_steps] * (phases - 1) + [rest]])
-    found = [phased_cosine(made, phases=phases, phase_steps=phase_steps, steps=steps) for made in range(steps)]
+@pytest.mark.parametrize("epochs, batches, rounds", [(10, 3, 3), (8, 7, 3), (5, 1, 1), (9, 2, 0)])
+def test_each_phase_is_a_cosine_of_its_own_and_the_last_takes_the_rest(epochs, batches, rounds):
+    equal = epochs // (rounds + 1) * batches
+    lengths = [equal] * rounds + [epochs * batches - rounds * equal]
+    expected = np.concatenate([array(1.0, 0.0, length) for length in lengths])
+    given = {"epochs": epochs, "batches_per_epoch": batches, "rounds": rounds}
+    found = [phased_cosine(made, **given) for made in range(epochs * batches)]
     np.testing.assert_allclose(found, expected, atol=1e-15)
-    assert phased_cosine(steps, phases=phases, phase_steps=phase_steps, steps=steps) == pytest.approx(0, abs=1e-15)
+    assert phased_cosine(epochs * batches, **given) == pytest.approx(0, abs=1e-15)
