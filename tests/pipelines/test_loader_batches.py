@@ -12,7 +12,7 @@ from nifti_data import write_volumes
 from torch.utils.data import default_convert
 
 from monai_cl_ext import data, losses, methods
-from monai_cl_ext.data import NeighborBatchSampler, PartitionBatchSampler, TwoStreamBatchSampler
+from monai_cl_ext.data import NeighborBatchSampler, PartitionBatchSampler, SliceBatchSampler, TwoStreamBatchSampler
 from monai_cl_ext.losses import DeSDLoss, DINOLoss, MaskedDiceCELoss, SwAVLoss
 from monai_cl_ext.networks import (
     DeformationGenerator,
@@ -205,6 +205,7 @@ SAMPLERS = {
     "PartitionBatchSampler": lambda facts: PartitionBatchSampler(
         facts("volume"), facts("partition"), 2, seed=1, partitions=2
     ),
+    "SliceBatchSampler": lambda facts: SliceBatchSampler(facts("volume"), 2, 3, seed=1),
     "TwoStreamBatchSampler": lambda facts: TwoStreamBatchSampler(
         [row for row, known in enumerate(facts("class")) if known],
         [row for row, known in enumerate(facts("class")) if not known], 1, 1, seed=1,
