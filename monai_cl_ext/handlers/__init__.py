@@ -13,6 +13,7 @@ from .progress import Progress
 from .resume import Resume
 from .run_record import RunRecord
 from .save_weights import SaveWeights
+from .seen_images_warning import SeenImagesWarning
 from .sync_buffers import SyncBuffers
 from .track_wandb import TrackWandB
 
@@ -30,6 +31,7 @@ __all__ = [
     "RunRecord",
     "SaveClassNames",
     "SaveWeights",
+    "SeenImagesWarning",
     "SyncBuffers",
     "TrackWandB",
 ]

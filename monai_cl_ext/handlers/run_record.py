@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from monai_cl_ext.engines.batch_record import batch_record
 from monai_cl_ext.event_files import EventFiles
 from monai_cl_ext.files import sha256_of, write_tensors, write_text
 from monai_cl_ext.fingerprint import fingerprint
+from monai_cl_ext.handlers.data_part import files_and_patients
 from monai_cl_ext.handlers.evaluated_volumes import volume_names
 from monai_cl_ext.handlers.run_config import config_being_built
 
@@ -181,18 +182,12 @@ def data_facts(content: Any) -> dict[str, Any]:
     Of pictures, which are many to a patient, it has the patients alone.
 
     Args:
-        content: a dataset with ``patients`` and ``files``, a dataset whose ``data`` is a list of cases, or such a list.
+        content: as :func:`files_and_patients` takes it.
     """
-    from monai_cl_ext.data.file_names import image_file  # not above: training needs none of what reads data
-
+    files, patients = files_and_patients(content)
     parts: dict[str, Any] = {}
     if hasattr(content, "files"):
-        files, patients = list(content.files), list(content.patients)
         parts = {"slices": len(content), "slice_size": list(content[0]["image"].shape[1:])}
-    else:
-        cases: Sequence[Mapping[str, Any]] = getattr(content, "data", content)
-        files = [image_file(case) for case in cases]
-        patients = [str(case.get("patient", case["image"])) for case in cases]
     if len(files) == len(patients):
         parts["volume_names"] = volume_names(files)
     return {"patients": len(set(patients)), "volumes": len(patients), **parts, "patient_of_volume": patients}

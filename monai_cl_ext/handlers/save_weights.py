@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
@@ -13,7 +16,8 @@ from torch import Tensor, nn
 from monai_cl_ext.arguments import one_of
 from monai_cl_ext.distributed import on_first_process
 from monai_cl_ext.files import save_tensors
-from monai_cl_ext.networks.trained_blocks import note_trained_blocks
+from monai_cl_ext.handlers.data_part import files_and_patients
+from monai_cl_ext.networks.weight_notes import images_noted_in, note_trained_blocks, note_trained_images
 
 NO_SCORE = (
     "no label of the validation volumes holds a class, so no epoch is better than another and the weights of the first "
@@ -33,6 +37,9 @@ class SaveWeights:
         path: file to write; its folder is made when missing.
         when: "completed" (attach to a trainer) or "best" (attach to an evaluator with a key metric).
         blocks: decoder blocks that were pre-trained, noted in the file for ``networks.load_pretrained(blocks=None)``.
+        data: dataset that is trained on, with ``files`` as ``data.SliceDataset`` or with ``data``, a list of cases:
+            hashes that mark its images are noted in the file for ``SeenImagesWarning``.
+        start: file or files of weights that the training began with, whose marks are noted too; empty ones are none.
 
     Raises:
         FloatingPointError: on saving, when a weight is NaN or infinite; the file is as it was.
@@ -40,15 +47,27 @@ class SaveWeights:
             first, which writes, has raised.
     """
 
-    def __init__(self, network: nn.Module, path: str, when: str = "completed", blocks: int = 0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str,
+        when: str = "completed",
+        blocks: int = 0,
+        data: Any = None,
+        start: str | Sequence[str] | None = None,
+    ) -> None:
         self.network = network
         self.path = Path(path)
         self.when = one_of("when", when, ("completed", "best"))
         self.blocks = blocks
+        self.data = data
+        self.marks: list[str] | None = None
+        self.start = start if isinstance(start, (list, tuple)) else [start]
         self.logger = logging.getLogger(__name__)
 
     def attach(self, engine: Engine) -> None:
         """Writes on COMPLETED, or at the end of each epoch of an evaluator that found a new best metric."""
+        engine.add_event_handler(Events.STARTED, self._note_images)
         if self.when == "completed":
             engine.add_event_handler(Events.COMPLETED, self.save)
         else:
@@ -68,9 +87,28 @@ class SaveWeights:
         """Writes the weights now; every process has to call it."""
         self._write()
 
+    @on_first_process
+    def _note_images(self, engine: Engine) -> None:
+        """Once, when the engine starts: what is missing is told before the training, and its start is as it was."""
+        if self.data is None or self.marks is not None:
+            return
+        from monai_cl_ext.data.image_marks import image_marks  # not above: training needs none of what reads data
+
+        files, _ = files_and_patients(self.data)
+        marks = image_marks(tuple(files))
+        if len(marks) < len({*files}):
+            self.logger.warning(
+                "%d image(s) cannot be read, so %s will not know them", len({*files}) - len(marks), self.path
+            )
+        self.marks = sorted({*marks.values(), *images_noted_in(*self.start)})
+
     def _write(self) -> None:
         weights = self.network.state_dict()
+        if not hasattr(weights, "__dict__"):  # a plain one of the network's own, to which no note can be added
+            weights = OrderedDict(weights)
         if self.blocks:
             note_trained_blocks(weights, self.blocks)
+        if self.marks:
+            note_trained_images(weights, self.marks)
         save_tensors(self.path, weights)
         self.logger.info("wrote %s", self.path)

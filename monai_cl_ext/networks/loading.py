@@ -19,7 +19,7 @@ from monai_cl_ext.names import first_names
 from monai_cl_ext.networks.checkpoint import WRAPPERS, equal_tensors, read_state, refuse_not_finite
 from monai_cl_ext.networks.published import Published, published_weights
 from monai_cl_ext.networks.stages import stages
-from monai_cl_ext.networks.trained_blocks import noted_trained_blocks
+from monai_cl_ext.networks.weight_notes import noted_trained_blocks
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from monai_cl_ext.files import load_tensors
 from monai_cl_ext.handlers import EpochSeed, Resume
 from monai_cl_ext.methods import Adversary, DiRA, MoCo
 from monai_cl_ext.networks import load_pretrained, patch_discriminator
-from monai_cl_ext.networks.trained_blocks import note_trained_blocks
+from monai_cl_ext.networks.weight_notes import note_trained_blocks
 from monai_cl_ext.transforms import (
     PrepareViews,
     ViewPolicy,

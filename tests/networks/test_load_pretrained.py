@@ -14,7 +14,7 @@ from torch import nn
 from monai_cl_ext.handlers import SaveWeights
 from monai_cl_ext.networks import GCLUNet, load_pretrained, stages, with_pretrained
 from monai_cl_ext.networks.checkpoint import unwrapped
-from monai_cl_ext.networks.trained_blocks import note_trained_blocks, noted_trained_blocks
+from monai_cl_ext.networks.weight_notes import note_trained_blocks, noted_trained_blocks
 
 
 def unet(seed=0, classes=2, features=(4, 4, 8, 8, 8, 4), in_channels=1):
