@@ -5,41 +5,43 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 
 MARK_DIGITS = 16
 SAMPLE = 1 << 16  # bytes
 
 
-@lru_cache(maxsize=4)
-def image_marks(files: Sequence[str]) -> dict[str, str]:
+def image_marks(files: Iterable[str]) -> dict[str, str]:
     """For each image that can be read, a mark by which it is known again under any name and in any folder.
 
     It is made of the size of a file and of samples at its beginning, middle and end, so that a copy which was
     compressed or written anew has another mark. Of a folder the middle file is looked at.
 
     Args:
-        files: path of each image, of several channels the first, as a tuple; a series is a folder.
+        files: path of each image, of several channels the first; a series is a folder.
 
     Returns:
-        ``MARK_DIGITS`` digits by path.
+        ``MARK_DIGITS`` digits by path. What cannot be read has none: whoever reads its voxels will say why.
     """
-    marks = {path: _mark(path) for path in files}
-    return {path: mark for path, mark in marks.items() if mark is not None}
+    marks = {}
+    for path in files:
+        with suppress(OSError, ValueError, IndexError):
+            file = _one_file(os.path.expanduser(path))
+            facts = os.stat(file)
+            marks[path] = _mark(file, facts.st_size, facts.st_mtime_ns)
+    return marks
 
 
-def _mark(path: str) -> str | None:
-    """The mark of one image; None of what cannot be read, since whoever reads the voxels will say why."""
-    try:
-        with open(_one_file(os.path.expanduser(path)), "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.sha256(str(size).encode())
-            for place in (0, size // 2, max(size - SAMPLE, 0)):
-                file.seek(place)
-                digest.update(file.read(SAMPLE))
-    except (OSError, ValueError, IndexError):
-        return None
+@lru_cache(maxsize=1 << 16)
+def _mark(file: str, size: int, changed: int) -> str:
+    """The mark of one file, which several handlers of a run ask for, found once as long as it was not changed."""
+    digest = hashlib.sha256(str(size).encode())
+    with open(file, "rb") as content:
+        for place in (0, size // 2, max(size - SAMPLE, 0)):
+            content.seek(place)
+            digest.update(content.read(SAMPLE))
     return digest.hexdigest()[:MARK_DIGITS]
 
 

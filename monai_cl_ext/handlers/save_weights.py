@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from monai_cl_ext.arguments import one_of
 from monai_cl_ext.distributed import on_first_process
 from monai_cl_ext.files import save_tensors
 from monai_cl_ext.handlers.data_part import files_and_patients
-from monai_cl_ext.networks.weight_notes import images_noted_in, note_trained_blocks, note_trained_images
+from monai_cl_ext.networks.weight_notes import WeightFiles, images_noted_in, note_trained_blocks, note_trained_images
 
 NO_SCORE = (
     "no label of the validation volumes holds a class, so no epoch is better than another and the weights of the first "
@@ -54,7 +53,7 @@ class SaveWeights:
         when: str = "completed",
         blocks: int = 0,
         data: Any = None,
-        start: str | Sequence[str] | None = None,
+        start: WeightFiles = None,
     ) -> None:
         self.network = network
         self.path = Path(path)
@@ -62,7 +61,7 @@ class SaveWeights:
         self.blocks = blocks
         self.data = data
         self.marks: list[str] | None = None
-        self.start = start if isinstance(start, (list, tuple)) else [start]
+        self.start = start
         self.logger = logging.getLogger(__name__)
 
     def attach(self, engine: Engine) -> None:
@@ -95,12 +94,12 @@ class SaveWeights:
         from monai_cl_ext.data.image_marks import image_marks  # not above: training needs none of what reads data
 
         files, _ = files_and_patients(self.data)
-        marks = image_marks(tuple(files))
+        marks = image_marks(files)
         if len(marks) < len({*files}):
             self.logger.warning(
                 "%d image(s) cannot be read, so %s will not know them", len({*files}) - len(marks), self.path
             )
-        self.marks = sorted({*marks.values(), *images_noted_in(*self.start)})
+        self.marks = sorted({*marks.values(), *images_noted_in(self.start)})
 
     def _write(self) -> None:
         weights = self.network.state_dict()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from ignite.engine import Engine, Events
 from monai_cl_ext.distributed import on_first_process
 from monai_cl_ext.handlers.data_part import files_and_patients
 from monai_cl_ext.names import first_names
-from monai_cl_ext.networks.weight_notes import images_noted_in
+from monai_cl_ext.networks.weight_notes import WeightFiles, images_noted_in, weight_files
 
 
 class SeenImagesWarning:
@@ -28,8 +27,8 @@ class SeenImagesWarning:
             of cases; or such a list.
     """
 
-    def __init__(self, weights: str | Sequence[str] | None, data: Any) -> None:
-        self.weights: list[Any] = list(weights) if isinstance(weights, (list, tuple)) else [weights]
+    def __init__(self, weights: WeightFiles, data: Any) -> None:
+        self.weights = weight_files(weights)
         self.data = data
 
     def attach(self, engine: Engine) -> None:
@@ -40,14 +39,14 @@ class SeenImagesWarning:
     def _warn(self, engine: Engine) -> None:
         from monai_cl_ext.data.image_marks import image_marks  # not above: training needs none of what reads data
 
-        noted = images_noted_in(*self.weights)
+        noted = images_noted_in(self.weights)
         files, patients = files_and_patients(self.data)
         names = patients if len(patients) == len(files) else [Path(file).name for file in files]
-        marks = image_marks(tuple(files)) if noted else {}
+        marks = image_marks(files) if noted else {}
         seen = [name for file, name in zip(files, names, strict=True) if marks.get(file) in noted]
         if seen:
             warnings.warn(
-                f"{', '.join(str(path) for path in self.weights if path)}: trained on {len(seen)} of the {len(files)} "
+                f"{', '.join(self.weights)}: trained on {len(seen)} of the {len(files)} "
                 f"images that are validated or scored here, of {first_names(map(repr, dict.fromkeys(seen)))}, so their "
                 "scores are too good. Where that is not meant, train again with one split for all stages (the same "
                 "validation_patients, test_patients, split_seed and options of cases), and remove copies of images",

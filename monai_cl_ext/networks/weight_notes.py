@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from monai_cl_ext.networks.checkpoint import read_state
 
 BLOCKS, IMAGES = "trained_blocks", "trained_images"
+
+WeightFiles: TypeAlias = str | Path | Sequence[str | Path | None] | None
 
 
 def note_trained_blocks(state: Any, blocks: int) -> None:
@@ -39,12 +41,17 @@ def noted_trained_images(state: Any) -> set[str]:
     return set(_noted(state, IMAGES, ()))
 
 
-def images_noted_in(*paths: str | Path | None) -> set[str]:
-    """The marks that were noted in files; none where no file is named, there is none, or it holds no state_dict."""
-    return {mark for path in paths if path for mark in _read(str(path), _changed(path))}
+def weight_files(weights: WeightFiles) -> list[str]:
+    """The files of an argument that names one or several; an empty name is none."""
+    return [str(path) for path in (weights if isinstance(weights, (list, tuple)) else [weights]) if path]
 
 
-def _changed(path: str | Path) -> int:
+def images_noted_in(weights: WeightFiles) -> set[str]:
+    """The marks that were noted in a file or files; none where there is no file, or it holds no state_dict."""
+    return {mark for path in weight_files(weights) for mark in _read(path, _changed(path))}
+
+
+def _changed(path: str) -> int:
     with suppress(OSError):
         return os.stat(path).st_mtime_ns
     return 0
