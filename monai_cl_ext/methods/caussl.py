@@ -54,8 +54,9 @@ class CauSSL(CrossPseudoSupervision):
         self.independence_weight = weight("independence_weight", independence_weight)
         self.begin = whole_number("begin", begin)
         self.every = positive_integer("every", every)
-        dependence = _MutualDependence([len(each) for each in filters(network)])
-        dependence(filters(network), filters(second))  # refuses networks that differ
+        own = filters(network)
+        dependence = _MutualDependence([len(each) for each in own]).to(own[0].device)
+        dependence(own, filters(second))  # refuses networks that differ
         self.adversary = Adversary(dependence, partial(Adam, lr=2e-2))
 
     @property
