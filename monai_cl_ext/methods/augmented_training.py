@@ -12,7 +12,7 @@ from torch import nn
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.methods.learned_augmentation import noise_for
 from monai_cl_ext.methods.method import Method
-from monai_cl_ext.methods.mixup import one_hot_label
+from monai_cl_ext.methods.mixup import one_hot_label, takes_soft_labels
 from monai_cl_ext.methods.random_cuts import random_cuts
 from monai_cl_ext.methods.supervised import Supervised
 from monai_cl_ext.networks.field_generator import FieldGenerator
@@ -33,6 +33,9 @@ class AugmentedTraining(Method):
         supervised: what trains on soft labels, ``Supervised`` or ``Mixup``; its loss is without ``to_onehot_y``.
         deformation, intensity: the generators, for images of this size.
         num_classes: background included.
+
+    Raises:
+        ValueError: when the loss has ``to_onehot_y``.
     """
 
     views = 1
@@ -41,6 +44,7 @@ class AugmentedTraining(Method):
         self, supervised: Supervised, deformation: FieldGenerator, intensity: FieldGenerator, num_classes: int
     ) -> None:
         super().__init__()
+        takes_soft_labels(supervised.loss)
         self.supervised = supervised
         self.deformation = deformation.requires_grad_(False)
         self.intensity = intensity.requires_grad_(False)

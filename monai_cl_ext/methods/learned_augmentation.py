@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from monai_cl_ext.arguments import weight, whole_number
 from monai_cl_ext.methods.adversary import Adversary
 from monai_cl_ext.methods.deep_supervision import maps_of, supervised_loss
-from monai_cl_ext.methods.mixup import one_hot_label
+from monai_cl_ext.methods.mixup import one_hot_label, takes_soft_labels
 from monai_cl_ext.methods.random_cuts import random_cuts
 from monai_cl_ext.methods.semi_supervised import SemiSupervised
 from monai_cl_ext.networks.field_generator import NOISE, FieldGenerator
@@ -49,6 +49,9 @@ class LearnedAugmentation(SemiSupervised):
         released_detached: as the released code computes it, whatever the paper says: no gradient of the segmentation
             reaches G. The network is shown fields of G in evaluation mode, and G changes images that these have
             changed already.
+
+    Raises:
+        ValueError: when the loss has ``to_onehot_y``, or for arguments out of their range.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class LearnedAugmentation(SemiSupervised):
         warm_up_steps: int = 0,
         released_detached: bool = False,
     ) -> None:
-        super().__init__(network, loss, labelled_per_batch, consistency_weight)
+        super().__init__(network, takes_soft_labels(loss), labelled_per_batch, consistency_weight)
         self.generator = generator
         self.adversary = adversary
         self.reward = weight("reward", reward)

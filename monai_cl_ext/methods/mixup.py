@@ -33,12 +33,15 @@ class Mixup(Supervised):
         num_classes: background included.
         alpha: of the Beta distribution; the smaller, the closer l is to 0 or 1.
         seed: the run's seed; the draws of an epoch follow from (seed, rank, epoch).
+
+    Raises:
+        ValueError: when the loss has ``to_onehot_y``.
     """
 
     def __init__(
         self, network: nn.Module, loss: nn.Module, num_classes: int, alpha: float = 0.1, seed: int = 0
     ) -> None:
-        super().__init__(network, loss)
+        super().__init__(network, takes_soft_labels(loss))
         self.num_classes = positive_integer("num_classes", num_classes)
         self.alpha = positive_number("alpha", alpha)
         self.generator = EpochGenerator(mix_seed(STREAM, int(seed)))
@@ -73,6 +76,15 @@ def one_hot_label(label: Tensor, num_classes: int) -> Tensor:
         return label
     check_classes("label", label, num_classes, OUTPUTS)
     return one_hot(label, num_classes)
+
+
+def takes_soft_labels(loss: nn.Module) -> nn.Module:
+    """The loss; a ValueError for one of MONAI's that makes class indices one-hot itself."""
+    if any(getattr(module, "to_onehot_y", False) for module in loss.modules()):
+        raise ValueError(
+            f"{type(loss).__name__} has to_onehot_y: labels are one-hot and may be soft here, so make it without"
+        )
+    return loss
 
 
 def mixed(rows: Tensor, params: Tensor) -> Tensor:

@@ -53,8 +53,14 @@ class Evaluator(nn.Module):
             image: (B, in_channels, *S), which they were predicted for.
 
         Raises:
-            ValueError: when the maps and the image are of different sizes, or too small.
+            ValueError: when maps or image have other channels, are of different sizes, or too small.
         """
+        channels, expected = (maps.shape[1], image.shape[1]), (self.of_maps.in_channels, self.of_image.in_channels)
+        if channels != expected:
+            raise ValueError(
+                f"the evaluator was made for {expected[0]} maps and images of {expected[1]} channels, found "
+                f"{channels[0]} and {channels[1]}: set its map_channels and in_channels"
+            )
         if maps.shape[2:] != image.shape[2:]:
             raise ValueError(
                 f"the evaluator takes maps and image of one size, found {tuple(maps.shape[2:])} and "

@@ -32,8 +32,8 @@ class FieldGenerator(nn.Module):
     """The generator of Chaitanya et al. (IPMI 2019; MedIA 2021), whose field changes images and their labels alike.
 
     Noise is spread over the image by a linear layer and five levels of bilinear upsampling and a 2x2 unit; two 3x3
-    units read the image; two more read both. A unit is convolution with bias, batch normalization (moving average with
-    decay 0.99, eps 1e-3), ReLU; the last level of the noise has the convolution alone. It is made for one image size.
+    units read the image; two more read both. A unit is convolution with bias, batch normalization (eps 1e-3), ReLU; the
+    last level of the noise has the convolution alone. It is made for one image size.
 
     Args:
         image_size: multiples of 32.
@@ -161,7 +161,7 @@ class IntensityGenerator(FieldGenerator):
 def _unit(dims: int, before: int, after: int, kernel: int = 3) -> list[nn.Module]:
     return [
         Conv[Conv.CONV, dims](before, after, kernel_size=kernel, padding=1 if kernel == 3 else 0),
-        Norm[Norm.BATCH, dims](after, eps=1e-3, momentum=0.01),
+        Norm[Norm.BATCH, dims](after, eps=1e-3),
         nn.ReLU(inplace=True),
     ]
 

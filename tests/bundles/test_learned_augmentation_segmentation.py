@@ -71,13 +71,18 @@ def test_each_stage_leaves_a_generator_and_the_last_one_the_stock_network(traine
 
 def test_the_parts_of_the_loss_and_what_fields_do_are_logged(trained):
     root, _ = trained
-    for stage, told in (("train_deformation", {"displacement", "folded"}), ("train_intensity", {"change"})):
+    losses, deformed, changed = {"adversarial", "discriminator", "supervised"}, {"displacement", "folded"}, {"change"}
+    for folder, told, parts, steps in (
+        ("train_deformation", deformed, losses, 6 - WARM_UP),
+        ("train_intensity", changed, losses, 6 - WARM_UP),
+        ("", deformed | changed, set(), 6),
+    ):
         tags = {}
-        for file in (root / "eval" / stage).glob("events.out.tfevents*"):
+        for file in (root / "eval" / folder).glob("events.out.tfevents*"):
             events = EventAccumulator(str(file)).Reload()
             tags |= {tag: len(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
-        assert told | {"train_loss", "adversarial", "discriminator", "supervised"} <= set(tags)
-        assert all(tags[tag] == 6 - WARM_UP for tag in told)
+        assert told | parts | {"train_loss"} <= set(tags)
+        assert all(tags[tag] == steps for tag in told)
 
 
 def test_the_optimizer_counts_no_step_of_the_generator_in_the_warm_up(trained):

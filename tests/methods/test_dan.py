@@ -98,7 +98,7 @@ def test_judging_leaves_the_modes_of_the_evaluator_as_they_were():
     still = method.adversary.discriminator.of_maps.eval()
     method([view], {})
     assert not still.training and method.adversary.discriminator.layers.training
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="found 7 and 1"):
         method.taken_for_labelled(torch.rand(2, 7, 32, 32), torch.rand(2, 1, 32, 32))
     assert method.adversary.training and not still.training and method.adversary.discriminator.layers.training
 

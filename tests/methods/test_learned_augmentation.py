@@ -257,6 +257,26 @@ def test_the_discriminator_moves_once_a_real_step(tmp_path):
     assert {int(each["step"]) for each in state.values()} == {5}
 
 
+@KINDS
+def test_autocast_changes_little(kind):
+    method, found = made(kind), []
+    for enabled in (False, True):
+        torch.manual_seed(5)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(method([view()], {}))
+    for name, value in found[1].items():
+        assert value.dtype == torch.float32 and value.item() == pytest.approx(found[0][name].item(), rel=0.05), name
+
+
+def test_losses_of_class_indices_are_refused():
+    hard = DiceCELoss(to_onehot_y=True, softmax=True)
+    adversary = Adversary(image_discriminator(32), torch.optim.Adam)
+    with pytest.raises(ValueError, match="DiceCELoss has to_onehot_y"):
+        LearnedAugmentation(network(), hard, 4, DeformationGenerator(32), adversary)
+    with pytest.raises(ValueError, match="DiceCELoss has to_onehot_y"):
+        AugmentedTraining(Supervised(network(), hard), DeformationGenerator(32), IntensityGenerator(32), 3)
+
+
 # learning
 
 

@@ -121,3 +121,5 @@ def test_arguments_without_meaning_are_refused():
         method(alpha=0)
     with pytest.raises(ValueError, match="num_classes must be an integer of at least 1, found 0"):
         Mixup(nn.Identity(), nn.Identity(), 0)
+    with pytest.raises(ValueError, match="DiceCELoss has to_onehot_y: labels are one-hot and may be soft here"):
+        method(loss=DiceCELoss(to_onehot_y=True, softmax=True))

@@ -71,6 +71,8 @@ def test_images_that_do_not_fit_are_refused():
         evaluator()(torch.rand(1, 3, 15, 40), torch.rand(1, 1, 15, 40))
     with pytest.raises(ValueError, match=r"of one size, found \(16, 16\) and \(32, 32\)"):
         evaluator()(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 32, 32))
+    with pytest.raises(ValueError, match="for 3 maps and images of 1 channels, found 4 and 1: set its map_channels"):
+        evaluator()(torch.rand(1, 4, 16, 16), torch.rand(1, 1, 16, 16))
 
 
 @pytest.mark.parametrize("arguments, name", [((0,), "map_channels"), ((2, 0), "in_channels"),
