@@ -10,7 +10,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10
-EXTRAS := dev,dicom,docs,mlflow,pictures,report,share,slurm,study,superpixels,vit
+EXTRAS := dev,dicom,docs,mlflow,opencv,pictures,report,share,simpleitk,slurm,study,superpixels,vit
 
 .PHONY: install lint types tests test test-all package demo docs bundles format clean
 

@@ -152,9 +152,10 @@ def measure(
                     bare[name].append(seconds(call))
         whole = seconds(lambda: batched_slic(there, segments, compactness), device)
         spent["torch batch"].append(whole / len(images))
-    asked = round(segments * count_segments(maps["torch"]) / count_segments(maps["skimage"]))
-    alike = Superpixel(asked, compactness, "skimage")
-    maps["skimage, alike"] = torch.cat([alike(image) for image in images])
+    if "skimage" in transforms:
+        asked = round(segments * count_segments(maps["torch"]) / count_segments(maps["skimage"]))
+        alike = Superpixel(asked, compactness, "skimage")
+        maps["skimage, alike"] = torch.cat([alike(image) for image in images])
     maps["grid"] = grid(len(images), images.shape[-1], segments)
     results = []
     for name, found in maps.items():

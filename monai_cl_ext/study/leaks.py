@@ -3,18 +3,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from monai_cl_ext.data.file_names import image_file
-from monai_cl_ext.data.nifti import read_nifti
+from monai_cl_ext.data.image_hash import image_hash
 from monai_cl_ext.data.splits import Case
-from monai_cl_ext.data.store.content import default_memory, remembered
-from monai_cl_ext.data.store.folder import KEY_DIGITS
 from monai_cl_ext.study.splits import PARTS
 
 PLACES = {"pretrain": "pre-training", "train": "labeled", "validation": "validation", "test": "test"}
@@ -37,7 +32,7 @@ def refuse_leaks(
     Args:
         split: cases under "pretrain", "train", "validation" and "test".
         transductive: pre-training may see images of validation and test patients.
-        hash_of: tells images apart by their files; :func:`image_hash` by default.
+        hash_of: tells images apart by their files; ``data.image_hash`` by default.
         item: what an image is called.
 
     Raises:
@@ -79,21 +74,3 @@ def _refuse_duplicates(
                     "or give both the same patient"
                 )
         warnings.warn(f"the patients {names} have the same image; it counts twice", stacklevel=3)
-
-
-def image_hash(path: str | Path) -> str:
-    """Of the voxels as they are stored, so that another compression or another header is still the same image.
-
-    The default store remembers it as long as the file stays the same.
-
-    Raises:
-        OSError, ValueError: when the file is absent or no whole NIfTI file, see ``data.read_nifti``.
-    """
-    return remembered(Path(path).expanduser().absolute(), default_memory(), _voxel_hash, "voxels")
-
-
-def _voxel_hash(path: Path) -> str:
-    voxels = np.ascontiguousarray(np.asanyarray(read_nifti(path).dataobj))
-    digest = hashlib.sha256(f"{voxels.shape}".encode())
-    digest.update(np.ascontiguousarray(voxels.astype(np.float32)).tobytes())
-    return digest.hexdigest()[:KEY_DIGITS]

@@ -11,7 +11,8 @@ import torch
 
 from monai_cl_ext.arguments import as_list
 from monai_cl_ext.data import SliceDataset, default_store, find_cases, superpixel_weights, volume_transform
-from monai_cl_ext.data.store import image_contents
+from monai_cl_ext.data.file_names import image_file
+from monai_cl_ext.data.image_hash import image_hash
 from monai_cl_ext.superpixel_training.plan import SuperpixelPlan
 from monai_cl_ext.superpixel_training.training import train_superpixels
 
@@ -47,6 +48,7 @@ class SuperpixelCommands:
             seed: Of the first weights and the order of the slices.
             device: To train on, such as cpu; by default a GPU where there is one.
         """
+        where = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         plan = SuperpixelPlan(backend, n_segments, steps, learning_rate, seed, compactness)
         prepared = {
             "image_size": image_size, "pixdim": pixdim, "slice_axis": slice_axis, "window": window,
@@ -62,8 +64,18 @@ class SuperpixelCommands:
         slices = SliceDataset(data, transform, slice_axis, partitions=1, store=default_store())
         file = Path(output or superpixel_weights(backend)).expanduser()
         prepared |= {name: list(value) for name, value in prepared.items() if isinstance(value, tuple)}
-        prepared["images"] = sorted(image_contents(data))  # by which a study knows its patients
-        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        prepared["images"] = sorted(
+            image_hash(image_file(case)) for case in data
+        )  # by which a study knows its patients
         if not train_superpixels(slices, plan, file, prepared, where):
             print("there already, by the same training")
         print(f"weights written to {file}: give them as weights, or as the setting superpixel_weights")
+
+
+def _usable(device: str) -> str:
+    """The device; a ValueError where this machine has none of that name, before any volume is read."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter of a torch built without CUDA
+        raise ValueError(f"device: expected one of this machine, such as cpu or cuda, found {device!r}") from error
+    return device

@@ -2,7 +2,6 @@
 """Each kind of leak is refused with the patient and the two places."""
 
 import gzip
-import os
 import shutil
 from pathlib import Path
 
@@ -10,9 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_cl_ext.data import read_nifti
-from monai_cl_ext.study import leaks
-from monai_cl_ext.study.leaks import LeakError, image_hash, refuse_leaks
+from monai_cl_ext.study.leaks import LeakError, refuse_leaks
 from monai_cl_ext.study.splits import with_held_out_patients
 
 
@@ -79,19 +76,3 @@ def test_one_image_under_two_patients_in_one_place_is_a_warning(split, tmp_path)
     split["test"] = [*split["test"], {"image": str(tmp_path / "z.nii.gz"), "patient": "z"}]
     with pytest.warns(UserWarning, match="'t'.*'z'.*counts twice"):
         refuse_leaks(split)
-
-
-def test_a_hash_tells_images_apart(tmp_path):
-    assert image_hash(write(tmp_path / "1.nii", 1)) == image_hash(write(tmp_path / "2.nii.gz", 1))
-    assert image_hash(write(tmp_path / "3.nii", 3)) != image_hash(tmp_path / "1.nii")
-
-
-def test_an_image_is_read_once_as_long_as_it_stays_the_same(tmp_path, monkeypatch):
-    read = []
-    monkeypatch.setattr(leaks, "read_nifti", lambda path: read.append(path) or read_nifti(path))
-    path = write(tmp_path / "1.nii", 1)
-    first = image_hash(path)
-    assert image_hash(path) == first and len(read) == 1
-    write(tmp_path / "1.nii", 2)
-    os.utime(path, ns=(1, 1))  # in whatever moment it was written
-    assert image_hash(path) != first and len(read) == 2

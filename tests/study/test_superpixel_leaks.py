@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights of learned superpixels that saw held-out patients are refused before a study begins."""
 
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_cl_ext.data import write_phantom
+from monai_cl_ext.networks import LNSNet
 from monai_cl_ext.study.leaks import LeakError
 from monai_cl_ext.study.planning import make_plan
 from monai_cl_ext.superpixel_training.commands import SuperpixelCommands
+from monai_cl_ext.transforms.superpixels.weights import save_weights
 
 SIZES = {"image_size": [32, 32], "pixdim": [5.0, 5.0]}
 
@@ -53,6 +60,26 @@ def test_weights_that_saw_no_held_out_patient_pass_also_by_a_setting(phantom, tm
     assert plan(phantom, "supercl_segmentation", **chosen).method_settings == chosen["method_settings"]
 
 
+def test_a_copy_that_was_written_anew_is_known_and_weights_without_a_record_are_told(phantom, tmp_path):
+    chosen = {"superpixel_backend": "lnsnet", "superpixel_weights": str(tmp_path / "copy.pt")}
+    given = {"method": "supercl_segmentation", "method_settings": {"method": chosen}}
+    copy = Path(shutil.copytree(phantom, tmp_path / "copy"))
+    for path in copy.glob("images*/*.nii.gz"):
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine), path)
+    train(copy, str(tmp_path / "copy.pt"))
+    with pytest.raises(LeakError, match=r"copy\.pt were trained on"):
+        plan(phantom, **given)
+    save_weights(tmp_path / "copy.pt", "lnsnet", {}, LNSNet())
+    with pytest.warns(UserWarning, match=r"copy\.pt do not tell which images they were trained on"):
+        plan(phantom, **given)
+
+
 def test_weights_that_are_absent_are_named_before_anything_is_trained(phantom):
     with pytest.raises(ValueError, match="lnsnet.pt: expected a file, found none; .* superpixels train DIR"):
         plan(phantom)
+
+
+def test_a_device_that_is_not_there_is_named_before_volumes_are_read(tmp_path):
+    with pytest.raises(ValueError, match="device: expected one of this machine, such as cpu or cuda, found 'gpu'"):
+        SuperpixelCommands().train(str(tmp_path / "absent"), "lnsnet", device="gpu")

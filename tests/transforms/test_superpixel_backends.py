@@ -5,6 +5,9 @@ import importlib
 import importlib.util
 import inspect
 import pickle
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import nibabel
 import numpy as np
@@ -115,6 +118,50 @@ def test_opencv_runs_on_one_thread_and_gets_its_threads_back(monkeypatch):
         assert seen == [1] and opencv.getNumThreads() == 2
     finally:
         opencv.setNumThreads(before)
+
+
+def test_opencv_stays_on_one_thread_until_the_last_of_several_maps_is_made(monkeypatch):
+    opencv = pytest.importorskip("cv2")
+    before, seen, entered, left = opencv.getNumThreads(), {}, threading.Event(), threading.Event()
+    real = opencv.ximgproc.createSuperpixelLSC
+
+    def create(picture, *given):
+        if picture.shape[0] == 40:  # this one begins first and ends first
+            assert entered.wait(30)
+        else:
+            entered.set()
+            assert left.wait(30)
+        seen[picture.shape[0]] = opencv.getNumThreads()
+        return real(picture, *given)
+
+    monkeypatch.setattr(opencv.ximgproc, "createSuperpixelLSC", create)
+    opencv.setNumThreads(2)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first, second = (pool.submit(Superpixel(16, backend="opencv_lsc"), blobs(1, n, n)) for n in (40, 48))
+            first.result(60)
+            left.set()
+            second.result(60)
+        assert seen == {40: 1, 48: 1} and opencv.getNumThreads() == 2
+    finally:
+        opencv.setNumThreads(before)
+
+
+@flat_backend
+@pytest.mark.parametrize(
+    "size", [(64, 48), (20, 200), (200, 20), (16, 400), (96, 17), (9, 30), (20, 20), (8, 8), (1, 3)]
+)
+def test_any_number_of_segments_of_images_of_any_shape_gives_a_map_or_an_error(backend, size):
+    for count in (1, 4, 16, 100, 3000):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few segments
+            try:
+                labels = Superpixel(count, backend=backend)(blobs(1, *size))
+            except ValueError as error:
+                assert backend == "opencv_seeds" and "at least 8 x 8 pixels, and not much longer" in str(error)
+            else:
+                values = labels.unique()
+                assert labels.shape == (1, *size) and torch.equal(values, torch.arange(len(values)).int())
 
 
 @each_backend

@@ -26,6 +26,7 @@ class ConvLSTM(nn.Module):
         super().__init__()
         self.of_map = nn.Conv2d(in_channels, 4 * width, kernel_size=3, padding=1)
         self.of_state = nn.Conv2d(width, 4 * width, kernel_size=3, padding=1, bias=False)
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initializes the weights anew."""

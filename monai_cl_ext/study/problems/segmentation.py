@@ -112,7 +112,7 @@ class Segmentation(Problem):
 
     def image_hash(self, path: str | Path) -> str:
         """Of the voxels as they are stored; of several channels those of the first."""
-        from monai_cl_ext.study.leaks import image_hash
+        from monai_cl_ext.data.image_hash import image_hash
 
         return image_hash(path)
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from .connectivity import enforce_connectivity
 from .lab import lab_features
-from .slic import grid_cells, grid_step
 from .weights import load_weights, remedy
 
 ITERATIONS = 10
@@ -127,11 +126,6 @@ def features_of(image: Tensor) -> Tensor:
 def channel_last(features: Tensor) -> NDArray[np.float32]:
     """Features (1, F, *S) as an array (*S, F)."""
     return features[0].movedim(0, -1).contiguous().numpy()
-
-
-def cell_side(size: tuple[int, ...], n_segments: int) -> int:
-    """Side of the square grid cells of about ``n_segments`` segments."""
-    return max(1, round(grid_step(size, grid_cells(size, n_segments))))
 
 
 def connected(labels: NDArray[np.integer], features: Tensor, smallest: int) -> Tensor:

@@ -80,7 +80,7 @@ class Superpixel(Transform):
             raise ValueError("an image has values that are not finite: replace NaN and infinity before superpixels")
         labels = BACKENDS[self.method](values, self.n_segments, self.compactness, self._network)
         labels = labels[None].int().to(values.device)
-        if 4 * (int(labels.max()) + 1) < self.n_segments and values.max() > values.min():
+        if 4 * (int(labels.max()) + 1) < min(self.n_segments, labels.numel()) and values.max() > values.min():
             warnings.warn(FEW.format(self.n_segments, self.method), stacklevel=2)
         return MetaTensor(labels).copy_meta_from(image) if isinstance(image, MetaTensor) else labels
 
