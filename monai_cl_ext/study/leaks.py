@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from monai_cl_ext.data.file_names import image_file
-from monai_cl_ext.data.image_hash import image_hash
+from monai_cl_ext.data.image_hash import voxel_hash
 from monai_cl_ext.data.splits import Case
 from monai_cl_ext.study.splits import PARTS
 
@@ -32,7 +32,7 @@ def refuse_leaks(
     Args:
         split: cases under "pretrain", "train", "validation" and "test".
         transductive: pre-training may see images of validation and test patients.
-        hash_of: tells images apart by their files; ``data.image_hash`` by default.
+        hash_of: tells images apart by their files; ``voxel_hash`` by default.
         item: what an image is called.
 
     Raises:
@@ -49,7 +49,7 @@ def refuse_leaks(
                 f"keep all {item}s of a patient in one place"
                 + ("" if first != "pretrain" else ", or give --transductive to allow it and mark every result")
             )
-    _refuse_duplicates(split, lines, hash_of or image_hash)
+    _refuse_duplicates(split, lines, hash_of or voxel_hash)
 
 
 def _refuse_duplicates(

@@ -112,9 +112,9 @@ class Segmentation(Problem):
 
     def image_hash(self, path: str | Path) -> str:
         """Of the voxels as they are stored; of several channels those of the first."""
-        from monai_cl_ext.data.image_hash import image_hash
+        from monai_cl_ext.data.image_hash import voxel_hash
 
-        return image_hash(path)
+        return voxel_hash(path)
 
     def cards(
         self, parts: Sequence[Sequence[Case]], classes: Mapping[int, str], settings: Mapping[str, Any]
