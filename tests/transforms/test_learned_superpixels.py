@@ -2,6 +2,7 @@
 """Superpixels by networks: valid maps, their weights, and maps in a store that follow the weights."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -204,6 +205,20 @@ def test_weights_for_another_number_of_segments_are_warned_of(backend, tmp_path)
     save_weights(tmp_path / "weights.pt", backend, {"n_segments": 60}, NETWORKS[backend]())
     with pytest.warns(UserWarning, match="weights.pt: trained for n_segments 60, found 100"):
         Superpixel(backend=backend, weights=tmp_path / "weights.pt")
+
+
+@each_backend
+def test_images_of_another_kind_than_weights_were_trained_on_are_warned_of(backend, tmp_path):
+    told = {"n_segments": 9, "color": False, "image_size": [40, 32], "pixdim": 2.0}
+    save_weights(tmp_path / "weights.pt", backend, told, NETWORKS[backend]())
+    superpixels = Superpixel(9, backend=backend, weights=tmp_path / "weights.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        superpixels(torch.rand(1, 40, 32))
+    with pytest.warns(
+        UserWarning, match=r"trained on images of {'channels': 1, 'image_size': \(40, 32\)}, found {'ch.* 3"
+    ):
+        superpixels(torch.rand(3, 48, 32))
 
 
 @each_backend

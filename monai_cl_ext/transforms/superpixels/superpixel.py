@@ -16,16 +16,18 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 from torch import Tensor
 
-from monai_cl_ext.arguments import one_of, positive_integer, positive_number
+from monai_cl_ext.arguments import one_of, per_axis, positive_integer, positive_number
 from monai_cl_ext.files import sha256_of
 
 from ..plain import plain, settled
 from .backends import BACKENDS
+from .weights import settings_of
 
 FEW = (
     "an image has fewer than a quarter of the {} superpixels that were asked of backend {!r}: noise joins those of "
     "'skimage'; smooth images first, or take another backend, such as 'torch'"
 )
+OTHER = "backend {!r}: the weights were trained on images of {}, found {}; train them on images as they are here"
 
 
 class Superpixel(Transform):
@@ -46,7 +48,8 @@ class Superpixel(Transform):
             device), or the learned ``"lnsnet"`` and ``"superpixel_fcn"`` (2D images of 1 or 3 channels, on their
             device). ``skimage``, ``simpleitk``, ``snic`` and ``torch`` take 2D and 3D, the others 2D. A constant image
             becomes a grid, by ``felzenszwalb`` and ``opencv_lsc`` a single segment.
-        weights: file that ``python -m monai_cl_ext superpixels train`` wrote, for a learned backend alone.
+        weights: file that ``python -m monai_cl_ext superpixels train`` wrote, for a learned backend alone; it warns of
+            images of another size or number of channels than they were trained on.
 
     Attributes:
         weights: SHA-256 of the file of weights, or empty; by it stored maps and resumed runs know other weights.
@@ -68,6 +71,7 @@ class Superpixel(Transform):
         BACKENDS[backend].load()
         self._network = BACKENDS[backend].learned(weights, self.n_segments)
         self.weights = sha256_of(Path(weights).expanduser()) if weights else ""
+        self._trained_on = _shape(settings_of(Path(weights).expanduser())) if weights else {}
 
     def __call__(self, img: np.ndarray | Tensor) -> Tensor:
         """The map (1, *S) int32 of an image (C, *S), on its device; of a MetaTensor, with its metadata."""
@@ -78,11 +82,22 @@ class Superpixel(Transform):
         values = values.detach() if values.dtype == torch.float64 else values.detach().float()
         if not values.isfinite().all():
             raise ValueError("an image has values that are not finite: replace NaN and infinity before superpixels")
+        found = {"channels": len(values), "image_size": tuple(values.shape[1:])}
+        if other := {name: value for name, value in self._trained_on.items() if value != found[name]}:
+            warnings.warn(OTHER.format(self.method, other, {name: found[name] for name in other}), stacklevel=2)
         labels = BACKENDS[self.method](values, self.n_segments, self.compactness, self._network)
         labels = labels[None].int().to(values.device)
         if 4 * (int(labels.max()) + 1) < min(self.n_segments, labels.numel()) and values.max() > values.min():
             warnings.warn(FEW.format(self.n_segments, self.method), stacklevel=2)
         return MetaTensor(labels).copy_meta_from(image) if isinstance(image, MetaTensor) else labels
+
+
+def _shape(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the settings of a training of superpixels tell of its images: "channels" and "image_size", or nothing."""
+    told: dict[str, Any] = {"channels": 3 if settings["color"] else 1} if "color" in settings else {}
+    if settings.get("image_size"):
+        told["image_size"] = per_axis("image_size", settings["image_size"], 2, positive_integer)
+    return told
 
 
 class Superpixeld(MapTransform):
