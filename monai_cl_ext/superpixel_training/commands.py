@@ -64,9 +64,7 @@ class SuperpixelCommands:
         slices = SliceDataset(data, transform, slice_axis, partitions=1, store=default_store())
         file = Path(output or superpixel_weights(backend)).expanduser()
         prepared |= {name: list(value) for name, value in prepared.items() if isinstance(value, tuple)}
-        prepared["images"] = sorted(
-            image_hash(image_file(case)) for case in data
-        )  # by which a study knows its patients
+        prepared["images"] = sorted({image_hash(image_file(case)) for case in data})  # a study knows patients by them
         if not train_superpixels(slices, plan, file, prepared, where):
             print("there already, by the same training")
         print(f"weights written to {file}: give them as weights, or as the setting superpixel_weights")
