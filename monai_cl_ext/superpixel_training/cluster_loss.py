@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from monai_cl_ext.arguments import positive_integer
 from monai_cl_ext.pinned import pinned_copy
@@ -15,7 +16,8 @@ from monai_cl_ext.transforms.superpixels.lnsnet_backend import seed_index
 
 SMALL = 1e-16  # that a probability has at least
 
-PIXELS = 4096  # whose distances to all seeds are held at once
+PIXELS = 4096  # whose places are compared at once
+TILE = 2**24  # similarities at a time: 64 MB in float32, which the system gets back as soon as they are freed
 
 
 class SuperpixelClusterLoss(nn.Module):
@@ -45,17 +47,30 @@ class SuperpixelClusterLoss(nn.Module):
         near = nearest_seeds(size, tuple(cells), self.neighbors, features.device)
         points = features.flatten(2).transpose(1, 2)
         seeds = points[:, pinned_copy(seed_index(size, cells), features.device)]
-        squares = points.square().sum(2, keepdim=True) + seeds.square().sum(2)[:, None]
-        distance = (squares - 2 * points @ seeds.transpose(1, 2)).clamp_min(0)
-        similarity = 1 / (1 + distance)
-        index = near.expand(len(points), -1, -1)
-        q = similarity.gather(2, index) / similarity.sum(2, keepdim=True) + SMALL
-        shares = torch.zeros_like(seeds[:, :, 0]).scatter_add(1, index.flatten(1), q.flatten(1))
-        target = q.square() / shares[:, None].expand(-1, near.shape[0], -1).gather(2, index)
+        pixels = max(1, TILE // seeds[..., 0].numel())
+        q_of = similarities if pixels >= points.shape[1] else similarities_anew
+        tiles = zip(points.split(pixels, dim=1), near.split(pixels), strict=True)
+        q = torch.cat([q_of(tile, seeds, nearest) for tile, nearest in tiles], dim=1)
+        index = near.flatten().expand(len(points), -1)
+        shares = torch.zeros_like(seeds[:, :, 0]).scatter_add(1, index, q.flatten(1))
+        target = q.square() / shares.gather(1, index).view_as(q)
         p = target / target.sum(2, keepdim=True)
         rest = (1 - p).clamp_min(SMALL)
         terms = p * (p.clamp_min(SMALL) / q).log() + rest * (rest / (1 - q).clamp_min(SMALL)).log()
         return terms.sum(2).mean()
+
+
+def similarities(points: Tensor, seeds: Tensor, nearest: Tensor) -> Tensor:
+    """q (B, N, neighbors) of features (B, N, F) and those of the seeds (B, K, F), for ``nearest`` (N, neighbors)."""
+    squares = points.square().sum(2, keepdim=True) + seeds.square().sum(2)[:, None]
+    distance = (squares - 2 * points @ seeds.transpose(1, 2)).clamp_min(0)
+    similarity = 1 / (1 + distance)
+    return similarity.gather(2, nearest.expand(len(points), -1, -1)) / similarity.sum(2, keepdim=True) + SMALL
+
+
+def similarities_anew(points: Tensor, seeds: Tensor, nearest: Tensor) -> Tensor:
+    """The same, computed once more for the gradient, so that no distance to a seed far away is kept."""
+    return checkpoint(similarities, points, seeds, nearest, use_reentrant=False, preserve_rng_state=False)
 
 
 @functools.lru_cache(maxsize=8)

@@ -137,6 +137,26 @@ def test_the_loss_of_the_clusters_is_that_of_the_loops(neighbors):
     assert float(found) == pytest.approx(cluster_by_loops(features, (2, 3), neighbors), rel=1e-9)
 
 
+def test_tiles_change_neither_loss_nor_gradient_and_keep_no_distances(monkeypatch):
+    features = drawn(2, 3, 24, 20).requires_grad_()
+    kept, pixels, cells = [], 24 * 20, (5, 5)
+
+    def loss_gradient_and_largest(tile):
+        """Also how many numbers the largest tensor has that is kept for the gradient."""
+        monkeypatch.setattr(cluster_loss, "TILE", tile)
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+            loss = SuperpixelClusterLoss(4)(features, cells)
+        return loss, torch.autograd.grad(loss, features)[0], max(kept)
+
+    whole, of_whole, most = loss_gradient_and_largest(2 * pixels * 25)
+    tiled, of_tiled, fewest = loss_gradient_and_largest(2 * 7 * 25)
+    assert most == 2 * pixels * 25 and fewest == 2 * pixels * 4
+    assert torch.allclose(whole, tiled, rtol=1e-12) and torch.allclose(of_whole, of_tiled, atol=1e-14)
+    monkeypatch.setattr(cluster_loss, "TILE", 7 * 4)
+    assert gradcheck(lambda given: SuperpixelClusterLoss(3)(given, (2, 2)), drawn(1, 3, 4, 5).requires_grad_())
+
+
 def test_a_cluster_alone_or_far_apart_has_a_finite_loss_and_gradient():
     for features, cells in (
         (drawn(1, 2, 4, 4), (1, 1)),
