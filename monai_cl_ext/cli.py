@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import sys
@@ -309,8 +310,10 @@ def _prepare(commands: object, arguments: list[str]) -> None:
     for place, argument in enumerate(arguments[1:], start=2):
         option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
         if argument.startswith("--") and option and option not in known:
-            options = ", ".join(f"--{name}" for name in known)
-            raise ValueError(f"{arguments[0]} has no option {argument.partition('=')[0]}; it has {options}")
+            given, options = argument.partition("=")[0], [f"--{name}" for name in known]
+            meant = difflib.get_close_matches(given, options)
+            close = f"did you mean {' or '.join(meant)}? It" if meant else "it"
+            raise ValueError(f"{arguments[0]} has no option {given}; {close} has {', '.join(options)}")
         if argument.startswith("--") and option in texts and "=" not in argument:
             following = arguments[place : place + 1]
             if not following or following[0].startswith("--"):

@@ -77,7 +77,7 @@ def test_help_names_commands_and_options(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "options, message",
-    [(["--patient=3"], "no option --patient; it has --output, --patients"), (["--patients=two"], "patients must be"),
+    [(["--patient=3"], "no option --patient; did you mean --patients? It"), (["--patients=two"], "patients must be"),
      (["--seed=-1"], "seed must be"), (["--frames=5"], "frames must be")],
 )  # fmt: skip
 def test_mistakes_end_in_one_line_and_write_nothing(options, message, monkeypatch, tmp_path):
@@ -143,7 +143,7 @@ def test_study_commands_tell_their_arguments(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "options, message",
-    [(["--draw=3"], "run has no option --draw; it has --output"), (["--labelled=[1]"], "a plan needs --dataset_dir"),
+    [(["--draw=3"], "run has no option --draw; did you mean --dr"), (["--labelled=[1]"], "a plan needs --dataset_dir"),
      ([], "plan.json does not exist")],
 )  # fmt: skip
 def test_mistakes_in_a_study_end_in_one_line_and_write_nothing(options, message, monkeypatch, tmp_path):
@@ -157,7 +157,7 @@ def test_mistakes_in_a_study_end_in_one_line_and_write_nothing(options, message,
     [(["train", "nowhere", "--output=run"], "data_dir nowhere: expected a folder, found nothing"),
      (["train", "2024", "--output=run"], "2024: found 1 volume(s), but no label; give the folder of the labels"),
      (["train", "2024", "--output=2024/run"], "lies in the data"),
-     (["train", "2024", "--output=run", "--label=a"], "train has no option --label; it has --data_dir, --output"),
+     (["train", "2024", "--output=run", "--label=a"], "train has no option --label; did you mean --labels or"),
      (["predict", "2024", "2024", "--output=out"], "2024: found no configs/inference.json; give the --output of")],
 )  # fmt: skip
 def test_mistakes_in_train_and_predict_end_in_one_line(options, message, monkeypatch, tmp_path):
@@ -192,7 +192,7 @@ def test_views_takes_policies_from_files_and_one_strength(monkeypatch, few_pictu
 
 @pytest.mark.parametrize(
     "options, message",
-    [(["--polcy=gcl"], "views has no option --polcy; it has --data_dir"), (["--policy=storng"], "policy must be one"),
+    [(["--polcy=gcl"], "views has no option --polcy; did you mean --pol"), (["--policy=storng"], "policy must be one"),
      (["--strengths=[2]"], "strengths must be"), (["--strengths=a"], "strengths must be"),
      (["--images=0"], "images must be"), (["--checkpoint=x"], "checkpoint x: found no network"),
      (["--network=x.json"], "network x.json: no JSON file"), (["--pick=strong"], "pick must be one of strong,0.25"),

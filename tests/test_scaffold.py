@@ -143,3 +143,5 @@ def test_the_command_tells_what_it_wrote_and_what_to_do_next(monkeypatch, tmp_pa
         command(monkeypatch, "new_method", NAME)
     command(monkeypatch, "new_method", NAME, "--output", checkout)
     assert "make bundles" in capsys.readouterr().out
+    command(monkeypatch, "new_method", NAME, "--output", "of mine")
+    assert f"cd 'of mine/{BUNDLE}'\n" in capsys.readouterr().out

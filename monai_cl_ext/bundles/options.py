@@ -49,7 +49,9 @@ def check_options() -> None:
     own = {workflow.init_id, workflow.run_id, workflow.final_id}
     own |= {id_of(each["id"]) for each in (workflow.properties or {}).values()}
     files, serving = files_of(workflow.config_root_path, metadata), serving_overlays(metadata, config.get("stage"))
-    for name in sorted(unread_ids(config, own) - laid_ids(config, metadata, files)):
+    laid, values = laid_ids(config, metadata, files), values_of(config)
+    changed = {name: value for name, value in values.items() if name not in laid}
+    for name in sorted(unread_ids(config, own) - laid):
         owners = {file for file, values in files.items() if name in values}
         if owners and owners <= serving:
             overlays = " or ".join(sorted(owners))
@@ -57,7 +59,7 @@ def check_options() -> None:
         if owners:
             warnings.warn(f"{name}: given, but nothing in this run reads it", stacklevel=2)
         else:
-            _check_unknown(name, values_of(config), workflow.config_root_path)
+            _check_unknown(name, values, changed, workflow.config_root_path)
 
 
 def unread_ids(config: Mapping[str, Any], known: Iterable[str] = ()) -> set[str]:
@@ -140,13 +142,14 @@ def id_of(name: str) -> str:
     return "#".join([top, *below[:1]]) if top in ROOMS else top
 
 
-def _check_unknown(name: str, values: Mapping[str, Any], folder: Path) -> None:
+def _check_unknown(name: str, values: Mapping[str, Any], changed: Mapping[str, Any], folder: Path) -> None:
     """Refuses an id that is in no file of the bundle, unless it may be one of the user's own that a ``%`` copied.
 
-    MONAI keeps no trace of a ``%``: of what it referred to there are two.
+    MONAI keeps no trace of a ``%``: of what it referred to there are two, the other where the files of the bundle have
+    something else, among what was ``changed``.
     """
-    others = {other: value for other, value in values.items() if other != name}
-    elsewhere = {repr(part) for value in others.values() for part in _parts(value)}
+    others = values.keys() - {name}
+    elsewhere = {repr(part) for other, value in changed.items() if other != name for part in _parts(value)}
     if not difflib.get_close_matches(name, others, cutoff=MISSPELLED) and any(
         repr(part) in elsewhere for part in _parts(values[name])
     ):
@@ -161,8 +164,8 @@ def _check_unknown(name: str, values: Mapping[str, Any], folder: Path) -> None:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """A value and all that is in it, but for truth values and None, which are everywhere."""
-    if value is not None and not isinstance(value, bool):
+    """A value and all that is in it, but for truth values, None and what is empty, which are everywhere."""
+    if value is not None and not isinstance(value, bool) and value not in ("", [], {}):
         yield value
     if isinstance(value, (dict, list)):
         for part in value.values() if isinstance(value, dict) else value:

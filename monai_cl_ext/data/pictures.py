@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cl_ext.data.file_names import PICTURES, case_name, existing_folder, files_in, name_order
+from monai_cl_ext.data.folders import OF_LABELS
 from monai_cl_ext.data.label_table import refuse_like_classes, rows_of_table
 from monai_cl_ext.data.patients import warn_of_look_alikes
 
@@ -63,6 +64,12 @@ def find_pictures(
 
 def _rows_of_folders(folder: Path) -> list[dict[str, Any]]:
     classes = _inner_folders(folder)
+    of_labels = [inner for inner in classes if OF_LABELS.match(inner.name) and files_in(inner, PICTURES)]
+    if of_labels:
+        raise ValueError(
+            f"{folder}: expected a folder for each class, found one of labels, {of_labels[0].name}; give the folder "
+            f"of the images as dataset_dir and {of_labels[0]} as label_dir, or list the pictures in a table, {TABLE}"
+        )
     passed_over = [deeper for inner in classes for deeper in _inner_folders(inner) if files_in(deeper, PICTURES)]
     rows = [
         {"image": str(picture), "patient": f"{inner.name}/{case_name(picture)}", "class_name": inner.name}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.engines import Workflow
 from torch import Tensor, nn
 
 from monai_cl_ext.arguments import one_of
@@ -39,6 +40,8 @@ class SaveWeights:
         data: dataset that is trained on, with ``files`` as ``data.SliceDataset`` or with ``data``, a list of cases:
             hashes that mark its images are noted in the file for ``SeenImagesWarning``.
         start: file or files of weights that the training began with, whose marks are noted too; empty ones are none.
+        evaluator: with "completed" into the file of the best weights, the evaluator that writes them. The final ones
+            are written only where it had no epoch to compare, as without validation data: what lies there is older.
 
     Raises:
         FloatingPointError: on saving, when a weight is NaN or infinite; the file is as it was.
@@ -54,6 +57,7 @@ class SaveWeights:
         blocks: int = 0,
         data: Any = None,
         start: WeightFiles = None,
+        evaluator: Workflow | None = None,
     ) -> None:
         self.network = network
         self.path = Path(path)
@@ -62,6 +66,7 @@ class SaveWeights:
         self.data = data
         self.marks: list[str] | None = None
         self.start = start
+        self.evaluator = evaluator
         self.logger = logging.getLogger(__name__)
 
     def attach(self, engine: Engine) -> None:
@@ -83,8 +88,9 @@ class SaveWeights:
 
     @on_first_process
     def save(self, engine: Engine) -> None:
-        """Writes the weights now; every process has to call it."""
-        self._write()
+        """Writes the weights now, unless an evaluator has chosen better ones; every process has to call it."""
+        if self.evaluator is None or self.evaluator.state.best_metric_epoch < 1:
+            self._write()
 
     @on_first_process
     def _note_images(self, engine: Engine) -> None:

@@ -11,9 +11,9 @@ from monai.bundle import ConfigParser
 from monai_cl_ext.bundles.layers import ordered_config
 from monai_cl_ext.packing.evaluations import SERVED_APART, plain
 from monai_cl_ext.packing.trained_run import TrainedRun
+from monai_cl_ext.recipes.inference_settings import PLACES, of_the_training
 from monai_cl_ext.study.handover import literal
 
-PLACES = ("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "device")
 TRACKED = ("wandb", "tracking_uri", "experiment_name", "run_name", "save_execute_config")
 OWN_TO_THE_DATA = (
     "cases", "split", "labelled", "unlabelled", "labelled_patients", "draw", "train#dataset#data",
@@ -27,11 +27,6 @@ Those of the data that the bundle lacks, as an overlay brought them, stay as far
 """
 HANDLED = ("train", "validate")  # to whose handlers a tracker is added, and by MONAI Label weights to begin with
 OWN_HANDLERS = ("MLFlowHandler", "TrackWandB", "CheckpointLoader")
-OWN_TO_INFERENCE = (
-    *PLACES, "imports", "stage", "network", "volume_size", "volume_pixdim", "batch_size", "class_names", "evaluator",
-    "initialize", "run",
-)  # fmt: skip
-"""Ids that inference.json has in a form of its own."""
 OWN_TO_THE_EVALUATION = ("class_names", "use_spacing", "neighbors", "neighbor_temperature", "level", "resamples")
 """Settings of evaluations that are plain values of evaluate.json."""
 Configs = dict[str, dict[str, Any]]
@@ -52,8 +47,7 @@ def packed_configs(run: TrainedRun) -> Configs:
     bundle = run.bundle
     _refuse_other_predictions(run)
     train, inference = bundle.read("train"), bundle.read("inference")
-    baked = {name: run.config[name] for name in inference if name in run.config and name not in OWN_TO_INFERENCE}
-    baked |= run.kind.inference(run.settings)
+    baked = of_the_training(run.config, inference) | run.kind.inference(run.settings)
     configs = {
         "train": _trained(run),
         "inference": {**inference, **baked},

@@ -19,6 +19,7 @@ from monai_cl_ext.errors import mistake
 from monai_cl_ext.files import FULL, sha256_of, write_text
 from monai_cl_ext.progress import progress_bar
 from monai_cl_ext.recipes.images import listed_images
+from monai_cl_ext.recipes.inference_settings import refuse_other_settings
 from monai_cl_ext.recipes.plan import LOG, PLAN
 from monai_cl_ext.screen import logged_to
 from monai_cl_ext.study.handover import literal
@@ -42,11 +43,12 @@ def predict(run: str, images: str, output: str) -> int:
 
     Raises:
         FileNotFoundError: when there are no weights or no image.
-        ValueError: when the folder holds predictions of other weights, or another process writes to it; in the end,
-            when an image was not predicted.
+        ValueError: when the bundle was trained with options that its inference.json does not have, the folder holds
+            predictions of other weights, or another process writes to it; in the end, when an image was not predicted.
         OSError: when the disk is full.
     """
     bundle = trained_bundle(Path(os.path.realpath(run)))
+    refuse_other_settings(bundle)
     files = listed_images(images, _channels(bundle))
     folder = Path(os.path.realpath(output))
     if folder.exists() and not folder.is_dir():

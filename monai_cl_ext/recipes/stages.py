@@ -118,8 +118,6 @@ class Training:
                 _copy(weights, models / weights.name)
         if split["validation"]:
             say(self._scores())
-        else:
-            _copy(models / "model_final.pt", models / "model.pt")
         for folder in {self._of(stage).folder for stage in every}:
             for states in (folder / "models").glob("resume_*"):
                 shutil.rmtree(states)  # large, and of no use once all is done

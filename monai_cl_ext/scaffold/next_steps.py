@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from monai_cl_ext.scaffold.new_method import is_checkout
@@ -24,4 +25,4 @@ Pages: CHANGELOG.md, the table of methods in README.md, docs/index.md"""
 def next_steps(name: str, output: str | Path = ".") -> str:
     """What to do with what :func:`new_method` has written, as text for the terminal."""
     steps = OF_A_CHECKOUT if is_checkout(Path(output)) else OF_A_BUNDLE
-    return steps.format(name=name, bundle=Path(output, f"{name}_segmentation"))
+    return steps.format(name=name, bundle=shlex.quote(str(Path(output, f"{name}_segmentation"))))

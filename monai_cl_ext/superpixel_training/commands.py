@@ -49,6 +49,9 @@ class SuperpixelCommands:
             device: To train on, such as cpu; by default a GPU where there is one.
         """
         where = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        file = Path(output or superpixel_weights(backend)).expanduser()
+        if file.is_dir():
+            raise ValueError(f"output {file}: expected a file, found a folder; give the file of the weights")
         plan = SuperpixelPlan(backend, n_segments, steps, learning_rate, seed, compactness)
         prepared = {
             "image_size": image_size, "pixdim": pixdim, "slice_axis": slice_axis, "window": window,
@@ -62,7 +65,6 @@ class SuperpixelCommands:
             raise ValueError(f"leave_out: {data_dir} has no patient {', '.join(sorted(unknown))}; check the names")
         data = [{"image": case["image"]} for case in cases if case["patient"] not in left_out]
         slices = SliceDataset(data, transform, slice_axis, partitions=1, store=default_store())
-        file = Path(output or superpixel_weights(backend)).expanduser()
         prepared |= {name: list(value) for name, value in prepared.items() if isinstance(value, tuple)}
         prepared["images"] = sorted({image_hash(image_file(case)) for case in data})  # a study knows patients by them
         if not train_superpixels(slices, plan, file, prepared, where):

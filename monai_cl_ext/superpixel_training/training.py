@@ -64,6 +64,9 @@ def train_superpixels(
     """
     if len(slices) == 0:
         raise ValueError("slices: expected at least one, found none; check the data folder")
+    pixels = slices[0]["image"][0].numel()
+    if plan.n_segments > pixels:
+        raise ValueError(f"n_segments: expected at most the {pixels} pixels of a slice, found {plan.n_segments}")
     settings = {**plan.settings(), **(more_settings or {}), "slices": len(slices), "content": content_of(slices)}
     checkpoint = file.with_name(f"{file.name}.checkpoint")
     if file.exists():

@@ -69,6 +69,9 @@ def test_every_stage_checks_its_options_first(bundle):
         (["train"], {"mixup_alpha": 0.3}, ["mixup_alpha", "needs the overlay mixup"]),
         (["train"], {"rounds": 3}, ["rounds", "needs the overlay self_training"]),
         (["train"], {"image_sizes": [96, 96]}, ["image_sizes", "did you mean image_size"]),
+        (["train"], {"lr": 0.1}, ["no stage of this bundle reads lr"]),  # 0.1 are the bundle's validation_patients
+        (["train"], {"max_epochs": 25, "learning_rate": 0.2}, ["no stage of this bundle reads max_epochs"]),
+        (["train"], {"max_steps": [], "pixdim": []}, ["no stage of this bundle reads max_steps"]),
     ],
 )
 def test_an_option_that_nothing_reads_is_refused_before_data_are_looked_for(configs, settings, words, tmp_path):

@@ -62,6 +62,13 @@ def test_the_middle_square_is_served_with_its_tags(tmp_path):
     assert PictureDataset(cases, 10, channels=1)[0]["image"].shape == (1, 10, 10)
 
 
+def test_folders_of_images_and_labels_are_no_classes(tmp_path):
+    for name in ("images/x.png", "masks/x.png"):
+        write(tmp_path / name)
+    with pytest.raises(ValueError, match=r"found one of labels, masks; .*dataset_dir and .*masks as label_dir"):
+        find_pictures(tmp_path)
+
+
 def test_mistakes_are_named(folder):
     with pytest.raises(FileNotFoundError, match="expected a folder"):
         find_pictures(folder / "nothing")

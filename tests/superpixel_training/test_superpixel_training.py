@@ -173,10 +173,13 @@ def test_the_command_trains_what_the_backend_reads(monkeypatch, tmp_path, capsys
     (["--backend=lnsnet", "--leave_out=nobody"], "has no patient nobody"),
     (["--backend=lnsnet", "--setps=3"], "train has no option --setps"),
     (["--backend=lnsnet", "--slice_axis=3"], "slice_axis must be one of"),
+    (["--backend=lnsnet", "--image_size=8", "--n_segments=65"], "expected at most the 64 pixels of a slice, found 65"),
+    (["--backend=lnsnet", "--output=data"], "output data: expected a file, found a folder"),
 ])  # fmt: skip
 def test_mistakes_in_the_command_end_in_one_line(options, message, monkeypatch, tmp_path):
     write_phantom(tmp_path / "data", patients=1, seed=0)
-    status = run(monkeypatch, "superpixels", "train", tmp_path / "data", "--output", tmp_path / "out.pt", *options)
+    monkeypatch.chdir(tmp_path)
+    status = run(monkeypatch, "superpixels", "train", "data", "--output", "out.pt", *options)
     assert isinstance(status, str) and message in status and "\n" not in status
     assert not (tmp_path / "out.pt").exists()
 

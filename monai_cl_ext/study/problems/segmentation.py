@@ -38,7 +38,10 @@ def volumes(dataset_dir: str, label_dir: str | None = None, patient_pattern: str
     """
     # The plan keeps whole paths; realpath, since Path.resolve raises a RuntimeError on a link to itself.
     labels = None if label_dir is None else os.path.realpath(str(label_dir))
-    return list(find_cases(os.path.realpath(str(dataset_dir)), labels, patient_pattern))
+    cases = list(find_cases(os.path.realpath(str(dataset_dir)), labels, patient_pattern))
+    if not any("label" in case for case in cases):
+        raise ValueError(f"dataset_dir {dataset_dir}: none of its {len(cases)} volume(s) has a label; give --label_dir")
+    return cases
 
 
 def volume_scoring(
@@ -72,7 +75,9 @@ def classes_of(folder: Path) -> dict[int, str]:
     """
     description = folder / DESCRIPTION
     if not description.is_file():
-        raise ValueError(f"{description} does not name the labels; give --classes, such as '[RV,myocardium,LV]'")
+        raise ValueError(
+            f"{folder} has no {DESCRIPTION} that names the labels; give --classes, such as '[RV,myocardium,LV]'"
+        )
     named = {label: name for label, name in label_names(description).items() if label > 0}
     if not named or sorted(named) != list(range(1, len(named) + 1)):
         raise ValueError(f"{description}: labels must be 1, 2, ... without gaps, found {sorted(named)}; map them first")
