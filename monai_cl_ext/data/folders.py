@@ -16,7 +16,7 @@ from monai_cl_ext.data.decathlon import described_cases, description_of
 from monai_cl_ext.data.file_names import PICTURES, VOLUMES, by_case, case_name, existing_folder, files_in, image_file
 from monai_cl_ext.data.label_names import pair_beside, split_labels, warn_of_left_labels, without_series
 from monai_cl_ext.data.nnunet import IMAGES, LABELS, TEST
-from monai_cl_ext.data.patients import PATIENT_PATTERN, compiled, patient_by_folder, patient_of, warn_of_look_alikes
+from monai_cl_ext.data.patients import PATIENT_PATTERN, compiled, patient_of, patients_by_folder, warn_of_look_alikes
 
 NO_DATA = {"derivatives", "sourcedata", "code"}  # folders of BIDS beside those of its subjects
 OF_LABELS = re.compile(r"(?i)(labels?|masks?|seg|segmentations?|gt|ground_?truth|annotations?)(T[rs])?\Z")
@@ -70,14 +70,17 @@ def find_cases(
         for case, name in zip(cases, names, strict=True):
             case["patient"] = patient_of(case["image"], name, expression)
         return sorted(cases, key=image_file)
-    cases = []
-    for name, case in _named_cases(folder, label_dir, label_suffix):
-        file = image_file(case)
-        # the number of a channel is no part of a name, but for a pattern of the user's, who sees the files
-        patient = patient_of(file, name if by_default else case_name(file), expression)
-        inner = by_default and description_of(folder) is None and not (folder / IMAGES).is_dir()
-        case["patient"] = patient_by_folder(Path(file).relative_to(folder), patient) if inner else patient
-        cases.append(case)
+    named = list(_named_cases(folder, label_dir, label_suffix))
+    cases = [case for _, case in named]
+    # the number of a channel is no part of a name, but for a pattern of the user's, who sees the files
+    patients = [
+        patient_of(image_file(case), name if by_default else case_name(image_file(case)), expression)
+        for name, case in named
+    ]
+    if by_default and description_of(folder) is None and not (folder / IMAGES).is_dir():
+        patients = patients_by_folder([Path(image_file(case)).relative_to(folder) for case in cases], patients)
+    for case, patient in zip(cases, patients, strict=True):
+        case["patient"] = patient
     if by_default:
         remedy = "give a patient_pattern whose first group is the patient"
         warn_of_look_alikes((case["patient"] for case in cases), remedy)

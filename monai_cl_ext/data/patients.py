@@ -5,21 +5,32 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-PATIENT_PATTERN = r"(sub-[A-Za-z0-9]+(?=_|\Z)|.+?(?=(?:_frame\d+|_E[DS]|_4d)*\Z))"
-"""The subject of a BIDS name, else the name without a frame at its end, so that ACDC's two frames share a patient."""
+from monai_cl_ext.names import first_names
 
-# What parts images of one patient at the end of their names: sides, visits, sequences, views and slices.
-ENDS = re.compile(
-    r"(.*?)[_.\- ](?:left|right|l|r|od|os|baseline|follow[-_ ]?up|pre|post"
+PATIENT_PATTERN = r"(sub-[A-Za-z0-9]+(?=_|\Z)|BraTS-[A-Z]+-\d{5}(?=-\d{3}(?:-|\Z))|.+?(?=(?:_frame\d+|_E[DS]|_4d)*\Z))"
+"""The subject of a BIDS or BraTS name (``BraTS-GLI-00001-000`` has a time point), else the name without a frame at its
+end, so that ACDC's two frames share a patient."""
+
+STRUCTURED = ("sub-", "BraTS-")
+"""Beginnings of patients that such names tell."""
+
+# What parts images of one patient: sides, visits, sequences, views and slices.
+WORDS = (
+    r"left|right|l|r|od|os|baseline|follow[-_ ]?up|pre|post"
     r"|(?:visit|v|ses|session|tp|timepoint|time|scan|slice|frame|phase)[-_ ]?\d+"
     r"|t1|t1w|t1n|t1c|t1ce|t1gd|t2|t2w|t2f|flair|pd|adc|dwi|bold|ct|pet|mr|mri"
-    r"|[234]ch(?:_\w+)?|sa|la|sax|lax|ap|pa|lateral|ed|es)\Z",
-    re.DOTALL | re.IGNORECASE,
+    r"|[234]ch(?:_\w+)?|sa|la|sax|lax|ap|pa|lateral|ed|es"
 )
-"""The beginning of such a name is the first group."""
+ENDS = re.compile(rf"(.*?)[_.\- ](?:{WORDS})\Z", re.DOTALL | re.IGNORECASE)
+"""The beginning of a name with such an end is the first group."""
+
+OCCASION = re.compile(
+    rf"(?:{WORDS}|(?:day|batch|part)[-_ ]?\d+|train(?:ing)?|val(?:idation)?|test(?:ing)?)\Z", re.IGNORECASE
+)
+"""Names of folders that hold many patients, or images of one."""
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -52,17 +63,47 @@ def patient_of(image: str, name: str, expression: re.Pattern[str]) -> str:
     return found.group(1)
 
 
-def patient_by_folder(path: Path, patient: str) -> str:
-    """The patient of a file in folders of patients: the folder that its name begins with, or else the outermost one.
+def patients_by_folder(paths: Sequence[Path], patients: Sequence[str]) -> list[str]:
+    """The patients of files in folders: the folder that a name begins with, or else the outermost one.
+
+    Where the outermost folders are all named like a visit, a sequence or a part (``visit1``, ``ED``, ``training``) and
+    what is in them is not, it is the next one or, in the end, the name of the file. One warning where names in the
+    outermost folders look more like patients than these do.
 
     Args:
-        path: of the file, below the folder of the data set.
-        patient: by the name of the file; that of BIDS stays.
+        paths: of the files, below the folder of the data set.
+        patients: by the names of the files; those of BIDS and BraTS stay.
     """
-    folders = path.parts[:-1]
-    if not folders or patient.startswith("sub-"):
-        return patient
-    return next((folder for folder in folders if path.name.startswith(folder)), folders[0])
+    found = list(patients)
+    unnamed: dict[int, list[str]] = {}
+    for place, (path, patient) in enumerate(zip(paths, patients, strict=True)):
+        folders = path.parts[:-1]
+        if folders and not patient.startswith(STRUCTURED):
+            found[place] = next((folder for folder in folders if path.name.startswith(folder)), "")
+            if not found[place]:
+                unnamed[place] = [*folders, patient]
+    levels = list(unnamed.values())
+    while levels and min(map(len, levels)) > 1:
+        inside: dict[str, set[str]] = {}
+        for outer, *inner in levels:
+            inside.setdefault(next((name for name in inner if not OCCASION.match(name)), inner[-1]), set()).add(outer)
+        if len(inside) < 2 or all(map(OCCASION.match, inside)):
+            break
+        outermost = set.union(*inside.values())
+        if not all(map(OCCASION.match, outermost)):
+            shared = sorted(inner for inner, outer in inside.items() if len(outer) > 1)
+            if shared and len(inside) > len(outermost):
+                warnings.warn(
+                    f"the {len(outermost)} folders {first_names(sorted(outermost))} are taken for patients, though "
+                    f"{first_names(shared)} are in several of them: if these are the patients, a split puts their "
+                    "images into training and test; give a patient_pattern such as '(.+)' for the names of the files",
+                    stacklevel=4,
+                )
+            break
+        levels = [names[1:] for names in levels]
+    for place, (name, *_) in zip(unnamed, levels, strict=True):
+        found[place] = name
+    return found
 
 
 def warn_of_look_alikes(patients: Iterable[str], remedy: str) -> None:

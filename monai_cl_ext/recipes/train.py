@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from monai_cl_ext.data.decathlon import DESCRIPTION
 from monai_cl_ext.data.described_labels import foreground_names
 from monai_cl_ext.data.file_names import existing_folder, files_of
 from monai_cl_ext.data.folders import find_cases
@@ -17,6 +18,7 @@ from monai_cl_ext.data.loading import is_picture
 from monai_cl_ext.data.store import file_contents
 from monai_cl_ext.data_check.facts import WARNING
 from monai_cl_ext.handlers.class_names import refuse_reserved
+from monai_cl_ext.names import first_names
 from monai_cl_ext.recipes.choices import Choice, data_choices, device_choice
 from monai_cl_ext.recipes.gate import checked_data
 from monai_cl_ext.recipes.patients import held_classes, labelled_patients, training_split, validation_patients
@@ -130,8 +132,14 @@ def _begin(
     named = foreground_names(Path(given["data_dir"]))
     classes = [named.get(number, f"class {number}") for number in range(1, suggestion.settings["num_classes"])]
     refuse_reserved(classes)
-    unlearned = held_classes(split["validation"], facts) - held_classes(split["train"], facts)
-    if unseen := [classes[number - 1] for number in sorted(unlearned) if number <= len(classes)]:
+    validated, learned = (held_classes(split[part], facts) for part in ("validation", "train"))
+    held = sorted(validated | learned)
+    if not named and 2 * len(held) < len(classes):
+        raise ValueError(
+            f"{given['data_dir']}: its labels hold the values {first_names([0, *held])}, which would make "
+            f"{len(classes) + 1} classes; write them as 0 to {len(held)}, or name all classes in a {DESCRIPTION}"
+        )
+    if unseen := [classes[number - 1] for number in sorted(validated - learned) if number <= len(classes)]:
         say(
             f"{WARNING}: {', '.join(unseen)}: held by validation patients only, so that the training cannot learn it; "
             "label it in another patient, or give another number as --validation_patients, 0 for none"

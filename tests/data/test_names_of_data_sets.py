@@ -163,3 +163,46 @@ def test_numbers_and_names_of_folders_are_told_apart(tmp_path):
         find_cases(202411)
     touch(tmp_path, "study [2024] *?/a.nii")
     assert len(find_cases(tmp_path / "study [2024] *?")) == 1
+
+
+@pytest.mark.parametrize(
+    "folders, inside, patients",
+    [
+        (("visit1", "visit2", "visit3"), "{}.nii.gz", ["p1", "p2", "p3", "p4"]),
+        (("ED", "ES"), "{}.nii.gz", ["p1", "p2", "p3", "p4"]),
+        (("T1", "FLAIR"), "{}/img.nii.gz", ["p1", "p2", "p3", "p4"]),
+        (("training", "test"), "{}/day1/img.nii.gz", ["p1", "p2", "p3", "p4"]),
+        (("training/visit1", "training/visit2"), "{}/img.nii.gz", ["p1", "p2", "p3", "p4"]),
+    ],
+)
+def test_folders_of_visits_are_no_patients(folders, inside, patients, tmp_path):
+    touch(tmp_path, *(f"{folder}/{inside.format(patient)}" for folder in folders for patient in patients))
+    cases, told = found(tmp_path)
+    assert [case[2] for case in cases] == patients * len(folders) and not told
+
+
+def test_folders_of_patients_are_patients_whatever_is_in_them(tmp_path):
+    for inside in (["T1.nii", "T2.nii", "FLAIR.nii"], ["img.nii"], ["day1/img.nii", "day2/img.nii"]):
+        for name in ("{}", "scan{}"):
+            folder = tmp_path / f"{len(inside)}{inside[0][0]}{len(name)}"
+            touch(folder, *(f"{name.format(number)}/{path}" for number in (1, 2) for path in inside))
+            cases, told = found(folder)
+            expected = [name.format(number) for number in (1, 2) for _ in inside]
+            assert [case[2] for case in cases] == expected and not told, (inside, name)
+
+
+def test_folders_that_share_names_and_are_fewer_than_these_are_warned_of(tmp_path):
+    touch(tmp_path, *(f"{folder}/{name}.nii" for folder in ("rest", "stress") for name in ("p1", "p2", "p3")))
+    cases, (told,) = found(tmp_path)
+    assert {case[2] for case in cases} == {"rest", "stress"}
+    assert "the 2 folders rest, stress are taken for patients, though p1, p2, p3 are in several of them" in told
+    cases, told = found(tmp_path, patient_pattern="(.+)")
+    assert [case[2] for case in cases] == ["p1", "p2", "p3"] * 2 and not told
+
+
+def test_time_points_of_brats_share_a_patient(tmp_path):
+    for time in ("000", "001"):
+        touch(
+            tmp_path, f"BraTS-GLI-00001-{time}/BraTS-GLI-00001-{time}-t1c.nii.gz", f"flat/BraTS-MEN-00002-{time}.nii.gz"
+        )
+    assert {case[2] for case in found(tmp_path)[0]} == {"BraTS-GLI-00001", "BraTS-MEN-00002"}

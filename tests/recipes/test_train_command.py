@@ -6,6 +6,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
@@ -241,6 +243,19 @@ def test_a_class_that_validation_patients_alone_have_is_named(data, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         train(str(data), str(tmp_path / "run"), recipe=TINY)
     assert "warning: myocardium: held by validation patients only" in capsys.readouterr().out
+
+
+def test_masks_of_gray_values_are_no_256_classes(data, tmp_path):
+    folder = tmp_path / "plain"
+    for kind in ("images", "labels"):
+        shutil.copytree(data / f"{kind}Tr", folder / kind)
+    for path in (folder / "labels").iterdir():
+        label = nib.load(path)
+        nib.save(nib.Nifti1Image(255 * (np.asarray(label.dataobj) > 0).astype(np.uint8), label.affine), path)
+    with pytest.raises(
+        ValueError, match="hold the values 0, 255, which would make 256 classes; write them as 0 to 1, or"
+    ):
+        train(str(folder / "images"), str(tmp_path / "run"), recipe=TINY, label_dir=str(folder / "labels"))
 
 
 def test_a_file_that_changed_meanwhile_is_named(trained, data, monkeypatch):
