@@ -72,19 +72,25 @@ def find_cases(
         return sorted(cases, key=image_file)
     named = list(_named_cases(folder, label_dir, label_suffix))
     cases = [case for _, case in named]
-    # the number of a channel is no part of a name, but for a pattern of the user's, who sees the files
-    patients = [
-        patient_of(image_file(case), name if by_default else case_name(image_file(case)), expression)
-        for name, case in named
-    ]
-    if by_default and description_of(folder) is None and not (folder / IMAGES).is_dir():
-        patients = patients_by_folder([Path(image_file(case)).relative_to(folder) for case in cases], patients)
-    for case, patient in zip(cases, patients, strict=True):
+    for case, patient in zip(cases, _patients_of(named, folder, expression, by_default), strict=True):
         case["patient"] = patient
     if by_default:
         remedy = "give a patient_pattern whose first group is the patient"
         warn_of_look_alikes((case["patient"] for case in cases), remedy)
     return sorted(cases, key=image_file)
+
+
+def _patients_of(
+    named: Sequence[tuple[str, dict[str, Any]]], folder: Path, expression: re.Pattern[str], by_default: bool
+) -> list[str]:
+    """The patient of each case, by its name and, by default, by the folders below that of the data set."""
+    files = [image_file(case) for _, case in named]
+    # the number of a channel is no part of a name, but for a pattern of the user's, who sees the files
+    names = [name if by_default else case_name(file) for file, (name, _) in zip(files, named, strict=True)]
+    patients = [patient_of(file, name, expression) for file, name in zip(files, names, strict=True)]
+    if by_default and description_of(folder) is None and not (folder / IMAGES).is_dir():
+        return patients_by_folder([Path(file).relative_to(folder) for file in files], patients)
+    return patients
 
 
 def _named_cases(folder: Path, label_dir: str | Path | None, label_suffix: str) -> list[tuple[str, dict[str, Any]]]:

@@ -102,14 +102,16 @@ class MethodTrainer(SupervisedTrainer):
         if position % engine.accumulation_steps == 0:
             engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
 
-        last = (position + 1) % engine.accumulation_steps == 0 or position + 1 == engine.state.epoch_length
+        before, length = position - position % engine.accumulation_steps, engine.state.epoch_length
+        together = min(engine.accumulation_steps, length - before)  # fewer at the end of an epoch
+        last = position + 1 == before + together
         with engine._averaging(last):
             with engine.autocast:
                 losses = engine.inferer(views, engine.wrapped, *args, **kwargs)
             engine.state.output = [{name: loss.detach() for name, loss in losses.items()}]
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
             engine.fire_event(IterationEvents.LOSS_COMPLETED)
-            (losses["loss"] / engine.accumulation_steps).backward()
+            (losses["loss"] / together).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if last:
             engine._step()

@@ -72,8 +72,9 @@ class Resume:
         evaluator: the evaluator whose best metric is kept.
 
     Raises:
-        ValueError: when none of the states can be read, when the state was saved under other settings, or belongs to
-            another network or optimizer; on starting, when processes go on from different epochs.
+        ValueError: when none of the states can be read, when the state was saved under other settings or by a run of
+            fewer epochs, or belongs to another network or optimizer; on starting, when processes go on from different
+            epochs.
         FloatingPointError: at the end of an epoch, when a tensor of the state is NaN or infinite; nothing is written.
         OSError: at the end of an epoch, when the state cannot be written; the states before it are kept. Of several
             processes all raise what the first, which writes, has raised.
@@ -146,6 +147,12 @@ class Resume:
             raise ValueError(
                 f"{path} was saved by a run with other settings: {'; '.join(differences)}. Resume with the settings "
                 "that it was saved with, or start anew with resume=False"
+            )
+        saved, planned = int(state["engine"]["max_epochs"]), engine.state.max_epochs
+        if planned > saved:  # loading would set it back; in federated rounds it grows only after this
+            raise ValueError(
+                f"{path} was saved by a run of {saved} epochs, found {planned}: learning rates and weights were "
+                f"scheduled for {saved}. Resume with max_epochs {saved}, or start anew with resume=False"
             )
         try:
             Checkpoint.load_objects(objects, state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,41 +19,56 @@ from monai_cl_ext.metrics.row_metric import RowMetric, batched
 class PartitionProbe(RowMetric):
     """How well embeddings of held-out slices tell the partition: balanced accuracy of a nearest-centroid classifier.
 
-    Rows are L2-normalized. A slice is given the partition whose centroid (the mean of the rows of that partition in all
-    *other* volumes) has the greatest cosine similarity to it, the lowest number in a tie; so nothing of its own volume
-    helps it. The metric is the mean over the partitions of the fraction of their slices that are given their own;
-    1 / partitions is chance. Slices without a partition (-1) are left out, as are those whose partition no other volume
-    has.
+    Rows are L2-normalized. A slice is given the partition whose centroid (the mean of the rows of that partition of all
+    *other* patients) has the greatest cosine similarity to it, the lowest number in a tie; so nothing of its own
+    patient helps it. The metric is the mean over the partitions of the fraction of their slices that are given their
+    own; 1 / partitions is chance. Slices without a partition (-1) are left out, as are those whose partition no other
+    patient has.
 
     The output has the keys ``"embeddings"`` (B, D), ``"partition"`` (B,) and ``"volume"`` (B,).
+
+    Args:
+        output_transform: as in :class:`RowMetric`.
+        patients: the patient of each volume by its number, such as ``data.SliceDataset.patients``; None takes each
+            volume for that of another patient.
     """
 
     required_output_keys = ("embeddings", "partition", "volume")
 
+    def __init__(
+        self,
+        output_transform: Callable[[Any], Any] = lambda output: output,
+        patients: Sequence[Any] | None = None,
+    ) -> None:
+        super().__init__(output_transform)
+        number = {patient: place for place, patient in enumerate(dict.fromkeys(patients or ()))}
+        self.patients = torch.tensor([number[patient] for patient in patients or ()], dtype=torch.int64)
+
     def value(self, *columns: Tensor) -> float:
-        """Balanced accuracy, 0 to 1; nan, with a warning, for fewer than two volumes or two partitions."""
+        """Balanced accuracy, 0 to 1; nan, with a warning, for fewer than two patients or two partitions."""
         embeddings, partition, volume = (column[columns[1] >= 0] for column in columns)
-        volumes, own_volume = torch.unique(volume, return_inverse=True)
+        owner = self.patients.to(volume.device)[volume.long()] if len(self.patients) else volume
+        found, own_patient = torch.unique(owner, return_inverse=True)
         partitions, own = torch.unique(partition, return_inverse=True)
-        if len(volumes) < 2 or len(partitions) < 2:
+        if len(found) < 2 or len(partitions) < 2:
             remedy = (
                 "the volumes are too short; of 3D patches, lower image_size or pixdim along the slice axis"
                 if len(partitions) < 2
-                else "hold out more volumes (validation_patients)"
+                else "hold out more patients (validation_patients)"
             )
             warnings.warn(
-                f"PartitionProbe needs slices of at least 2 volumes and 2 partitions, found {len(volumes)} volumes and"
+                f"PartitionProbe needs slices of at least 2 patients and 2 partitions, found {len(found)} patients and"
                 f" {len(partitions)} partitions, so it is nan: {remedy}",
                 stacklevel=2,
             )
             return math.nan
         rows = normalize(embeddings.double(), dim=1)
-        sums = rows.new_zeros(len(volumes), len(partitions), rows.shape[1])
-        sums.index_put_((own_volume, own), rows, accumulate=True)
-        counts = rows.new_zeros(len(volumes), len(partitions))
-        counts.index_put_((own_volume, own), counts.new_ones(()), accumulate=True)
-        known = (counts.sum(dim=0) - counts > 0)[own_volume]
-        centroids = normalize(sums.sum(dim=0) - sums, dim=2)[own_volume]
+        sums = rows.new_zeros(len(found), len(partitions), rows.shape[1])
+        sums.index_put_((own_patient, own), rows, accumulate=True)
+        counts = rows.new_zeros(len(found), len(partitions))
+        counts.index_put_((own_patient, own), counts.new_ones(()), accumulate=True)
+        known = (counts.sum(dim=0) - counts > 0)[own_patient]
+        centroids = normalize(sums.sum(dim=0) - sums, dim=2)[own_patient]
         # rounded, so that collapsed embeddings tie, and score chance, instead of following the last bit
         similarity = torch.einsum("nd,npd->np", rows, centroids).round(decimals=12)
         correct = (similarity.masked_fill(~known, -math.inf).argmax(dim=1) == own).double()

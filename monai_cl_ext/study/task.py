@@ -245,12 +245,13 @@ def choose(root: Path, cells: Mapping[str, str], metric: str) -> str:
         cells: names of cells by value.
         metric: its name; higher is better.
     """
+    from monai_cl_ext.study.comparison import patient_table, rows_of
     from monai_cl_ext.study.scores import read_scores
 
     means = {}
     for value, name in cells.items():
         scores = read_scores(root / name / SCORES)
-        mean = scores[scores["metric"] == metric].groupby("patient")["value"].mean().mean()
+        mean = patient_table(rows_of(scores, metric))["value"].mean()
         means[value] = -math.inf if math.isnan(mean) else mean
     if max(means.values()) == -math.inf:
         raise ValueError(

@@ -388,7 +388,7 @@ def test_a_validation_volume_with_nan_is_refused_by_name(phantom, tmp_path):
 def test_nine_patients_pretrain_with_the_default_split(phantom, tmp_path):
     root = copy_bundle(NAME, tmp_path)
     small = {key: value for key, value in SMALL.items() if not key.endswith("_patients")}
-    with pytest.warns(UserWarning, match="hold out more volumes"):
+    with pytest.warns(UserWarning, match="hold out more patients"):
         run(root, ["pretrain_global"], dataset_dir=str(phantom), **small)
     assert (root / "models" / "model_pretrain_global.pt").is_file()
 

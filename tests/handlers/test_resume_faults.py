@@ -245,6 +245,15 @@ def test_a_state_of_other_settings_is_refused_and_without_it_the_older_one_serve
     goes_on(copied, whole, 3)
 
 
+def test_a_run_of_more_epochs_than_the_states_were_scheduled_for_is_refused(copied):
+    newest = copied / "resume" / "resume_checkpoint_4.pt"
+    state = torch.load(newest, weights_only=True)
+    state["facts"]["settings"]["epochs"] = EPOCHS + 2  # as where the settings do not name them
+    torch.save(state, newest)
+    with pytest.raises(ValueError, match=f"saved by a run of {EPOCHS} epochs, found {EPOCHS + 2}"):
+        make(copied, True, EPOCHS + 2)
+
+
 def test_a_state_in_the_form_of_ignite_can_be_resumed_from(copied, whole):
     """It lists its own file and one that was removed before it was written."""
     newest = copied / "resume" / "resume_checkpoint_4.pt"

@@ -154,15 +154,25 @@ def test_inside_monais_evaluator_as_key_metric(decollate):
     assert isinstance(evaluator.state.metrics["val_collapse"], float)
 
 
+def test_volumes_of_one_patient_do_not_help_each_other():
+    embeddings, partition, volume = slices(volumes=6, seed=3)
+    number = (volume - 3) // 7
+    patients = ["a", "b", "a", "c", "c", "b"]
+    owner = torch.tensor(["abc".index(patients[each]) for each in number])
+    found = value(PartitionProbe(patients=patients), (embeddings, partition, number))
+    assert found == pytest.approx(probe_written_out(embeddings, partition, owner), abs=1e-12)
+    assert found != value(PartitionProbe(), (embeddings, partition, number))
+
+
 def test_what_cannot_be_computed_is_said():
     embeddings, partition, volume = COLUMNS
     with pytest.raises(NotComputableError, match="PartitionProbe saw no images"):
         PartitionProbe().compute()
-    with pytest.warns(UserWarning, match="2 volumes and 2 partitions, found 1 volumes and 3 .*hold out more"):
+    with pytest.warns(UserWarning, match="2 patients and 2 partitions, found 1 patients and 3 .*hold out more"):
         assert math.isnan(value(PartitionProbe(), (embeddings, partition, torch.zeros(40))))
-    with pytest.warns(UserWarning, match="found 4 volumes and 1 partitions.*too short.*lower image_size"):
+    with pytest.warns(UserWarning, match="found 4 patients and 1 partitions.*too short.*lower image_size"):
         assert math.isnan(value(PartitionProbe(), (embeddings, torch.zeros(40), volume)))
-    with pytest.warns(UserWarning, match="found 0 volumes and 0"):
+    with pytest.warns(UserWarning, match="found 0 patients and 0"):
         assert math.isnan(value(PartitionProbe(), (embeddings, -torch.ones(40), volume)))
     with pytest.raises(ValueError, match=r"'embeddings': \(40, 5\), 'partition': \(3,\)"):
         value(PartitionProbe(), (embeddings, partition[:3], volume))

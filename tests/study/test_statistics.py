@@ -200,8 +200,10 @@ def test_degenerate_studies():
     assert single.mean == 0.5 and np.isnan(single.low) and np.isnan(single.p_value)
     same = crossed_interval(np.zeros((3, 20)))
     assert (same.low, same.high, same.p_value) == (0, 0, 1)
-    sure = crossed_interval(np.ones((3, 20)))
-    assert (sure.low, sure.high) == (1, 1) and sure.p_value < 1e-20
+    for alike in (np.ones((3, 20)), np.array([[0.8, 0.7, 0.6, 0.9]]) - [[0.7, 0.6, 0.5, 0.8]]):  # but for rounding
+        found = crossed_interval(alike)
+        assert found.mean == pytest.approx(alike[0, 0]) and np.isnan([found.low, found.high, found.p_value]).all()
+        assert found.warning.startswith("all scores are the same") and np.isnan(cohen_dz(alike[0]))
     assert "one patient" in crossed_interval([[0.1], [0.2], [0.4]]).warning
 
 

@@ -381,12 +381,23 @@ def test_workers_and_launchers_that_are_none_are_refused_at_once(workers, launch
 
 
 def test_nothing_is_chosen_where_no_validation_patient_has_a_score(tmp_path):
-    rows = {"method": "a", "patient": ["p1", "p1"], "metric": ["dice", "hd95"], "value": [float("nan"), 3.0]}
+    facts = {"method": "a", "labelled": 1, "fold": 0, "draw": 0, "seed": 0, "volume": "v", "patient": "p", "class": "c"}
+    rows = {**facts, "metric": ["dice", "hd95"], "value": [float("nan"), 3.0], "missed": False}
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         pd.DataFrame(rows).to_csv(tmp_path / name / "scores.csv", index=False)
     with pytest.raises(ValueError, match="no validation patient has a dice under any of 0.1, 0.2"):
         choose(tmp_path, {"0.1": "one", "0.2": "other"}, "dice")
+
+
+def test_what_is_chosen_has_the_best_of_the_means_that_are_reported(tmp_path):
+    """A class that one of a patient's two volumes lacks does not weigh the other class more."""
+    facts = {"method": "a", "labelled": 1, "fold": 0, "draw": 0, "seed": 0, "patient": "p", "metric": "dice"}
+    for name, values in (("one", (1.0, float("nan"), 0.4, 0.4)), ("other", (0.68, 0.68, 0.68, 0.68))):
+        (tmp_path / name).mkdir()
+        rows = {**facts, "volume": ["v", "v", "w", "w"], "class": ["c", "d"] * 2, "value": values, "missed": False}
+        pd.DataFrame(rows).to_csv(tmp_path / name / "scores.csv", index=False)
+    assert choose(tmp_path, {"0.1": "one", "0.2": "other"}, "dice") == "0.1"  # (1 + 0.4) / 2, and not 1.8 / 3
 
 
 def test_a_study_scores_every_volume_once(study):

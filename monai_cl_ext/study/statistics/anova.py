@@ -14,6 +14,9 @@ from scipy.special import stdtrit
 SMALLEST_P = 1e-30
 """Smaller p values are given as this."""
 
+ROUNDING = 1e-12
+"""Of a mean: a spread below it is that of rounding."""
+
 
 class CrossedMean(NamedTuple):
     """A mean over draws and patients and what an analysis of variance tells of its variance; arrays of one shape.
@@ -37,8 +40,12 @@ class CrossedMean(NamedTuple):
     by_folds: bool = False
 
     def standard_error(self) -> np.ndarray:
-        """Square root of draws + patients - noise; of the larger of the first two where the sum falls below it."""
-        return np.sqrt(np.maximum(self.draws + self.patients - self.noise, np.maximum(self.draws, self.patients)))
+        """Square root of draws + patients - noise; of the larger of the first two where the sum falls below it.
+
+        nan where all scores are the same but for rounding and not 0: nothing tells how the mean varies.
+        """
+        error = np.sqrt(np.maximum(self.draws + self.patients - self.noise, np.maximum(self.draws, self.patients)))
+        return np.where((error <= ROUNDING * np.abs(self.mean)) & (self.mean != 0), np.nan, error)
 
     def draw_share(self) -> np.ndarray:
         """Draws' part of draws + patients, from 0 to 1."""
@@ -53,7 +60,7 @@ class CrossedMean(NamedTuple):
     def p_value(self) -> np.ndarray:
         """Two-sided, for a true mean of 0: below 1 - level just where the interval of that level leaves out 0."""
         error, size, share = self.standard_error(), np.abs(self.mean), self.draw_share()
-        ratio = np.divide(size, error, out=np.where(size > 0, np.inf, 0.0), where=error > 0)
+        ratio = np.divide(size, error, out=np.zeros_like(size), where=error != 0)  # 0 / 0: all scores are 0
         freedom, smallest = (self.draw_freedom, self.patient_freedom), np.log(SMALLEST_P)
         ratio = np.minimum(ratio, _quantile(smallest, share, *freedom))
         root = elementwise.find_root(

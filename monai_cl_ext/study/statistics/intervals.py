@@ -106,6 +106,8 @@ def _warnings(found: CrossedMean, patients: int, missing: int, cells: int) -> It
     The bounds are those beyond which a 95 % interval held the true mean in less than 94 % of the simulated studies, or
     more than 5.5 % of the simulated tables had a false difference after Holm's correction.
     """
+    if np.isnan(found.standard_error()):
+        yield "all scores are the same: nothing tells how they vary, so there is no interval and no p"
     if found.by_folds:
         yield "one draw or one patient a fold: they are not told apart, and the interval is that of the folds' means"
     elif found.draw_freedom == 0:

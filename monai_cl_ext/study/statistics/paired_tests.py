@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from monai_cl_ext.study.statistics.anova import ROUNDING
+
 
 def permutation_p_value(differences: ArrayLike, resamples: int = 9999, seed: int = 0) -> np.ndarray:
     """Two-sided p of a paired test that flips the signs of the patients' differences at random.
@@ -36,9 +38,11 @@ def permutation_p_value(differences: ArrayLike, resamples: int = 9999, seed: int
 def cohen_dz(differences: ArrayLike) -> float:
     """Mean of paired differences in units of their standard deviation over patients (Cohen 1988, d_z).
 
+    nan where all are the same but for rounding.
+
     Args:
         differences: (patients,).
     """
     found = np.asarray(differences, dtype=float)
     spread = found.std(ddof=1) if found.size > 1 else 0.0
-    return float(found.mean() / spread) if spread > 0 else float("nan")
+    return float(found.mean() / spread) if spread > ROUNDING * np.abs(found).max() else float("nan")
