@@ -52,6 +52,7 @@ class MixedSlices(Dataset[dict[str, Any]]):
         self.labelled, self.unlabelled = labelled, unlabelled
         self.files = [*labelled.files, *unlabelled.files]
         self.patients = [*labelled.patients, *unlabelled.patients]
+        self.axes = [*labelled.axes, *unlabelled.axes]
         self.labelled_rows = range(len(labelled))
         self.unlabelled_rows = range(len(labelled), len(labelled) + len(unlabelled))
         self._ignored = torch.full((1, *first["image"].shape[1:]), IGNORED, dtype=torch.uint8)

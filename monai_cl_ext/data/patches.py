@@ -51,6 +51,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
         neighborhood, place: of each row, int64 (rows,), for ``NeighborBatchSampler``: the pair of neighbors that it is
             in, and 0 or 1; only where ``patches`` draws neighbors.
         files, patients: of each kept volume.
+        axes: of each kept volume, the directions in which its axes run, such as "RAS"; "" where one is oblique.
         spacings: of each kept volume, in the units of the affine, axes as in the volume.
 
     Raises:
@@ -79,7 +80,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
             transform = volume_transform(slice_axis=patches.slice_axis)
         maps = None if superpixels is None else SuperpixelMaps(superpixels, of_volumes=True)
         self._volumes = prepared_volumes(data, transform, patches.slice_axis, maps, store, workers, progress)
-        self.files, self.patients = self._volumes.files, self._volumes.patients
+        self.files, self.patients, self.axes = self._volumes.files, self._volumes.patients, self._volumes.axes
         self._check_volumes()
 
     def set_epoch(self, epoch: int) -> None:

@@ -39,6 +39,7 @@ class PreparedVolumes(NamedTuple):
 
     Attributes:
         files, patients: of each volume.
+        axes: the direction in which the axes of each run, see :func:`axis_codes`.
         shapes: (volumes, 4), slices, C, H and W of each.
         spacings: (volumes, 3), in the units of the affine.
         labels, superpixels: whether the arrays have them.
@@ -47,6 +48,7 @@ class PreparedVolumes(NamedTuple):
 
     files: list[str]
     patients: list[str]
+    axes: list[str]
     shapes: np.ndarray
     spacings: np.ndarray
     labels: bool
@@ -81,8 +83,7 @@ def prepared_volumes(
     Warns of volumes of one intensity, of volumes whose axes follow those of the body in another order than most, and
     of the share of each class that cropping cuts away.
     """
-    data = list(data)
-    _refuse_arrays(data, transform)
+    _refuse_arrays(data := list(data), transform)
     _check_data(data)
     _refuse_random(transform)
     keeper = _keeper(store, transform, slice_axis, superpixels)
@@ -108,6 +109,7 @@ def prepared_volumes(
     return PreparedVolumes(
         [names[place] for place in places],
         [str(data[place].get("patient", case_name(names[place]))) for place in places],
+        [facts[place].axes for place in places],
         np.array([facts[place].shape for place in places]),
         np.array([facts[place].spacing for place in places]),
         bool(data[0].get("label")),

@@ -51,6 +51,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         position: of each slice, float64 (slices,).
         neighborhood, place: of each slice, for ``NeighborBatchSampler``: its volume and its position.
         files, patients: of each kept volume.
+        axes: of each kept volume, the directions in which its axes run, such as "RAS"; "" where one is oblique.
         spacings: of each kept volume, in the units of the affine, axes as in the volume.
 
     Raises:
@@ -84,7 +85,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
             transform = volume_transform(slice_axis=slice_axis)
         maps = None if superpixels is None else SuperpixelMaps(superpixels)
         self._volumes = prepared_volumes(data, transform, slice_axis, maps, store, workers, progress)
-        self.files, self.patients = self._volumes.files, self._volumes.patients
+        self.files, self.patients, self.axes = self._volumes.files, self._volumes.patients, self._volumes.axes
         self._check_sizes()
         self._counts = self._volumes.shapes[:, 0]
         self._ends = np.cumsum(self._counts)

@@ -17,7 +17,13 @@ from monai_cl_ext.arguments import one_of
 from monai_cl_ext.distributed import on_first_process
 from monai_cl_ext.files import save_tensors
 from monai_cl_ext.handlers.data_part import files_and_patients
-from monai_cl_ext.networks.weight_notes import WeightFiles, images_noted_in, note_trained_blocks, note_trained_images
+from monai_cl_ext.networks.weight_notes import (
+    WeightFiles,
+    images_noted_in,
+    note_trained_axes,
+    note_trained_blocks,
+    note_trained_images,
+)
 
 NO_SCORE = (
     "no label of the validation volumes holds a class, so no epoch is better than another and the weights of the first "
@@ -38,7 +44,7 @@ class SaveWeights:
         when: "completed" (attach to a trainer) or "best" (attach to an evaluator with a key metric).
         blocks: decoder blocks that were pre-trained, noted in the file for ``networks.load_pretrained(blocks=None)``.
         data: dataset that is trained on, with ``files`` as ``data.SliceDataset`` or with ``data``, a list of cases:
-            hashes that mark its images are noted in the file for ``SeenImagesWarning``.
+            hashes that mark its images are noted in the file for ``SeenImagesWarning``, its ``axes`` for ``predict``.
         start: file or files of weights that the training began with, whose marks are noted too; empty ones are none.
         evaluator: with "completed" into the file of the best weights, the evaluator that writes them. The final ones
             are written only where it had no epoch to compare, as without validation data: what lies there is older.
@@ -115,5 +121,7 @@ class SaveWeights:
             note_trained_blocks(weights, self.blocks)
         if self.marks:
             note_trained_images(weights, self.marks)
+        if axes := sorted({*getattr(self.data, "axes", ())} - {""}):
+            note_trained_axes(weights, axes)
         save_tensors(self.path, weights)
         self.logger.info("wrote %s", self.path)

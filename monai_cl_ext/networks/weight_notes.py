@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notes in the weights themselves: the decoder blocks that were pre-trained, and marks of the images trained on.
+"""Notes in the weights themselves: decoder blocks that were pre-trained, marks and axes of the images trained on.
 
 A note stands beside the versions of modules that torch keeps in every state_dict, so it travels with the file, whatever
 its name, and ``load_state_dict`` of any network passes it over.
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from monai_cl_ext.networks.checkpoint import read_state
 
-BLOCKS, IMAGES = "trained_blocks", "trained_images"
+BLOCKS, IMAGES, AXES = "trained_blocks", "trained_images", "trained_axes"
 
 WeightFiles: TypeAlias = str | Path | Sequence[str | Path | None] | None
 
@@ -39,6 +39,16 @@ def note_trained_images(state: Any, marks: Sequence[str]) -> None:
 def noted_trained_images(state: Any) -> set[str]:
     """The marks that were noted in a state_dict; none where nothing was."""
     return set(_noted(state, IMAGES, ()))
+
+
+def note_trained_axes(state: Any, axes: Sequence[str]) -> None:
+    """Notes in a state_dict in which directions the axes of the images run that its network was trained on."""
+    _note(state, AXES, list(axes))
+
+
+def noted_trained_axes(state: Any) -> list[str]:
+    """The directions that were noted in a state_dict, such as ["RAS"]; none where nothing was."""
+    return list(_noted(state, AXES, ()))
 
 
 def weight_files(weights: WeightFiles) -> list[str]:

@@ -7,21 +7,26 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigWorkflow
+from monai.data import MetaTensor
 
 from monai_cl_ext.data.channels import Volume
+from monai_cl_ext.data.orientation import axis_codes
 from monai_cl_ext.errors import mistake
 from monai_cl_ext.files import FULL, sha256_of, write_text
+from monai_cl_ext.names import first_names
+from monai_cl_ext.networks.checkpoint import read_state
+from monai_cl_ext.networks.weight_notes import noted_trained_axes
 from monai_cl_ext.progress import progress_bar
 from monai_cl_ext.recipes.images import listed_images
 from monai_cl_ext.recipes.inference_settings import refuse_other_settings
 from monai_cl_ext.recipes.plan import LOG, PLAN
-from monai_cl_ext.screen import logged_to
+from monai_cl_ext.screen import Say, logged_to
 from monai_cl_ext.study.handover import literal
 from monai_cl_ext.study.scheduler import alone
 
@@ -67,7 +72,9 @@ def predict(run: str, images: str, output: str) -> int:
                 told = f"{target} exists and is not the prediction of {file.files[0]}"
                 failed[name] = f"{told}; remove it, or give another output"
         if waiting:
-            failed |= _predict_all(bundle, waiting, folder, record)
+            turned: dict[str, str] = {}
+            failed |= _predict_all(bundle, waiting, folder, record, turned)
+            _warn_of_other_axes(turned, noted_trained_axes(read_state(bundle / "models" / "model.pt")), say)
         for name, problem in failed.items():
             say(f"not predicted: {name}: {problem}")
         written = len(files) - len(kept) - len(failed)
@@ -104,8 +111,22 @@ def _channels(bundle: Path) -> int:
     return found if isinstance(found, int) else 1
 
 
-def _predict_all(bundle: Path, files: Mapping[str, Volume], folder: Path, record: dict[str, Any]) -> dict[str, str]:
-    """Predicts image by image; returns what kept those that failed."""
+def _warn_of_other_axes(axes: Mapping[str, str], trained: Sequence[str], say: Say) -> None:
+    """One warning of the images whose axes run in other directions than those of any image trained on."""
+    other = {name: codes for name, codes in axes.items() if codes and trained and codes not in trained}
+    if other:
+        shown = first_names(f"{name} {codes}" for name, codes in other.items())
+        say(
+            f"warning: the axes of {len(other)} image(s) run in other directions than those trained on, "
+            f"{' or '.join(trained)}: {shown}; their label maps are wrong unless that was learned. Bring them to "
+            f"{trained[0]} by monai.transforms.Orientation and predict these"
+        )
+
+
+def _predict_all(
+    bundle: Path, files: Mapping[str, Volume], folder: Path, record: dict[str, Any], axes: dict[str, str]
+) -> dict[str, str]:
+    """Predicts image by image, and tells in ``axes`` how those of each run; returns what kept those that failed."""
     failed: dict[str, str] = {}
     with _unfinished(folder) as unfinished:
         workflow: ConfigWorkflow | None = None
@@ -121,11 +142,19 @@ def _predict_all(bundle: Path, files: Mapping[str, Volume], folder: Path, record
                 failed[name] = str(found)
                 workflow = None  # Ignite would go on with the run that failed, and do nothing
                 continue
+            axes[name] = _axes_of(workflow.parser.get_parsed_content("evaluator").state.batch)
             written = _only_file(unfinished, bundle)
             record["images"][name] = _facts(file)
             write_text(folder / RECORD, json.dumps(record, indent=1))  # first: a file without a record is refused
             written.rename(folder / f"{name}.nii.gz")
     return failed
+
+
+def _axes_of(batch: Any) -> str:
+    """The directions in which the axes of the one image in an inference's batch run; "" where nothing tells them."""
+    item = batch[0] if isinstance(batch, list) and batch else batch  # a list where the inference took it apart
+    image = item.get("image") if isinstance(item, Mapping) else None
+    return axis_codes(image.affine.reshape(-1, 4, 4)[0].double().cpu().numpy()) if isinstance(image, MetaTensor) else ""
 
 
 def _workflow(bundle: Path, output: Path) -> ConfigWorkflow:
