@@ -59,7 +59,7 @@ def main() -> None:
             networks = differences(after, [(name, first) for name in others], labelled)[
                 ["method", "mean", "low", "high"]
             ]
-            print(f"\nNetworks after {method} minus {first}, not tested\n\n{networks.round(4).to_string()}")
+            print(f"\nNetworks after {method} minus {first}, not tested\n\n{networks.round(4).to_string(index=False)}")
 
 
 if __name__ == "__main__":

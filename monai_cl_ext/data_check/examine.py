@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 
 from monai_cl_ext.data.file_names import files_of, image_file
 from monai_cl_ext.data.loading import is_picture
+from monai_cl_ext.data.spacing import tells_spacing
 from monai_cl_ext.data.volume import error_with_files
 from monai_cl_ext.data_check.facts import (
     ERROR,
@@ -29,7 +30,6 @@ MOST_VOXELS = 1 << 22  # of which percentiles are taken; of larger volumes a ran
 SAMPLE = 1000  # foreground voxels that stand for a case among those of all
 SMALLEST, LARGEST = 0.01, 50.0  # mm: a spacing outside has another unit
 SHEARED = 0.01  # cosine between two axes: half a degree
-LENGTH_UNIT = 7  # bits of NIfTI's xyzt_units
 PERCENTILES = (0, 0.5, 50, 99.5, 100)
 
 
@@ -101,7 +101,7 @@ def _image_facts(image: MetaTensor, values: np.ndarray, facts: CaseFacts) -> Ima
     affine = image.affine.double().numpy()
     axes, shape = affine[:3, :3], tuple(values.shape[1:])
     spacing = tuple(float(step) for step in np.linalg.norm(axes, axis=0))
-    placed = _is_placed(affine, spacing, image.meta) and not is_picture(facts.image)
+    placed = tells_spacing(image) and not is_picture(facts.image)
     if placed:
         facts.findings += _geometry_findings(axes, spacing, facts.image)
     codes = nib.aff2axcodes(affine)
@@ -117,15 +117,6 @@ def _image_facts(image: MetaTensor, values: np.ndarray, facts: CaseFacts) -> Ima
         nonzero_shape=tuple(end - first for first, end in _box((values != 0).any(axis=0))) or (0, 0, 0),
         intensities=intensities,
     )
-
-
-def _is_placed(affine: np.ndarray, spacing: tuple[float, ...], meta: Mapping[str, Any]) -> bool:
-    """Whether the header tells a spacing: what was written without has an identity affine and no unit, or no codes."""
-    unit = int(meta.get("xyzt_units", 0)) & LENGTH_UNIT
-    if np.array_equal(affine, np.eye(4)) and not unit:
-        return False
-    codes = [int(meta[code]) for code in ("qform_code", "sform_code") if code in meta]
-    return not codes or any(codes) or spacing != (1.0, 1.0, 1.0)
 
 
 def _geometry_findings(axes: np.ndarray, spacing: tuple[float, ...], file: str) -> list[Finding]:

@@ -164,6 +164,18 @@ def test_at_right_angles_it_is_the_spacing_of_monai(affine, pixdim, tmp_path):
         torch.testing.assert_close(ours[key].affine, theirs[key].affine)
 
 
+@pytest.mark.parametrize("unit, pixdim, warned", [
+    ("unknown", (2.0, 2.0, -1.0), True), ("mm", (2.0, 2.0, -1.0), False), ("unknown", (1.0, 1.0, -1.0), False),
+])  # fmt: skip
+def test_resampling_where_no_header_tells_a_spacing_is_warned_of(unit, pixdim, warned, tmp_path, recwarn):
+    image = nib.Nifti1Image(np.random.default_rng(0).random((8, 8, 3), dtype=np.float32), np.eye(4))
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "a.nii.gz")
+    loaded = LoadCased("image")({"image": str(tmp_path / "a.nii.gz")})
+    AxisSpacingd("image", pixdim)(loaded)
+    assert any("tells no spacing are resampled" in str(found.message) for found in recwarn) == warned
+
+
 def test_resampling_is_undone(tmp_path):
     loaded = LoadCased("image")({"image": write(tmp_path / "a.nii", affine=SHEARED)})
     transform = AxisSpacingd("image", (0.5, 0.5, -1))
